@@ -1,0 +1,177 @@
+"""This process's memory of chains: a dictionary whose entries die when a floor rises above them.
+
+Reading takes no lock: an entry is used only if it is alive *after* the lease was read, and the
+lease is extended only after everything below the fence is dead.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from keybound.core.effects import Moment
+from keybound.core.fence import Applied, Fence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from keybound.core.chain import Chain
+    from keybound.core.effects import SyncAnswer
+
+ABSENT_MAX = 4_096
+
+
+class Entry:
+    """A chain, or ``None`` for a known absence, as read from the store.
+
+    ``alive`` turns false for ever when a node of it changed. ``boot`` and ``wall`` say until when
+    the read itself proves it. ``used`` gives it a second chance when room is needed.
+    """
+
+    __slots__ = ("alive", "as_of", "boot", "chain", "index", "nodes", "used", "wall")
+
+    def __init__(
+        self,
+        index: bytes,
+        chain: Chain | None,
+        *,
+        nodes: tuple[str, ...],
+        as_of: int,
+        until: Moment,
+    ) -> None:
+        """Start alive and unused."""
+        self.index = index
+        self.chain = chain
+        self.nodes = nodes
+        self.as_of = as_of
+        self.boot = until.boot
+        self.wall = until.wall
+        self.alive = True
+        self.used = False
+
+
+class LocalCache:
+    """Up to ``size_max`` chains and 4,096 known absences, fenced and leased."""
+
+    def __init__(self, *, bound: float, grace: float = 0.0, size_max: int = 100_000) -> None:
+        """Trust nothing yet; ``bound`` and ``grace`` are seconds."""
+        self.fence = Fence()
+        self.entries: dict[bytes, Entry] = {}
+        self.absent: dict[bytes, Entry] = {}
+        self.lease_boot = float("-inf")
+        self.lease_wall = float("-inf")
+        self._bound = bound
+        self._grace = grace
+        self._size_max = size_max
+        self._resets = self.fence.resets
+        self._floor_all = 0
+        self._users: dict[str, set[Entry]] = {}
+        self._order: deque[Entry] = deque()
+        self._lock = Lock()
+
+    def holds(self, entry: Entry, boot: float, wall: float) -> bool:
+        """Return whether an entry may be relied on at this reading of the clocks."""
+        leased = boot <= self.lease_boot and wall <= self.lease_wall
+        proved = boot <= entry.boot and wall <= entry.wall
+        return (leased or proved) and entry.alive
+
+    def apply(self, answer: SyncAnswer, *, since: int, sent_at: Moment) -> Applied:
+        """Raise the fence, drop what fell below it, and only then extend the lease."""
+        with self._lock:
+            applied = self.fence.apply(answer, since=since, sent_at=sent_at)
+            self._drop_raised()
+            if applied is Applied.DONE:
+                self._lease(self._bound)
+            return applied
+
+    def admit(
+        self, index: bytes, chain: Chain | None, *, nodes: Iterable[str], as_of: int, proof: Moment
+    ) -> bool:
+        """Keep a chain, or that there is none, unless a node's floor is above ``as_of``."""
+        names = tuple(nodes)
+        with self._lock:
+            if any(as_of < self.fence.floor(node) for node in names):
+                return False
+            until = Moment(proof.boot + self._bound, proof.wall + self._bound)
+            entry = Entry(index, chain, nodes=names, as_of=as_of, until=until)
+            kept = self.absent if chain is None else self.entries
+            self._kill(self.entries.get(index))
+            self._kill(self.absent.get(index))
+            self._make_room()
+            kept[index] = entry
+            if chain is not None:
+                self._order.append(entry)
+            for node in names:
+                self._users.setdefault(node, set()).add(entry)
+            return True
+
+    def raise_floors(self, nodes: Iterable[str], rev: int) -> None:
+        """Require what a change of this process's own wrote, without waiting for a sync."""
+        with self._lock:
+            for node in nodes:
+                self.fence.raise_floor(node, rev)
+            self._drop_raised()
+
+    def forget(self) -> None:
+        """Drop every chain; what is known of the store stays."""
+        with self._lock:
+            self._kill_older_than(None)
+
+    def extend(self) -> None:
+        """Let the lease last for the grace as well: the store cannot be reached."""
+        with self._lock:
+            self._lease(self._bound + self._grace)
+
+    def _lease(self, bound: float) -> None:
+        synced_at = self.fence.synced_at
+        if synced_at is not None:
+            self.lease_wall = synced_at.wall + bound
+            self.lease_boot = synced_at.boot + bound
+
+    def _drop_raised(self) -> None:
+        fence = self.fence
+        if fence.resets != self._resets:
+            self._resets = fence.resets
+            self.lease_boot = self.lease_wall = float("-inf")
+            self._kill_older_than(None)
+        elif fence.floor_all > self._floor_all:
+            self._kill_older_than(fence.floor_all)
+        self._floor_all = fence.floor_all
+        for node in fence.take_raised():
+            floor = fence.floor(node)
+            for entry in tuple(self._users.get(node, ())):
+                if entry.as_of < floor:
+                    self._kill(entry)
+
+    def _kill_older_than(self, as_of: int | None) -> None:
+        for entry in [*self.entries.values(), *self.absent.values()]:
+            if as_of is None or entry.as_of < as_of:
+                self._kill(entry)
+
+    def _kill(self, entry: Entry | None) -> None:
+        if entry is None or not entry.alive:
+            return
+        entry.alive = False
+        kept = self.absent if entry.chain is None else self.entries
+        if kept.get(entry.index) is entry:
+            del kept[entry.index]
+        for node in entry.nodes:
+            users = self._users[node]
+            users.discard(entry)
+            if not users:
+                del self._users[node]
+
+    def _make_room(self) -> None:
+        """Second chance: what was used since it was last looked at stays."""
+        while len(self.absent) >= ABSENT_MAX:
+            self._kill(next(iter(self.absent.values())))
+        while self._order and (
+            len(self.entries) >= self._size_max or len(self._order) >= 2 * self._size_max
+        ):
+            entry = self._order.popleft()
+            if entry.alive and entry.used:
+                entry.used = False
+                self._order.append(entry)
+            else:
+                self._kill(entry)

@@ -1,0 +1,35 @@
+"""The only reader of clocks and of the entropy pool."""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import partial
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Two clocks, in seconds, and a way to let them pass."""
+
+    def boot(self) -> float:
+        """Return time that never goes back and counts suspended time."""
+
+    def wall(self) -> float:
+        """Return POSIX time, UTC."""
+
+    def sleep(self, seconds: float) -> None:
+        """Return when that much time has passed."""
+
+
+class SystemClock:
+    """The machine's clocks: ``CLOCK_BOOTTIME`` where there is one, the monotonic clock elsewhere."""
+
+    def __init__(self) -> None:
+        """Choose the clock once, so that reading it costs one call."""
+        boottime = getattr(time, "CLOCK_BOOTTIME", None)
+        self.boot = time.monotonic if boottime is None else partial(time.clock_gettime, boottime)
+        self.wall = time.time
+        self.sleep = time.sleep
+
+
+read_entropy = os.urandom

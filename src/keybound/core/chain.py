@@ -1,0 +1,222 @@
+"""The nodes that a request must pass, compiled into one ordered list of checks.
+
+A chain is the key, its parents, and the groups of all of them. It is evaluated, never flattened:
+every node is alive and permits the request, or the request is refused and the node is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from keybound.core.errors import LimitError, RecordCorruptError
+from keybound.core.identity import Grants, Identity, freeze
+from keybound.core.limits import (
+    Clause,
+    Lifetime,
+    Limits,
+    Methods,
+    Models,
+    Networks,
+    ReadOnly,
+    Scopes,
+    Tenants,
+    Unreadable,
+)
+from keybound.core.nodes import APIKey, StoredNode
+from keybound.core.reasons import Reason
+
+if TYPE_CHECKING:
+    from keybound.core.facts import RequestFacts
+    from keybound.core.limits import Json
+
+CHAIN_MAX = 32
+"""Nodes of the longest chain; a longer one, or one that returns to its key, is corrupt."""
+
+
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainPolicy:
+    """What the site's settings mean for every chain.
+
+    ``tenancy``: requests are about tenants, so a key without a home tenant reaches none.
+    ``wildcard_scopes``: a granted scope ``*`` is every scope.
+    """
+
+    tenancy: bool = False
+    wildcard_scopes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class State(Clause):
+    """The first check of every node: it exists, is enabled and was not revoked."""
+
+    dimension = "state"
+
+    enabled: bool
+    revoked: bool
+
+    @classmethod
+    def parse(cls, _value: object, /) -> NoReturn:
+        """Refuse: a state is no limit that anybody writes."""
+        raise LimitError("state", "is not a limit", fix="enable, disable or revoke the node")
+
+    def permits(self, _facts: RequestFacts, _now: float, /) -> bool:
+        """Return whether the node is alive."""
+        return self.enabled and not self.revoked
+
+    def reason(self, _facts: RequestFacts, _now: float, /) -> Reason:
+        """Return ``revoked`` before ``disabled``: it is the one that stays."""
+        return Reason.REVOKED if self.revoked else Reason.DISABLED
+
+    def covers(self, other: Clause, /) -> bool:
+        """Return whether the other is the same state."""
+        return self == other
+
+    def describe(self) -> str:
+        """Return the state in one word."""
+        return "revoked" if self.revoked else "enabled" if self.enabled else "disabled"
+
+    def dump(self) -> Json:
+        """Return the two members."""
+        return {"enabled": self.enabled, "revoked": self.revoked}
+
+
+_STEADY = frozenset(
+    {State, Lifetime, Tenants, Networks, Methods, ReadOnly, Scopes, Models, Unreadable}
+)
+"""Clauses whose answer depends on the request's facts and their own lifetime, and nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One clause of one node of a chain."""
+
+    node: str
+    kind: str
+    clause: Clause
+
+
+class Chain:
+    """A key and every node above it, with everything computed that does not depend on a request.
+
+    ``checks`` are in the order of the decision. Between ``begins`` and ``ends`` (POSIX seconds)
+    no lifetime changes, so that a decision taken inside holds until ``ends`` when ``steady``.
+    """
+
+    __slots__ = ("_models", "_scopes", "begins", "checks", "ends", "home", "key", "nodes", "steady")
+
+    def __init__(
+        self, key: APIKey, above: Mapping[str, StoredNode | None], policy: ChainPolicy
+    ) -> None:
+        """Compile ``key`` and the nodes ``above`` it; a missing node counts as revoked.
+
+        Raises ``RecordCorruptError`` for a cycle or a chain of more than ``CHAIN_MAX`` nodes.
+        """
+        self.key = key
+        self.home = key.tenant
+        self.nodes = _ordered(key, above)
+        limits = [
+            (node_id, kind_of(node_id, node), effective_limits(node, policy))
+            for node_id, node in self.nodes.items()
+            if node is not None
+        ]
+        states: list[Check] = []
+        lifetimes: list[Check] = []
+        rest: list[Check] = []
+        for node_id, node in self.nodes.items():
+            state = State(False, True) if node is None else _state(node)  # noqa: FBT003
+            states.append(Check(node_id, kind_of(node_id, node), state))
+        for node_id, kind, effective in limits:
+            for clause in effective:
+                timed = isinstance(clause, Lifetime)
+                (lifetimes if timed else rest).append(Check(node_id, kind, clause))
+        rest.sort(key=lambda check: Limits.check_order(check.clause.dimension))
+        self.checks = (*_paired(states, lifetimes), *rest)
+        clauses = [check.clause for check in self.checks]
+        lives = [clause for clause in clauses if isinstance(clause, Lifetime)]
+        self.begins = max((life.begins for life in lives), default=float("-inf"))
+        self.ends = min((life.ends for life in lives), default=float("inf"))
+        self.steady = all(type(clause) in _STEADY for clause in clauses)
+        self._scopes = tuple(clause for clause in clauses if isinstance(clause, Scopes))
+        self._models = tuple(clause for clause in clauses if isinstance(clause, Models))
+
+    def identity(self, request_tenant: str | None) -> Identity:
+        """Return who is calling, for a request about this tenant."""
+        key = self.key
+        lives = [clause for clause in key.limits if isinstance(clause, Lifetime)]
+        named = {name for clause in self._scopes for name in clause.names}
+        granted = frozenset(name for name in named if all(c.grants(name) for c in self._scopes))
+        return Identity(
+            key_id=key.id,
+            name=key.name,
+            tenant=key.tenant,
+            request_tenant=request_tenant,
+            owner=key.owner,
+            role=key.role,
+            groups=key.groups,
+            scopes=granted,
+            environment=key.environment,
+            expires_at=min((life.expires_at for life in lives if life.expires_at), default=None),
+            metadata=freeze(key.metadata),
+            auth=Grants(("authenticated", *sorted(granted))),
+            _scopes=self._scopes,
+            _models=self._models,
+        )
+
+
+def effective_limits(node: StoredNode, policy: ChainPolicy) -> Limits:
+    """Return a node's limits with what absence means for its kind written out.
+
+    A key without scopes has none; a key without tenants has its home tenant.
+    """
+    limits = node.limits
+    if isinstance(node, APIKey):
+        if not limits.of("tenants") and (node.tenant is not None or policy.tenancy):
+            home = [] if node.tenant is None else [node.tenant]
+            limits = limits.meet(Limits(tenants=home))
+        if not limits.of("scopes"):
+            limits = limits.meet(Limits(scopes=[]))
+    if policy.wildcard_scopes:
+        limits = limits.with_wildcard_scopes()
+    return limits
+
+
+def kind_of(node_id: str, node: StoredNode | None) -> str:
+    """Return ``key`` or ``group``, of a missing node by its id."""
+    return node.kind if node is not None else node_id.partition("_")[0]
+
+
+def _ordered(
+    key: APIKey, above: Mapping[str, StoredNode | None]
+) -> dict[str, StoredNode | None]:
+    """Walk up breadth first: nearest ceilings first."""
+    ordered: dict[str, StoredNode | None] = {key.id: key}
+    queue = list(key.above)
+    for node_id in queue:
+        if node_id == key.id:
+            msg = f"{key.id} stands above itself"
+            raise RecordCorruptError(msg)
+        if node_id in ordered:
+            continue
+        if len(ordered) >= CHAIN_MAX:
+            msg = f"{key.id} has more than {CHAIN_MAX} nodes above it"
+            raise RecordCorruptError(msg)
+        node = ordered[node_id] = above.get(node_id)
+        queue.extend(node.above if node is not None else ())
+    return ordered
+
+
+def _state(node: StoredNode) -> State:
+    return State(node.enabled, node.revoked_at is not None)
+
+
+def _paired(states: list[Check], lifetimes: list[Check]) -> list[Check]:
+    """State, then lifetime, node by node."""
+    return [
+        check
+        for state in states
+        for check in (state, *(life for life in lifetimes if life.node == state.node))
+    ]

@@ -1,0 +1,64 @@
+"""The one decision. Refusing is the fall-through: one line allows, after every check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from keybound.core.reasons import Reason
+
+if TYPE_CHECKING:
+    from keybound.core.chain import Chain, Check
+    from keybound.core.facts import RequestFacts
+    from keybound.core.identity import Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """The request passed every check; the same one passes again from ``begins`` until ``ends``."""
+
+    identity: Identity
+    begins: float
+    ends: float
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The request must not reach the application.
+
+    ``check`` is the first that failed, and ``key`` the id of the key, where there was one;
+    ``scopes`` are all that the route asks for, when they were not granted.
+    """
+
+    reason: Reason
+    key: str | None = None
+    check: Check | None = None
+    scopes: tuple[str, ...] = ()
+
+
+Decision = Allowed | Denied
+
+
+def decide(chain: Chain, facts: RequestFacts, now: float) -> Decision:
+    """Return whether every node of the chain is alive and permits the request at ``now``.
+
+    ``now`` is POSIX seconds. A check that answers anything but ``True``, or raises, denies.
+    """
+    for check in chain.checks:
+        reason = refusal_of(check, facts, now)
+        if reason is not None:
+            scopes = facts.scopes if reason is Reason.INSUFFICIENT_SCOPE else ()
+            return Denied(reason, key=chain.key.id, check=check, scopes=scopes)
+    ends = chain.ends if chain.steady else now
+    return Allowed(chain.identity(facts.tenant), chain.begins, ends)
+
+
+def refusal_of(check: Check, facts: RequestFacts, now: float) -> Reason | None:
+    """Return why one check refuses, or ``None`` when it permits."""
+    try:
+        clause = check.clause
+        if clause.permits(facts, now) is True:
+            return None
+        return clause.reason(facts, now)
+    except Exception:  # noqa: BLE001 - a site's own dimension may raise anything: that denies
+        return Reason.LIMIT_INVALID

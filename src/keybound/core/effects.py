@@ -1,0 +1,214 @@
+"""What procedures ask of the world, and what they are answered.
+
+A procedure is a generator of these; ``run`` and ``arun`` in ``keybound.drivers`` answer them. One
+effect of a store is one transaction on the primary, and what it answers is one snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar, cast
+
+from keybound.core.nodes import StoredNode
+
+T = TypeVar("T")
+
+CHANGES_MAX = 1_000
+"""Changes and tags that one sync answers at most."""
+
+EVERYTHING = "*"
+"""The node of a change row that stands for all nodes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect(Generic[T]):
+    """A request to a port, answered with a ``T`` or with a ``KeyboundError`` thrown in."""
+
+
+Steps = Generator[Effect[Any], Any, T]
+"""A procedure that returns a ``T``."""
+
+
+def ask(effect: Effect[T]) -> Steps[T]:
+    """Yield one effect and return its answer, typed."""
+    return cast("T", (yield effect))
+
+
+class Moment(NamedTuple):
+    """One reading of both clocks, in seconds.
+
+    ``boot`` never goes back and counts suspended time; ``wall`` is POSIX time, UTC.
+    """
+
+    boot: float
+    wall: float
+
+    def older_than(self, bound: float, now: Moment) -> bool:
+        """Return whether more than ``bound`` has passed on either clock."""
+        return now.boot - self.boot > bound or now.wall - self.wall > bound
+
+
+@dataclass(frozen=True, slots=True)
+class ReadClock(Effect[Moment]):
+    """What time it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadEntropy(Effect[bytes]):
+    """``size`` random bytes, fit for keys."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep(Effect[None]):
+    """Wait for ``seconds``."""
+
+    seconds: float
+
+
+class Head(NamedTuple):
+    """Where a store stands: ``tag`` is the random name of revision ``rev``."""
+
+    rev: int
+    tag: bytes
+    epoch: bytes
+
+
+class Change(NamedTuple):
+    """One row of the change log: revision ``rev`` touched ``node`` (or ``EVERYTHING``)."""
+
+    rev: int
+    node: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncAnswer:
+    """What changed after a revision.
+
+    ``changes``: the newest ``CHANGES_MAX`` after it, oldest first. ``tags``: revision -> tag, of
+    that revision, if still known, and of the newest ``CHANGES_MAX`` after it.
+    """
+
+    head: Head
+    changes: tuple[Change, ...]
+    tags: dict[int, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Sync(Effect[SyncAnswer]):
+    """Everything that a worker which knows revision ``since`` has missed."""
+
+    since: int
+
+
+class Row(NamedTuple):
+    """A stored node: ``rev`` is the revision that last changed it, ``digest`` finds a key."""
+
+    node: StoredNode
+    rev: int
+    digest: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A key and the nodes above it, ``None`` where there is no such node; all of one snapshot.
+
+    ``key`` is the id of the node asked for, ``None`` when it does not exist.
+    """
+
+    head: Head
+    key: str | None
+    rows: dict[str, Row | None]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadByDigest(Effect[Loaded]):
+    """The key stored under one of these digests, with everything above it."""
+
+    digests: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadNode(Effect[Loaded]):
+    """The node with this id, with everything above it."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Put:
+    """A node to write. ``expected`` is its last revision, ``None`` when it must not exist yet.
+
+    ``digest`` is given for a new key and kept otherwise.
+    """
+
+    node: StoredNode
+    expected: int | None
+    digest: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit(Effect[Head]):
+    """Write nodes as one revision, named by the random ``tag``; the answer is the new head.
+
+    In one transaction: take the revision, check that every put and every ``ceilings`` node (id,
+    revision) is as it was read, write, log. Raises ``ConflictError`` when one is not.
+    """
+
+    puts: tuple[Put, ...]
+    ceilings: tuple[tuple[str, int], ...] = ()
+    tag: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceEpoch(Effect[bytes]):
+    """Set a new epoch if the current one is still ``seen``; the answer is the one in force."""
+
+    seen: bytes
+    new: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListNodes(Effect["tuple[Row, ...]"]):
+    """Nodes of one kind after an id, in order of ids, at most ``limit`` of them.
+
+    ``tenant`` is that very home tenant; ``parent`` that very parent; ``None`` does not narrow.
+    """
+
+    kind: str = "key"
+    tenant: str | None = None
+    parent: str | None = None
+    after: str = ""
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What identifies a store: a random id, and the fingerprint of the secret it is used with."""
+
+    id: bytes
+    fingerprint: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStore(Effect[Installation]):
+    """Create what is missing and check what is there; ``entropy`` makes a new installation id.
+
+    Raises ``StoreError`` when the store is of another program or version.
+    """
+
+    entropy: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SetFingerprint(Effect[None]):
+    """Remember the fingerprint of the secret in use."""
+
+    fingerprint: str
+
+
+def absence_id(digest: bytes) -> str:
+    """Return the name under which the absence of a digest is fenced and logged."""
+    return "d:" + digest.hex()[:22]

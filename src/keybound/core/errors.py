@@ -1,0 +1,85 @@
+"""What keybound raises. A refusal of a request is a value; these are for the operator."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class KeyboundError(Exception):
+    """Root of everything that keybound raises on purpose."""
+
+
+class InputError(KeyboundError, ValueError):
+    """A value that somebody gave is not usable: the message names the field, the problem and the fix."""
+
+    def __init__(self, field: str, problem: str, *, fix: str = "") -> None:
+        """Say what is wrong with ``field``; neither text may contain a secret."""
+        self.field = field
+        self.problem = problem
+        self.fix = fix
+        super().__init__(f"{field}: {problem}" + (f"; {fix}" if fix else ""))
+
+
+class SettingsError(InputError):
+    """A setting is unknown or has a value that cannot work; raised at start-up."""
+
+
+class LimitError(InputError):
+    """A limit is unknown or cannot be read."""
+
+
+class ExceedsCeilingError(KeyboundError):
+    """A key would be allowed more than a node above it; ``node`` and ``dimension`` say where."""
+
+    def __init__(self, *, node: str, dimension: str, allowed: str, asked: str) -> None:
+        """Name the ceiling, what it allows and what was asked."""
+        self.node = node
+        self.dimension = dimension
+        super().__init__(
+            f"{dimension}: {asked} exceeds what {node} allows ({allowed}); "
+            f"ask for less, or issue the key without that parent"
+        )
+
+
+class NotFoundError(KeyboundError):
+    """No key or group has this id."""
+
+    def __init__(self, node: str) -> None:
+        """Name the id, which is public."""
+        self.node = node
+        super().__init__(f"{node}: there is no such key or group; `keybound list` shows the ids")
+
+
+class ConflictError(KeyboundError):
+    """Somebody else changed the node first; nothing was written."""
+
+
+class StoreError(KeyboundError):
+    """The store cannot be used as it is: the message says what to do."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store did not answer; the same call may succeed later."""
+
+
+class RecordCorruptError(StoreError):
+    """A stored record cannot be read exactly, so it is not read at all."""
+
+
+class MissingExtraError(KeyboundError, ImportError):
+    """An optional package is not installed; the message names the extra that brings it."""
+
+    def __init__(self, package: str, *, extra: str) -> None:
+        """Name the package and the extra."""
+        super().__init__(f"{package} is not installed: pip install 'keybound[{extra}]'")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``did you mean 'x'?`` for the nearest known name, or the list of all of them."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(names)}"

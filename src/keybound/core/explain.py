@@ -1,0 +1,177 @@
+"""Why a request is or was refused, and what would admit it: every check, not only the first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from keybound.core.decision import refusal_of
+from keybound.core.facts import unpack_address
+from keybound.core.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from keybound.core.chain import Chain, Check
+    from keybound.core.facts import RequestFacts
+
+MEANINGS: dict[Reason, str] = {
+    Reason.DUPLICATE_CREDENTIALS: "The request carried more than one credential.",
+    Reason.CONFLICTING_CREDENTIALS: "The request carried credentials in two places.",
+    Reason.INVALID_PATH: "The path is not absolute, or has dot segments or control characters.",
+    Reason.MISSING_CREDENTIALS: "The request carried no credential.",
+    Reason.MALFORMED_CREDENTIALS: "What was sent is no key: form, prefix, length or checksum.",
+    Reason.UNKNOWN_KEY: "It looks like a key, but no such key was issued here.",
+    Reason.DISABLED: "It is disabled.",
+    Reason.EXPIRED: "Its lifetime is over.",
+    Reason.NOT_YET_VALID: "Its lifetime has not begun.",
+    Reason.REVOKED: "It was revoked, or no longer exists.",
+    Reason.ROTATED: "It was replaced by its successor.",
+    Reason.TENANT_MISMATCH: "The request is about a tenant that is not among those permitted.",
+    Reason.TENANT_UNRESOLVED: "No route says which tenant the request is about.",
+    Reason.NETWORK_NOT_ALLOWED: "The client's address is not in a permitted network.",
+    Reason.NETWORK_UNKNOWN: "The client's address is not known.",
+    Reason.METHOD_NOT_ALLOWED: "The method is not permitted, or writes where only reading is.",
+    Reason.INSUFFICIENT_SCOPE: "The route asks for a scope that was not granted.",
+    Reason.OUTSIDE_TIME_WINDOW: "It is outside the permitted hours.",
+    Reason.MODEL_NOT_ALLOWED: "The model is not permitted, or only for reading.",
+    Reason.MODEL_UNRESOLVED: "No route says which model the request is about.",
+    Reason.LIMIT_INVALID: "A stored limit cannot be checked here, so nothing passes it.",
+    Reason.RATE_LIMITED: "Too many requests in too short a time.",
+    Reason.QUOTA_EXCEEDED: "The quota is used up.",
+    Reason.STORE_UNAVAILABLE: "The store did not answer in time.",
+    Reason.RECORD_CORRUPT: "A stored record cannot be read exactly.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One check with its verdict; ``mend`` is the smallest edit that would admit the request."""
+
+    check: str
+    node: str
+    kind: str
+    clause: str
+    refused: Reason | None
+    mend: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Every check of one request in the order of the decision; the first refusal is the reason.
+
+    ``facts`` is what the request was taken for. ``unguarded`` says that no check applies.
+    """
+
+    key: str
+    facts: RequestFacts
+    steps: tuple[Step, ...]
+    unguarded: bool = False
+
+    @property
+    def reason(self) -> Reason | None:
+        """The reason of the refusal, ``None`` when the request is allowed."""
+        if self.unguarded:
+            return None
+        return next((step.refused for step in self.steps if step.refused is not None), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DenialExplanation:
+    """What the id of a denial says. ``step`` is the check as it is stored now, if unchanged."""
+
+    at: datetime
+    reason: Reason
+    meaning: str
+    key: str | None
+    step: Step | None
+
+
+def explain(chain: Chain, facts: RequestFacts, now: float) -> tuple[Step, ...]:
+    """Return every check of a chain with its verdict at ``now`` (POSIX seconds)."""
+    return tuple(explain_check(check, facts, refusal_of(check, facts, now)) for check in chain.checks)
+
+
+def explain_check(check: Check, facts: RequestFacts | None, refused: Reason | None) -> Step:
+    """Return one check with a verdict, and the edit that would turn it."""
+    return Step(
+        check=check.clause.dimension,
+        node=check.node,
+        kind=check.kind,
+        clause=check.clause.describe(),
+        refused=refused,
+        mend=None if refused is None else _mend(check, facts, refused),
+    )
+
+
+def _mend(check: Check, facts: RequestFacts | None, refused: Reason) -> str:
+    advice = _ADVICE.get(refused)
+    if advice is not None:
+        return advice.format(node=check.node)
+    option = _OPTIONS.get(check.clause.dimension)
+    if option is None or facts is None:
+        return f"keybound update {check.node}, naming more for {check.clause.dimension}"
+    return f"keybound update {check.node} {option(check, facts)}"
+
+
+_ADVICE: dict[Reason, str] = {
+    Reason.DISABLED: "keybound enable {node}",
+    Reason.REVOKED: "issue a new key; revoked is for ever",
+    Reason.EXPIRED: "keybound update {node} --expires-in 90d",
+    Reason.NOT_YET_VALID: "wait, or keybound update {node} --not-before '*'",
+    Reason.TENANT_UNRESOLVED: "add a route that names the tenant of this path",
+    Reason.MODEL_UNRESOLVED: "add a route that names the model of this path",
+    Reason.NETWORK_UNKNOWN: "let the server pass on the address of the client",
+    Reason.LIMIT_INVALID: "register the dimension, or rewrite the limit with keybound update {node}",
+}
+
+
+def _listed(flag: str, check: Check, *more: str) -> str:
+    """Return the option that sets what is stored and what is missing."""
+    stored = check.clause.dump()
+    values = list(stored) if isinstance(stored, list | tuple) else [stored]
+    wanted = dict.fromkeys(str(value) for value in (*values, *more))
+    return " ".join(f"{flag} {_quoted(value)}" for value in wanted)
+
+
+def _quoted(text: str) -> str:
+    return f"'{text}'" if set(text) & set("*!#&; ") else text
+
+
+def _tenants(check: Check, facts: RequestFacts) -> str:
+    return _listed("--tenant", check, facts.tenant or "~")
+
+
+def _networks(check: Check, facts: RequestFacts) -> str:
+    return _listed("--network", check, unpack_address(facts.address or 0))
+
+
+def _methods(check: Check, facts: RequestFacts) -> str:
+    return _listed("--method", check, facts.method)
+
+
+def _read_only(_check: Check, _facts: RequestFacts) -> str:
+    return "--no-read-only"
+
+
+def _scopes(check: Check, facts: RequestFacts) -> str:
+    return _listed("--scope", check, *facts.scopes)
+
+
+def _models(check: Check, facts: RequestFacts) -> str:
+    dumped = check.clause.dump()
+    stored = dict(dumped) if isinstance(dumped, Mapping) else {}
+    stored[facts.model or "*"] = facts.access
+    return " ".join(f"--model {_quoted(f'{name}:{access}')}" for name, access in stored.items())
+
+
+_OPTIONS: dict[str, Callable[[Check, RequestFacts], str]] = {
+    "tenants": _tenants,
+    "networks": _networks,
+    "methods": _methods,
+    "read_only": _read_only,
+    "scopes": _scopes,
+    "models": _models,
+}

@@ -1,0 +1,78 @@
+"""Who is calling: what the application gets of an allowed request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from keybound.core.facts import Access
+    from keybound.core.limits import Models, Scopes
+
+
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """The granted scopes in the form that Starlette's ``requires`` reads, ``authenticated`` too."""
+
+    scopes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """The key behind a request, resolved and enforced; one object serves many requests.
+
+    It cannot be changed, and it holds no secret and no digest. ``tenant`` is the key's own,
+    ``request_tenant`` the one this request is about: filter data on that. ``scopes`` are those
+    that the key was granted and no node above it takes away.
+    """
+
+    key_id: str
+    name: str
+    tenant: str | None
+    request_tenant: str | None
+    owner: str | None
+    role: str | None
+    groups: tuple[str, ...]
+    scopes: frozenset[str]
+    environment: str
+    expires_at: datetime | None
+    metadata: Mapping[str, Any]
+    auth: Grants = field(repr=False)
+    _scopes: tuple[Scopes, ...] = field(repr=False, compare=False)
+    _models: tuple[Models, ...] = field(repr=False, compare=False)
+
+    def has_scope(self, name: str) -> bool:
+        """Return whether every node of the key's chain grants this scope."""
+        return all(clause.grants(name) for clause in self._scopes)
+
+    def permits(self, *, model: str, access: Access = "write") -> bool:
+        """Return whether the key may read or write a model; such checks only ever narrow."""
+        return all(clause.allows(model, access) for clause in self._models)
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Return ``True``, as frameworks ask of a user."""
+        return True
+
+    @property
+    def display_name(self) -> str:
+        """Return the name of the key, as Starlette asks of a user."""
+        return self.name
+
+    @property
+    def identity(self) -> str:
+        """Return the id of the key, as Starlette asks of a user."""
+        return self.key_id
+
+
+def freeze(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
+    """Return JSON that an application cannot edit by accident: proxies and tuples."""
+    if isinstance(value, dict):
+        return MappingProxyType({name: freeze(member) for name, member in value.items()})
+    if isinstance(value, list):
+        return tuple(freeze(member) for member in value)
+    return value

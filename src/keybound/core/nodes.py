@@ -1,0 +1,147 @@
+"""The records of the store: keys and groups, each a node that a request must pass.
+
+They are their own wire schema: closed, versioned, with every member required, so that a record of
+another version, with an unknown or a missing member, is corrupt and never read with a default.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from keybound.core.errors import InputError, RecordCorruptError
+from keybound.core.keys import base62
+from keybound.core.limits import Limits, LimitsData
+
+NODE_ID_MAX = 24
+RECORD_MAX = 65_536
+"""Bytes of the largest record that is written or read."""
+
+_NAME_MAX = 200
+_METADATA_MAX = 8_192
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
+    """What a key and a group have in common: a name, a state, and limits."""
+
+    v: Literal[1] = 1
+    id: Annotated[str, msgspec.Meta(pattern=rf"^[A-Za-z0-9_.:-]{{1,{NODE_ID_MAX}}}\Z")]
+    name: str
+    tenant: str | None
+    limits: Limits
+    enabled: bool
+    revoked_at: Moment | None
+    created_at: Moment
+    metadata: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """``key`` or ``group``."""
+        return str(type(self).__struct_config__.tag)
+
+    @property
+    def above(self) -> tuple[str, ...]:
+        """The ids of the nodes that a request must also pass."""
+        return ()
+
+
+class APIKey(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="key"):
+    """A stored key. ``id`` is public; the key itself is nowhere, ``hint`` is what may be shown of it.
+
+    ``parent`` is a ceiling on every request; ``issued_by`` says who made the key, checked once.
+    """
+
+    hint: str
+    environment: str
+    owner: str | None
+    role: str | None
+    parent: str | None
+    groups: tuple[str, ...]
+    rights: tuple[str, ...]
+    issued_by: str | None
+
+    @property
+    def above(self) -> tuple[str, ...]:
+        """The parent, then the groups."""
+        return ((self.parent,) if self.parent is not None else ()) + self.groups
+
+
+class Group(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="group"):
+    """A set of keys that share limits and a state: disabling it stops all of them at once."""
+
+
+StoredNode = APIKey | Group
+
+
+def encode_node(node: StoredNode) -> bytes:
+    """Return the record of a node; raises ``InputError`` when it would be too large."""
+    record = _ENCODER.encode(node)
+    if len(record) > RECORD_MAX:
+        raise InputError(node.kind, f"{len(record):,} bytes", fix=f"at most {RECORD_MAX:,}")
+    return record
+
+
+def decode_node(record: bytes) -> StoredNode:
+    """Return the node in a record; raises ``RecordCorruptError`` for anything but an exact one."""
+    if len(record) > RECORD_MAX:
+        msg = f"a stored record has {len(record):,} bytes, more than {RECORD_MAX:,}"
+        raise RecordCorruptError(msg)
+    try:
+        return _DECODER.decode(record)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        # The message of msgspec names the member and its type, never the value.
+        reason = str(error) if isinstance(error, msgspec.ValidationError) else "not JSON"
+        msg = f"a stored record cannot be read: {reason}"
+        raise RecordCorruptError(msg) from None
+
+
+def new_id(kind: str, entropy: bytes) -> str:
+    """Return a public id such as ``key_`` + 16 base62 characters."""
+    return f"{kind}_{base62(entropy, 16)}"
+
+
+def check_text(field: str, text: object, *, length_max: int = _NAME_MAX) -> str:
+    """Return ``text`` if people can read all of it; raises ``InputError`` naming ``field``."""
+    if not isinstance(text, str):
+        raise InputError(field, f"is {type(text).__name__}", fix="write text")
+    if not text.strip() or len(text) > length_max:
+        raise InputError(field, f"has {len(text):,} characters", fix=f"write 1 to {length_max}")
+    if not text.isprintable():
+        raise InputError(field, "has characters that cannot be seen", fix="leave them out")
+    return text
+
+
+def check_metadata(value: object) -> dict[str, Any]:
+    """Return a JSON object of at most 8 KiB; raises ``InputError``."""
+    if not isinstance(value, dict):
+        raise InputError("metadata", f"is {type(value).__name__}", fix="write an object")
+    try:
+        record = msgspec.json.encode(value)
+        copy: dict[str, Any] = msgspec.json.decode(record, type=dict[str, Any])
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError):
+        raise InputError("metadata", "is not JSON", fix="write an object of JSON values") from None
+    if len(record) > _METADATA_MAX:
+        raise InputError("metadata", f"has {len(record):,} bytes", fix=f"at most {_METADATA_MAX:,}")
+    return copy
+
+
+def _load(kind: type, value: object) -> object:
+    if kind is Limits:
+        return Limits.load(value)
+    msg = f"no {kind.__name__} in a record"
+    raise NotImplementedError(msg)
+
+
+def _dump(value: object) -> LimitsData:
+    if isinstance(value, Limits):
+        return value.dump()
+    msg = f"no {type(value).__name__} in a record"
+    raise NotImplementedError(msg)
+
+
+_DECODER: msgspec.json.Decoder[StoredNode] = msgspec.json.Decoder(StoredNode, dec_hook=_load)
+_ENCODER = msgspec.json.Encoder(enc_hook=_dump)

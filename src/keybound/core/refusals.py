@@ -1,0 +1,176 @@
+"""The HTTP shape of every denial, in one table: status, challenge, problem body (RFC 9457).
+
+Dead and unknown keys get one answer, byte for byte but for the denial's id. Nothing that a client
+sent and nothing that is stored about a key is ever in an answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from keybound.core.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from keybound.core.credentials import CredentialForm
+    from keybound.core.decision import Denied
+
+PROBLEM_TYPE = "urn:keybound:problem:"
+DENIAL_HEADER = "Keybound-Denial"
+RETRY_AFTER = 1
+"""Seconds after which asking again is worth it, when the store did not answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """How one group of reasons looks: ``problem`` is public, ``error`` the one of RFC 6750."""
+
+    status: int
+    problem: str
+    title: str
+    detail: str
+    error: str | None = None
+    tells_reason: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalResponse:
+    """An answer that any shell can send: status, headers as text, body."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+_REQUEST = Refusal(
+    status=400,
+    problem="invalid_request",
+    title="Invalid request",
+    detail="Send exactly one credential, and a plain absolute path.",
+    error="invalid_request",
+    tells_reason=True,
+)
+_MISSING = Refusal(
+    status=401,
+    problem="missing_credentials",
+    title="Credentials required",
+    detail="Send an API key in the Authorization header.",
+)
+_TOKEN = Refusal(
+    status=401,
+    problem="invalid_token",
+    title="Invalid API key",
+    detail="The API key is not valid. Whoever issued it can find out why with the id.",
+    error="invalid_token",
+)
+_FORBIDDEN = Refusal(
+    status=403,
+    problem="forbidden",
+    title="Not permitted for this API key",
+    detail="The API key is valid, but its limits do not permit this request.",
+    tells_reason=True,
+)
+_SCOPE = Refusal(
+    status=403,
+    problem="insufficient_scope",
+    title="Scope not granted to this API key",
+    detail="The API key is valid, but was not granted every scope that this request needs.",
+    error="insufficient_scope",
+    tells_reason=True,
+)
+_RATE = Refusal(
+    status=429,
+    problem="too_many_requests",
+    title="Too many requests",
+    detail="The API key has used up what it may do for now.",
+    tells_reason=True,
+)
+_STORE = Refusal(
+    status=503,
+    problem="unavailable",
+    title="Cannot decide at the moment",
+    detail="The API key may be good, but this cannot be checked now. Try again later.",
+)
+
+REFUSALS: dict[Reason, Refusal] = {
+    Reason.DUPLICATE_CREDENTIALS: _REQUEST,
+    Reason.CONFLICTING_CREDENTIALS: _REQUEST,
+    Reason.INVALID_PATH: _REQUEST,
+    Reason.MISSING_CREDENTIALS: _MISSING,
+    Reason.MALFORMED_CREDENTIALS: _TOKEN,
+    Reason.UNKNOWN_KEY: _TOKEN,
+    Reason.DISABLED: _TOKEN,
+    Reason.EXPIRED: _TOKEN,
+    Reason.NOT_YET_VALID: _TOKEN,
+    Reason.REVOKED: _TOKEN,
+    Reason.ROTATED: _TOKEN,
+    Reason.TENANT_MISMATCH: _FORBIDDEN,
+    Reason.TENANT_UNRESOLVED: _FORBIDDEN,
+    Reason.NETWORK_NOT_ALLOWED: _FORBIDDEN,
+    Reason.NETWORK_UNKNOWN: _FORBIDDEN,
+    Reason.METHOD_NOT_ALLOWED: _FORBIDDEN,
+    Reason.INSUFFICIENT_SCOPE: _SCOPE,
+    Reason.OUTSIDE_TIME_WINDOW: _FORBIDDEN,
+    Reason.MODEL_NOT_ALLOWED: _FORBIDDEN,
+    Reason.MODEL_UNRESOLVED: _FORBIDDEN,
+    Reason.LIMIT_INVALID: _FORBIDDEN,
+    Reason.RATE_LIMITED: _RATE,
+    Reason.QUOTA_EXCEEDED: _RATE,
+    Reason.STORE_UNAVAILABLE: _STORE,
+    Reason.RECORD_CORRUPT: _STORE,
+}
+
+
+class Refusals:
+    """Renders denials for one site; everything but the id is prepared once for each reason."""
+
+    def __init__(
+        self, forms: Sequence[CredentialForm], *, realm: str = "api", reveal_reason: bool = False
+    ) -> None:
+        """Build the challenges from the configured credential forms."""
+        self._forms = tuple(forms)
+        self._realm = realm
+        self._reveal = reveal_reason
+
+    def render(self, denied: Denied, denial_id: str) -> RefusalResponse:
+        """Return the answer to a denied request."""
+        refusal = REFUSALS[denied.reason]
+        body: dict[str, object] = {
+            "type": PROBLEM_TYPE + refusal.problem,
+            "title": refusal.title,
+            "status": refusal.status,
+            "detail": refusal.detail,
+        }
+        if refusal.tells_reason or self._reveals(denied):
+            body["reason"] = denied.reason.value
+        if denied.scopes:
+            body["scopes"] = list(denied.scopes)
+        body["id"] = denial_id
+        encoded = msgspec.json.encode(body)
+        headers = [
+            ("content-type", "application/problem+json"),
+            ("content-length", str(len(encoded))),
+            ("cache-control", "no-store"),
+            ("vary", "Authorization"),
+            (DENIAL_HEADER.lower(), denial_id),
+            *(("www-authenticate", value) for value in self._challenges(refusal, denied)),
+        ]
+        if refusal.status == 503:  # noqa: PLR2004 - the status is the meaning
+            headers.append(("retry-after", str(RETRY_AFTER)))
+        return RefusalResponse(refusal.status, tuple(headers), encoded)
+
+    def _reveals(self, denied: Denied) -> bool:
+        """A site may open why a key is dead, never whether a guessed key exists."""
+        return self._reveal and denied.key is not None
+
+    def _challenges(self, refusal: Refusal, denied: Denied) -> list[str]:
+        if refusal.status not in {401, 403}:
+            return []
+        extra = f', error="{refusal.error}"' if refusal.error else ""
+        if denied.scopes:
+            extra += f', scope="{" ".join(denied.scopes)}"'
+        return [form.challenge(self._realm) + extra for form in self._forms]

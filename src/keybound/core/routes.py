@@ -1,0 +1,220 @@
+"""The one table that says everything that depends on a request's path.
+
+An ordered list of routes; the first that matches method and path wins. The same table answers
+whether a path is guarded at all, and later which routes a key reaches.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from keybound.core.errors import InputError, nearest
+from keybound.core.facts import OWN_TENANT, WEBSOCKET, Access, default_access
+
+Auth = Literal["required", "optional", "exempt"]
+
+_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Z-]+", re.ASCII)
+_FIELD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:path)?\}", re.ASCII)
+_STRANGE = re.compile(r"[\x00-\x1f\x7f\\]|(?:^|/)\.\.?(?:/|\Z)")
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Route:
+    """What requests to a path are: which model, read or write, which scopes and tenant, guarded how.
+
+    ``path`` is matched whole: ``{name}`` is one segment, ``{name:path}`` one or more, a last
+    segment ``*`` everything beneath. A field named ``tenant`` or ``model`` gives that fact; both
+    may also be written out, with fields in them: ``tenant="{domain}/{user}"``. ``tenant="~"`` is
+    the caller's own. ``methods`` absent is all of them; ``GET`` includes ``HEAD``; the method of
+    a WebSocket is ``WEBSOCKET``. ``access`` absent is decided by the method. ``auth="optional"``
+    lets requests without a credential through, ``"exempt"`` all requests; neither opens a
+    WebSocket unless ``methods`` names it.
+    """
+
+    path: str
+    methods: frozenset[str] | None
+    model: str | None
+    access: Access | None
+    scopes: tuple[str, ...]
+    tenant: str | None
+    auth: Auth
+
+    def __init__(
+        self,
+        path: str,
+        methods: str | Iterable[str] | None = None,
+        model: str | None = None,
+        access: Access | None = None,
+        scopes: str | Iterable[str] = (),
+        tenant: str | None = None,
+        auth: Auth = "required",
+    ) -> None:
+        """Check every part; raises ``InputError`` that names it."""
+        fields = _fields(path)
+        _one_of("access", access, (None, *get_args(Access)))
+        _one_of("auth", auth, get_args(Auth))
+        chosen = None if methods is None else _methods(methods)
+        if access == "read" and chosen is None:
+            raise InputError(
+                "access",
+                f"'read' for every method of {path}, DELETE included",
+                fix="say which methods only read: methods='POST'",
+            )
+        for name, template in (("model", model), ("tenant", tenant)):
+            for used in _FIELD.findall(template or ""):
+                if used[0] not in fields:
+                    raise InputError(
+                        name, f"{{{used[0]}}} is not a field of {path}", fix=f"add it to {path}"
+                    )
+        put = object.__setattr__
+        put(self, "path", path)
+        put(self, "methods", chosen)
+        put(self, "model", model or ("{model}" if "model" in fields else None))
+        put(self, "access", access)
+        put(self, "scopes", _names("scopes", scopes))
+        put(self, "tenant", tenant or ("{tenant}" if "tenant" in fields else None))
+        put(self, "auth", auth)
+
+
+@dataclass(frozen=True, slots=True)
+class RouteMatch:
+    """What the table says of one method and path."""
+
+    auth: Auth
+    model: str | None
+    access: Access
+    scopes: tuple[str, ...]
+    tenant: str | None
+
+
+class RouteTable:
+    """Routes compiled once; matches are remembered for short paths, up to ``memo_max`` of them."""
+
+    def __init__(
+        self,
+        routes: Sequence[Route] = (),
+        *,
+        protect: Iterable[str] = ("/*",),
+        memo_max: int = 4_096,
+    ) -> None:
+        """Compile ``routes`` and the patterns of ``protect``: what is guarded at all."""
+        self.routes = tuple(routes)
+        self.tenancy = any(route.tenant is not None for route in self.routes)
+        self._compiled = [(route, _compile(route.path)) for route in self.routes]
+        self._protect = [_compile(pattern, whole_branch=True) for pattern in protect]
+        self._memo: dict[tuple[str, str], RouteMatch | None] = {}
+        self._memo_max = memo_max
+
+    def match(self, method: str, path: str) -> RouteMatch | None:
+        """Return what the table says, or ``None`` for a path that no router reads in one way only.
+
+        Such paths do not start with a slash, have dot segments, backslashes or control characters.
+        """
+        try:
+            return self._memo[method, path]
+        except KeyError:
+            found = self._find(method, path)
+        if len(path) <= 256 and len(method) <= 16:
+            if len(self._memo) >= self._memo_max:
+                self._memo.clear()
+            self._memo[method, path] = found
+        return found
+
+    def _find(self, method: str, path: str) -> RouteMatch | None:
+        if not path.startswith("/") or _STRANGE.search(path):
+            return None
+        for route, pattern in self._compiled:
+            if not _answers(route, method):
+                continue
+            found = pattern.fullmatch(path)
+            if found is not None:
+                return RouteMatch(
+                    auth=route.auth,
+                    model=_fill(route.model, found),
+                    access=route.access or default_access(method),
+                    scopes=route.scopes,
+                    tenant=_fill(route.tenant, found) or (None if self.tenancy else OWN_TENANT),
+                )
+        return RouteMatch(
+            auth="required" if self._protects(path) else "exempt",
+            model=None,
+            access=default_access(method),
+            scopes=(),
+            tenant=None if self.tenancy else OWN_TENANT,
+        )
+
+    def _protects(self, path: str) -> bool:
+        # Some applications merge repeated slashes, so the merged path is guarded as well.
+        merged = re.sub("/{2,}", "/", path)
+        return any(p.fullmatch(path) or p.fullmatch(merged) for p in self._protect)
+
+
+def check_pattern(field: str, pattern: str) -> str:
+    """Return a path pattern that can be compiled; raises ``InputError`` naming ``field``."""
+    _fields(pattern, field=field)
+    return pattern
+
+
+def _answers(route: Route, method: str) -> bool:
+    if route.methods is None:
+        return method != WEBSOCKET or route.auth == "required"
+    return method in route.methods or (method == "HEAD" and "GET" in route.methods)
+
+
+def _compile(path: str, *, whole_branch: bool = False) -> re.Pattern[str]:
+    body, star, _ = path.partition("/*") if path.endswith("/*") else (path, "", "")
+    pattern, at = "", 0
+    for field in _FIELD.finditer(body):
+        pattern += re.escape(body[at : field.start()])
+        pattern += f"(?P<{field[1]}>{'.+' if field[2] else '[^/]+'})"
+        at = field.end()
+    pattern += re.escape(body[at:])
+    if star:
+        pattern += "(?:/.*)?" if whole_branch else "/.*"
+    return re.compile(pattern, re.DOTALL)
+
+
+def _fill(template: str | None, found: re.Match[str]) -> str | None:
+    if template is None or "{" not in template:
+        return template
+    return _FIELD.sub(lambda field: found[field[1]], template)
+
+
+def _fields(path: str, *, field: str = "path") -> frozenset[str]:
+    if not isinstance(path, str) or not path.startswith("/"):
+        raise InputError(field, f"{path!r} does not start with a slash", fix="write '/v1/*'")
+    names = [found[0] for found in _FIELD.findall(path)]
+    rest = _FIELD.sub("", path[:-2] if path.endswith("/*") else path)
+    if any(mark in rest for mark in "{}*") or len(names) != len(set(names)):
+        raise InputError(
+            field,
+            f"{path!r} is not a pattern",
+            fix="fields are {name} or {name:path}, each once; * may only be the last segment",
+        )
+    return frozenset(names)
+
+
+def _methods(methods: str | Iterable[str]) -> frozenset[str]:
+    names = _names("methods", methods)
+    for name in names:
+        if not _METHOD.fullmatch(name):
+            raise InputError("methods", f"{name!r} is no method", fix="write 'GET', in capitals")
+    return frozenset(names)
+
+
+def _names(field: str, names: str | Iterable[str]) -> tuple[str, ...]:
+    if names is None:
+        raise InputError(field, "is None", fix="leave it out, or name them")
+    listed = tuple(names.split() if isinstance(names, str) else names)
+    if not all(isinstance(name, str) and name for name in listed):
+        raise InputError(field, f"{listed!r} are not names", fix="write text")
+    return tuple(dict.fromkeys(listed))
+
+
+def _one_of(field: str, value: object, known: Sequence[object]) -> None:
+    if value not in known:
+        names = [str(name) for name in known if name is not None]
+        raise InputError(field, f"{value!r} is unknown", fix=nearest(str(value), names))

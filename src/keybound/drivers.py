@@ -1,0 +1,58 @@
+"""The two consumers of procedures: one blocks, one awaits. Neither decides anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from keybound.core.errors import KeyboundError
+
+if TYPE_CHECKING:
+    from keybound.core.effects import Effect, Steps
+
+T = TypeVar("T")
+
+
+class Perform(Protocol):
+    """Answers effects, blocking."""
+
+    def __call__(self, effect: Effect[Any], /) -> Any:  # noqa: ANN401 - the effect says what
+        """Return what the effect asks for; raise ``KeyboundError`` when it cannot be had."""
+
+
+class AsyncPerform(Protocol):
+    """Answers effects, awaiting."""
+
+    async def __call__(self, effect: Effect[Any], /) -> Any:  # noqa: ANN401 - the effect says what
+        """Return what the effect asks for; raise ``KeyboundError`` when it cannot be had."""
+
+
+def run(steps: Steps[T], perform: Perform) -> T:
+    """Drive a procedure to its end in this thread."""
+    try:
+        effect = next(steps)
+        while True:
+            try:
+                answer = perform(effect)
+            except KeyboundError as error:
+                effect = steps.throw(error)
+            else:
+                effect = steps.send(answer)
+    except StopIteration as stop:
+        value: T = stop.value
+        return value
+
+
+async def arun(steps: Steps[T], perform: AsyncPerform) -> T:
+    """Drive a procedure to its end in this task."""
+    try:
+        effect = next(steps)
+        while True:
+            try:
+                answer = await perform(effect)
+            except KeyboundError as error:
+                effect = steps.throw(error)
+            else:
+                effect = steps.send(answer)
+    except StopIteration as stop:
+        value: T = stop.value
+        return value

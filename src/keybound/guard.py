@@ -1,0 +1,288 @@
+"""The guard of an application: the decision, and the verbs that issue, change and end keys.
+
+``Guard`` blocks, ``AsyncGuard`` awaits; the verbs and their arguments are the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from keybound.clocks import SystemClock
+from keybound.core.decision import Denied
+from keybound.core.effects import Sleep
+from keybound.core.reasons import Reason
+from keybound.drivers import arun, run
+from keybound.engine import Engine, Miss
+from keybound.settings import Settings
+from keybound.stores import open_store
+from keybound.verbs import Verbs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from typing import Unpack
+
+    from keybound.core.decision import Allowed
+    from keybound.core.effects import Effect, Steps
+    from keybound.core.explain import DenialExplanation, Explanation
+    from keybound.core.lifecycle import IssuedKey, Receipt
+    from keybound.core.limits import Limits
+    from keybound.core.nodes import StoredNode
+    from keybound.engine import Outcome, Unguarded
+    from keybound.verbs import (
+        ChangeOptions,
+        ExplainOptions,
+        GroupOptions,
+        IssueOptions,
+        ListOptions,
+        Shown,
+        UpdateOptions,
+    )
+
+ATTEMPTS = 3
+"""How often a request asks the store when what it was answered is outdated on arrival."""
+
+T = TypeVar("T")
+
+
+class BaseGuard:
+    """What both guards are: an engine, and the calls that never wait.
+
+    :param engine: shared with another guard of this process, so that both see one cache.
+    """
+
+    live: weakref.WeakSet[BaseGuard] = weakref.WeakSet()
+    """Every guard of this process, so that test fixtures can find those of an application."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Guard with this engine; ``from_settings`` is the usual way to one."""
+        self.bind(engine)
+        BaseGuard.live.add(self)
+
+    @classmethod
+    def from_settings(
+        cls, *, settings_file: str | Path | None = None, **settings: Any  # noqa: ANN401
+    ) -> Self:
+        """Make a guard from arguments over environment over TOML file over defaults.
+
+        Raises ``SettingsError`` naming the setting. Nothing is opened before the first use.
+        """
+        chosen = Settings.load(settings, file=settings_file)
+        store = open_store(chosen.database, connections=chosen.store_connections)
+        return cls(Engine(chosen, store, SystemClock()))
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self.engine.settings
+
+    def bind(self, engine: Engine) -> None:
+        """Use another engine from now on; tests do."""
+        self.engine = engine
+        self.decide = engine.decide
+        self.refuse = engine.refuse
+        self._verbs = Verbs(engine)
+
+    def __repr__(self) -> str:
+        """Name the store, whose location holds no password."""
+        return f"{type(self).__name__}({self.engine.store.location!r})"
+
+
+class Guard(BaseGuard):
+    """A guard whose verbs block; for WSGI, scripts and threads."""
+
+    def to_async(self) -> AsyncGuard:
+        """Return the awaiting guard over the same cache."""
+        return AsyncGuard(self.engine)
+
+    def open(self) -> None:
+        """Open the store now, so that what is wrong with it or the settings shows at start."""
+        self._run(self.engine.opened(_nothing()))
+
+    def close(self) -> None:
+        """Stop syncing and let the store go; the next use opens it again."""
+        self.engine.close()
+
+    def authorize(
+        self, method: str, path: str, peer: str | None, raw: bytes | Reason | None
+    ) -> Allowed | Denied | Unguarded:
+        """Return the decision on a request, as ``decide`` does; asks the store on a miss."""
+        for _ in range(ATTEMPTS):
+            outcome = self.decide(method, path, peer, raw)
+            if not isinstance(outcome, Miss):
+                return outcome
+            try:
+                self._run(self.engine.settle(outcome))
+            except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
+                return self.engine.failed(error)
+        return Denied(Reason.STORE_UNAVAILABLE)
+
+    def issue(self, **options: Unpack[IssueOptions]) -> IssuedKey:
+        """Make a key; ``secret.reveal()`` is the key itself, here and never again.
+
+        A limit that is left out is taken over from the ``parent``, except scopes, which a key
+        has only by name. Raises ``InputError``, ``ExceedsCeilingError``, ``NotFoundError``.
+        """
+        return self._run(self._verbs.issue(**options))
+
+    def create_group(self, **options: Unpack[GroupOptions]) -> Receipt:
+        """Make a group; its limits and state hold for every key in it. Raises ``InputError``."""
+        return self._run(self._verbs.create_group(**options))
+
+    def show(self, node_id: str) -> Shown:
+        """Return a key or group as it is stored now. Raises ``NotFoundError``."""
+        return self._run(self._verbs.show(node_id))
+
+    def list(self, **options: Unpack[ListOptions]) -> tuple[StoredNode, ...]:
+        """Return up to ``limit`` (100) keys, or groups, with ids above ``after``, by id."""
+        return self._run(self._verbs.list(**options))
+
+    def restrict(
+        self,
+        node_id: str,
+        limits: Limits | Mapping[str, object],
+        **options: Unpack[ChangeOptions],
+    ) -> Receipt:
+        """Narrow a key or group; nothing it may not do now can become permitted."""
+        return self._run(self._verbs.restrict(node_id, limits, **options))
+
+    def update(self, node_id: str, **options: Unpack[UpdateOptions]) -> Receipt:
+        """Change members, and replace the limits that are named; ``*`` takes a limit away."""
+        return self._run(self._verbs.update(node_id, **options))
+
+    def enable(self, node_id: str, **options: Unpack[ChangeOptions]) -> Receipt:
+        """Let a disabled key or group live again. Raises ``InputError`` for a revoked one."""
+        return self._run(self._verbs.enable(node_id, **options))
+
+    def disable(self, node_id: str, **options: Unpack[ChangeOptions]) -> Receipt:
+        """Suspend a key or group, and with it every key below."""
+        return self._run(self._verbs.disable(node_id, **options))
+
+    def revoke(self, node_id: str, **options: Unpack[ChangeOptions]) -> Receipt:
+        """End a key or group for ever; no worker accepts it after ``effective_by``."""
+        return self._run(self._verbs.revoke(node_id, **options))
+
+    def explain(
+        self, key_id: str, method: str, path: str, **options: Unpack[ExplainOptions]
+    ) -> Explanation:
+        """Return every check of a request that a key might make, as it would be decided now."""
+        return self._run(self._verbs.explain(key_id, method, path, **options))
+
+    def explain_denial(self, denial: str) -> DenialExplanation:
+        """Return what the id of a refusal says. Raises ``InputError`` for one of somebody else."""
+        return self._run(self._verbs.explain_denial(denial))
+
+    def _run(self, steps: Steps[T]) -> T:
+        return run(steps, self.engine.perform)
+
+
+class AsyncGuard(BaseGuard):
+    """A guard whose verbs await; for ASGI. The store is asked from a few worker threads."""
+
+    def bind(self, engine: Engine) -> None:
+        """Use another engine from now on; tests do."""
+        super().bind(engine)
+        self._threads = ThreadPoolExecutor(
+            engine.settings.store_connections, thread_name_prefix="keybound-store"
+        )
+
+    def to_sync(self) -> Guard:
+        """Return the blocking guard over the same cache."""
+        return Guard(self.engine)
+
+    async def open(self) -> None:
+        """Open the store now, so that what is wrong with it or the settings shows at start."""
+        await self._run(self.engine.opened(_nothing()))
+
+    async def close(self) -> None:
+        """Stop syncing and let the store go; the next use opens it again."""
+        self.engine.close()
+
+    async def authorize(
+        self, method: str, path: str, peer: str | None, raw: bytes | Reason | None
+    ) -> Allowed | Denied | Unguarded:
+        """Return the decision on a request, as ``decide`` does; asks the store on a miss."""
+        for _ in range(ATTEMPTS):
+            outcome = self.decide(method, path, peer, raw)
+            if not isinstance(outcome, Miss):
+                return outcome
+            try:
+                await self._run(self.engine.settle(outcome))
+            except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
+                return self.engine.failed(error)
+        return Denied(Reason.STORE_UNAVAILABLE)
+
+    async def issue(self, **options: Unpack[IssueOptions]) -> IssuedKey:
+        """Make a key; ``secret.reveal()`` is the key itself, here and never again.
+
+        A limit that is left out is taken over from the ``parent``, except scopes, which a key
+        has only by name. Raises ``InputError``, ``ExceedsCeilingError``, ``NotFoundError``.
+        """
+        return await self._run(self._verbs.issue(**options))
+
+    async def create_group(self, **options: Unpack[GroupOptions]) -> Receipt:
+        """Make a group; its limits and state hold for every key in it. Raises ``InputError``."""
+        return await self._run(self._verbs.create_group(**options))
+
+    async def show(self, node_id: str) -> Shown:
+        """Return a key or group as it is stored now. Raises ``NotFoundError``."""
+        return await self._run(self._verbs.show(node_id))
+
+    async def list(self, **options: Unpack[ListOptions]) -> tuple[StoredNode, ...]:
+        """Return up to ``limit`` (100) keys, or groups, with ids above ``after``, by id."""
+        return await self._run(self._verbs.list(**options))
+
+    async def restrict(
+        self,
+        node_id: str,
+        limits: Limits | Mapping[str, object],
+        **options: Unpack[ChangeOptions],
+    ) -> Receipt:
+        """Narrow a key or group; nothing it may not do now can become permitted."""
+        return await self._run(self._verbs.restrict(node_id, limits, **options))
+
+    async def update(self, node_id: str, **options: Unpack[UpdateOptions]) -> Receipt:
+        """Change members, and replace the limits that are named; ``*`` takes a limit away."""
+        return await self._run(self._verbs.update(node_id, **options))
+
+    async def enable(self, node_id: str, **options: Unpack[ChangeOptions]) -> Receipt:
+        """Let a disabled key or group live again. Raises ``InputError`` for a revoked one."""
+        return await self._run(self._verbs.enable(node_id, **options))
+
+    async def disable(self, node_id: str, **options: Unpack[ChangeOptions]) -> Receipt:
+        """Suspend a key or group, and with it every key below."""
+        return await self._run(self._verbs.disable(node_id, **options))
+
+    async def revoke(self, node_id: str, **options: Unpack[ChangeOptions]) -> Receipt:
+        """End a key or group for ever; no worker accepts it after ``effective_by``."""
+        return await self._run(self._verbs.revoke(node_id, **options))
+
+    async def explain(
+        self, key_id: str, method: str, path: str, **options: Unpack[ExplainOptions]
+    ) -> Explanation:
+        """Return every check of a request that a key might make, as it would be decided now."""
+        return await self._run(self._verbs.explain(key_id, method, path, **options))
+
+    async def explain_denial(self, denial: str) -> DenialExplanation:
+        """Return what the id of a refusal says. Raises ``InputError`` for one of somebody else."""
+        return await self._run(self._verbs.explain_denial(denial))
+
+    async def _run(self, steps: Steps[T]) -> T:
+        return await arun(steps, self._perform)
+
+    async def _perform(self, effect: Effect[Any]) -> Any:  # noqa: ANN401 - the effect says what
+        answer = self.engine.local(effect)
+        if answer is not None:
+            return answer
+        if isinstance(effect, Sleep):
+            return await asyncio.sleep(effect.seconds)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self.engine.perform, effect)
+
+
+def _nothing() -> Steps[None]:
+    return
+    yield

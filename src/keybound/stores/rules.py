@@ -1,0 +1,110 @@
+"""What every store does alike: how it begins, what makes a commit conflict, what is logged."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING, NamedTuple
+
+from keybound.core.effects import Row, absence_id
+from keybound.core.errors import ConflictError, RecordCorruptError, StoreError
+from keybound.core.nodes import decode_node
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from keybound.core.effects import Commit
+
+HISTORY_MAX = 10_000
+"""Revisions whose changes and tags a store keeps; a worker further behind forgets all it knows."""
+
+_PRUNE_EVERY = 100
+_BYTES = 16
+
+
+class Origin(NamedTuple):
+    """The random values with which a store begins, at revision 0."""
+
+    installation: bytes
+    tag: bytes
+    epoch: bytes
+
+
+def originate(entropy: bytes) -> Origin:
+    """Return three values made from one draw, none of which tells anything of another."""
+    return Origin(
+        *(
+            blake2b(entropy, digest_size=_BYTES, person=name.encode()).digest()
+            for name in Origin._fields
+        )
+    )
+
+
+def check_commit(effect: Commit, revs: Mapping[str, int], owners: Mapping[bytes, str]) -> None:
+    """Raise ``ConflictError`` unless everything is still as it was when the commit was decided on.
+
+    ``revs`` has the last revision of every stored node that the commit names, ``owners`` the node
+    of every stored digest that it names.
+    """
+    for put in effect.puts:
+        _check_rev(put.node.id, put.expected, revs)
+    for node, rev in effect.ceilings:
+        _check_rev(node, rev, revs)
+    owners = dict(owners)
+    written: set[str] = set()
+    for put in effect.puts:
+        if put.node.id in written:
+            msg = f"{put.node.id} is written twice in one commit"
+            raise ConflictError(msg)
+        written.add(put.node.id)
+        if put.digest is not None and owners.setdefault(put.digest, put.node.id) != put.node.id:
+            msg = f"{put.node.id} has the digest of {owners[put.digest]}: they are the same key"
+            raise ConflictError(msg)
+
+
+def logged(effect: Commit) -> list[str]:
+    """Return the names under which a commit is logged.
+
+    They are every node it writes, and the absence that each digest it gives brings to an end.
+    """
+    names: list[str] = []
+    for put in effect.puts:
+        names.append(put.node.id)
+        if put.digest is not None:
+            names.append(absence_id(put.digest))
+    return names
+
+
+def forgets_through(rev: int, history_max: int) -> int | None:
+    """Return the last revision whose history goes when ``rev`` is committed, if any goes."""
+    return rev - history_max if rev % _PRUNE_EVERY == 0 and rev > history_max else None
+
+
+def read_row(node_id: str, record: bytes, rev: int, digest: bytes | None) -> Row:
+    """Return a stored node; raises ``RecordCorruptError`` naming the one that cannot be read."""
+    try:
+        node = decode_node(record)
+    except RecordCorruptError as error:
+        msg = f"{node_id}: {error}"
+        raise RecordCorruptError(msg) from None
+    if node.id != node_id:
+        msg = f"{node_id}: its record is that of {node.id}"
+        raise RecordCorruptError(msg)
+    return Row(node, rev, digest)
+
+
+def not_opened(location: str) -> StoreError:
+    """Return what is raised when a store is asked before ``OpenStore`` made it."""
+    return StoreError(f"{location}: holds no keybound store yet; `keybound init` makes one")
+
+
+def _check_rev(node: str, expected: int | None, revs: Mapping[str, int]) -> None:
+    stored = revs.get(node)
+    if stored == expected:
+        return
+    if stored is None:
+        msg = f"{node} does not exist any more"
+    elif expected is None:
+        msg = f"{node} exists already"
+    else:
+        msg = f"{node} is at revision {stored}, not {expected}: read it again"
+    raise ConflictError(msg)

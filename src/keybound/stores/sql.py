@@ -1,0 +1,152 @@
+"""A store in SQL, for threads and for event loops; what an effect means is written once for both.
+
+Here is what differs: how a connection is come by. Everything after that runs synchronously, on a
+connection that the awaiting engine lends.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar, cast
+from weakref import WeakSet
+
+from sqlalchemy import create_engine
+
+from keybound.core.effects import OpenStore
+from keybound.core.errors import MissingExtraError
+from keybound.stores.rules import HISTORY_MAX
+from keybound.stores.sql_reads import READS, read_installation
+from keybound.stores.sql_writes import WRITES, install
+from keybound.stores.sqlite import READING, WRITING, SQLiteFile, prepare, use_wal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection, Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from keybound.core.effects import Effect, Installation
+
+T = TypeVar("T")
+
+
+class SqlStore:
+    """A store in a SQLite file; safe for threads, for forks and for as many processes as share it.
+
+    ``connections`` is how many one process holds at most, two or more: one writes, so that no
+    reader ever waits for a writer. ``history_max`` is how many revisions the change log keeps.
+    """
+
+    def __init__(
+        self, database: str, *, connections: int = 2, history_max: int = HISTORY_MAX
+    ) -> None:
+        """Take a path or a ``sqlite:///`` URL; nothing is opened yet. Raises ``SettingsError``."""
+        self._file = SQLiteFile(database)
+        self.location = str(self._file.path)
+        self._reading = self._engine(max(connections - 1, 1), history_max)
+        self._writing = self._engine(1, history_max)
+
+    def perform(self, effect: Effect[T]) -> T:
+        """Answer one effect in one transaction."""
+        engine = self._reading if type(effect) in READS else self._writing
+        with self._file.performing(effect), engine.connect() as connection:
+            return _perform(connection, effect)
+
+    def close(self) -> None:
+        """Close the connections; the next effect opens others."""
+        self._reading.dispose()
+        self._writing.dispose()
+
+    def _engine(self, connections: int, history_max: int) -> Engine:
+        url = self._file.url("sqlite+pysqlite")
+        engine = create_engine(url, **self._file.engine_options(connections, history_max))
+        prepare(engine)
+        _engines.add(engine)
+        return engine
+
+
+class AsyncSqlStore:
+    """``SqlStore`` for one event loop."""
+
+    def __init__(
+        self, database: str, *, connections: int = 2, history_max: int = HISTORY_MAX
+    ) -> None:
+        """Take a path or a ``sqlite:///`` URL; nothing is opened yet. Raises ``SettingsError``."""
+        self._file = SQLiteFile(database)
+        self.location = str(self._file.path)
+        self._reading = self._engine(max(connections - 1, 1), history_max)
+        self._writing = self._engine(1, history_max)
+
+    async def perform(self, effect: Effect[T]) -> T:
+        """Answer one effect in one transaction."""
+        engine = self._reading if type(effect) in READS else self._writing
+        with self._file.performing(effect):
+            async with engine.connect() as connection:
+                return await connection.run_sync(_perform, effect)
+
+    async def close(self) -> None:
+        """Close the connections; the next effect opens others."""
+        await self._reading.dispose()
+        await self._writing.dispose()
+
+    def _engine(self, connections: int, history_max: int) -> AsyncEngine:
+        url = self._file.url("sqlite+aiosqlite")
+        options = self._file.engine_options(connections, history_max)
+        try:
+            from sqlalchemy.ext.asyncio import create_async_engine
+
+            engine = create_async_engine(url, **options)
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(error.name or "aiosqlite", extra="sql") from error
+        prepare(engine.sync_engine)
+        return engine
+
+
+def _perform(connection: Connection, effect: Effect[T]) -> T:
+    if isinstance(effect, OpenStore):
+        return cast("T", _open(connection, effect))
+    kind = type(effect)
+    answer: T
+    if kind in READS:
+        with _transaction(connection, READING):
+            answer = READS[kind](connection, effect)
+    else:
+        with _transaction(connection, WRITING):
+            answer = WRITES[kind](connection, effect)
+    return answer
+
+
+def _open(connection: Connection, effect: OpenStore) -> Installation:
+    """Look before writing, so that a store which may only be read opens as well."""
+    with _transaction(connection, READING):
+        installation = read_installation(connection)
+    if installation is not None:
+        return installation
+    use_wal(connection)
+    with _transaction(connection, WRITING):  # another process may have been faster
+        return read_installation(connection) or install(connection, effect)
+
+
+@contextmanager
+def _transaction(connection: Connection, begin: str) -> Iterator[None]:
+    with connection.begin():
+        connection.exec_driver_sql(begin)
+        yield
+
+
+def _close_all() -> None:
+    for engine in tuple(_engines):
+        engine.dispose()
+
+
+def _forget_all() -> None:
+    for engine in tuple(_engines):
+        engine.dispose(close=False)
+
+
+_engines: WeakSet[Engine] = WeakSet()
+
+if hasattr(os, "register_at_fork"):
+    # A connection to SQLite that went through a fork damages the file, even by being closed.
+    os.register_at_fork(before=_close_all, after_in_child=_forget_all)

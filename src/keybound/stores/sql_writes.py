@@ -1,0 +1,116 @@
+"""How changing effects are answered in SQL: each in one transaction that others wait for.
+
+Handlers run on a synchronous connection inside a transaction, which the awaiting engine lends.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, delete, insert, select, update
+
+from keybound.core.effects import (
+    Commit,
+    Effect,
+    Head,
+    Installation,
+    OpenStore,
+    ReplaceEpoch,
+    SetFingerprint,
+)
+from keybound.core.nodes import APIKey, encode_node
+from keybound.stores.rules import check_commit, forgets_through, logged, originate
+from keybound.stores.schema import SCHEMA, changes, edges, meta, metadata, nodes, revisions
+from keybound.stores.sql_reads import read_head
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection, Table
+
+    from keybound.core.effects import Put
+
+_KNOWN = select(nodes.c.id, nodes.c.rev, nodes.c.digest).where(
+    nodes.c.id.in_(bindparam("names", expanding=True))
+    | nodes.c.digest.in_(bindparam("digests", expanding=True))
+)
+
+
+def install(connection: Connection, effect: OpenStore) -> Installation:
+    """Make the tables and begin at revision 0."""
+    metadata.create_all(connection, checkfirst=False)
+    origin = originate(effect.entropy)
+    row = {"id": 1, "schema": SCHEMA, "rev": 0, "fingerprint": None, **origin._asdict()}
+    connection.execute(insert(meta), row)
+    connection.execute(insert(revisions), {"rev": 0, "tag": origin.tag})
+    return Installation(origin.installation, None)
+
+
+def _commit(connection: Connection, effect: Commit) -> Head:
+    # First of all: whoever holds this row is the only one who changes anything.
+    connection.execute(update(meta).values(rev=meta.c.rev + 1, tag=effect.tag))
+    head = read_head(connection)
+    _check(connection, effect)
+    for put in effect.puts:
+        _write(connection, put, head.rev)
+    _insert(connection, changes, [{"rev": head.rev, "node": name} for name in logged(effect)])
+    connection.execute(insert(revisions), {"rev": head.rev, "tag": head.tag})
+    forgotten = forgets_through(head.rev, connection.get_execution_options()["history_max"])
+    if forgotten is not None:
+        connection.execute(delete(changes).where(changes.c.rev <= forgotten))
+        connection.execute(delete(revisions).where(revisions.c.rev <= forgotten))
+    return head
+
+
+def _check(connection: Connection, effect: Commit) -> None:
+    names = {put.node.id for put in effect.puts} | {name for name, _ in effect.ceilings}
+    digests = {put.digest for put in effect.puts if put.digest is not None}
+    known = connection.execute(_KNOWN, {"names": list(names), "digests": list(digests)}).all()
+    check_commit(
+        effect,
+        revs={name: rev for name, rev, _ in known},
+        owners={digest: name for name, _, digest in known if digest is not None},
+    )
+
+
+def _write(connection: Connection, put: Put, rev: int) -> None:
+    node = put.node
+    values: dict[str, object] = {
+        "kind": node.kind,
+        "body": encode_node(node),
+        "rev": rev,
+        "tenant": node.tenant,
+        "parent": node.parent if isinstance(node, APIKey) else None,
+    }
+    if put.digest is not None:
+        values["digest"] = put.digest
+    if put.expected is None:
+        connection.execute(insert(nodes), {"id": node.id, **values})
+    else:
+        connection.execute(update(nodes).where(nodes.c.id == node.id), values)
+        connection.execute(delete(edges).where(edges.c.node == node.id))
+    rows = [{"node": node.id, "above": above} for above in dict.fromkeys(node.above)]
+    _insert(connection, edges, rows)
+
+
+def _insert(connection: Connection, table: Table, rows: list[dict[str, object]]) -> None:
+    if rows:  # to SQLAlchemy, no rows are one row of defaults
+        connection.execute(insert(table), rows)
+
+
+def _set_fingerprint(connection: Connection, effect: SetFingerprint) -> None:
+    connection.execute(update(meta).values(fingerprint=effect.fingerprint))
+
+
+def _replace_epoch(connection: Connection, effect: ReplaceEpoch) -> bytes:
+    seen = meta.c.epoch == effect.seen
+    connection.execute(update(meta).where(seen).values(epoch=effect.new))
+    return read_head(connection).epoch
+
+
+WRITES: dict[type[Effect[Any]], Callable[[Connection, Any], Any]] = {
+    Commit: _commit,
+    ReplaceEpoch: _replace_epoch,
+    SetFingerprint: _set_fingerprint,
+}
+"""Effects that change something, with their handlers."""

@@ -1,0 +1,177 @@
+"""SQLite's own ways: where the file is, how it is opened, and what its errors mean.
+
+One file serves many threads and many processes: write-ahead logging lets everybody read while
+one writes, and a writer waits for the other one.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from sqlalchemy import URL, event
+from sqlalchemy.exc import DBAPIError, NoResultFound, SQLAlchemyError
+
+from keybound.core.effects import OpenStore
+from keybound.core.errors import SettingsError, StoreError, StoreUnavailableError
+from keybound.stores.rules import not_opened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection, Engine
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+
+    from keybound.core.effects import Effect
+
+BUSY_FOR = 5.0
+"""Seconds that an effect waits for another writer, and for a connection of its own pool."""
+
+READING = "BEGIN"
+"""Begins a transaction that sees one snapshot, however many statements it has."""
+
+WRITING = "BEGIN IMMEDIATE"
+"""Begins a transaction that waits for its turn now: one that read first could only fail."""
+
+_FILE_MODE = 0o600
+_WAL_ATTEMPTS = 20
+_ELSEWHERE = "or choose another file with the setting `database` (KEYBOUND_DATABASE)"
+
+
+class SQLiteFile:
+    """The file of a store. Nothing is read or created until something is performed."""
+
+    def __init__(self, database: str) -> None:
+        """Take a path or ``sqlite:///`` and a path; a relative one counts from here and now."""
+        scheme, separator, rest = database.partition("://")
+        text = rest.removeprefix("/") if separator else database
+        if text in {"", ":memory:"}:
+            raise SettingsError("database", "is no file", fix="write memory:// to keep nothing")
+        if separator and ("?" in text or not rest.startswith("/")):
+            fix = f"write {scheme}:/// and a path without '?'"
+            raise SettingsError("database", "names a host or has options", fix=fix)
+        self.path = Path(text).expanduser().absolute()
+
+    def url(self, driver: str) -> URL:
+        """Return the URL for a driver; it opens what is there and never creates a file."""
+        query = {"mode": "rw", "uri": "true"}
+        return URL.create(driver, database=f"file:{quote(str(self.path))}", query=query)
+
+    def engine_options(self, connections: int, history_max: int) -> dict[str, Any]:
+        """Return the arguments that both kinds of engine take; handlers find theirs in them."""
+        return {
+            # No isolation level: the driver would begin transactions of its own, too late.
+            "connect_args": {"isolation_level": None, "timeout": BUSY_FOR},
+            "execution_options": {"history_max": history_max, "location": str(self.path)},
+            "hide_parameters": True,  # digests are nobody's business
+            "max_overflow": 0,
+            "pool_size": connections,
+            "pool_timeout": BUSY_FOR,
+        }
+
+    @contextmanager
+    def performing(self, effect: Effect[Any]) -> Iterator[None]:
+        """Create the file if that is asked, and raise what goes wrong as ``StoreError``."""
+        try:
+            if isinstance(effect, OpenStore):
+                self._create()
+            yield
+        except DBAPIError as error:
+            raise self._explained(error.orig) from error
+        except (sqlite3.Error, SQLAlchemyError, OSError) as error:
+            raise self._explained(error) from error
+
+    def _create(self) -> None:
+        """Make an empty file that only its owner may read, unless there is one."""
+        try:
+            # Exclusively: to open and close a file that is there would drop SQLite's locks on it.
+            created = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, _FILE_MODE)
+        except FileExistsError:
+            return
+        os.close(created)
+
+    def _explained(self, error: BaseException | None) -> StoreError:
+        """Return what to do about an error; its own text may hold anything and stays its cause."""
+        if isinstance(error, NoResultFound):
+            return not_opened(str(self.path))
+        code = getattr(error, "sqlite_errorcode", None)
+        if isinstance(error, OSError) or (code is not None and code & 0xFF == sqlite3.SQLITE_CANTOPEN):
+            return self._cannot_open()
+        if code is None:
+            return StoreUnavailableError(f"{self.path}: did not answer ({type(error).__name__})")
+        if code == sqlite3.SQLITE_ERROR and str(error).startswith("no such table"):
+            return not_opened(str(self.path))
+        kind, advice = _ADVICE.get(code & 0xFF, (StoreUnavailableError, "did not answer"))
+        name = getattr(error, "sqlite_errorname", code)
+        return kind(f"{self.path}: {advice} ({name})")
+
+    def _cannot_open(self) -> StoreError:
+        """Look for the reason that SQLite does not tell."""
+        path, folder = self.path, self.path.parent
+        if not os.access(folder, os.F_OK):
+            fix = f"the directory {folder} does not exist: create it"
+        elif not os.access(folder, os.X_OK):
+            fix = f"the directory {folder} is closed to this user: give access"
+        elif path.is_dir():
+            fix = f"is a directory: name a file in it, such as {path / 'keybound.db'}"
+        elif path.exists() and not os.access(path, os.R_OK):
+            fix = "is not readable for this user: give access"
+        elif not os.access(folder, os.W_OK):
+            fix = f"the directory {folder} is not writable for this user, and SQLite keeps files "
+            fix += "there while it reads: give access"
+        elif not path.exists():
+            fix = "does not exist (any more): restore it, run `keybound init`"
+        else:
+            return StoreUnavailableError(f"{path}: cannot be opened; are too many files open?")
+        return StoreError(f"{path}: {fix}, {_ELSEWHERE}")
+
+
+def prepare(engine: Engine) -> None:
+    """Make every connection of this engine check references and keep what it committed."""
+
+    @event.listens_for(engine, "connect")
+    def _(connection: DBAPIConnection, _record: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA foreign_keys = ON")
+        # NORMAL may lose the last commits when power fails: a revocation would be undone.
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.close()
+
+
+def use_wal(connection: Connection) -> None:
+    """Switch an empty file to write-ahead logging, for good and for everybody."""
+    for _ in range(_WAL_ATTEMPTS):
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+        else:
+            return
+        finally:
+            cursor.close()
+        # Another process is at the same. The switch itself does not wait for it; this does.
+        with connection.begin():
+            connection.exec_driver_sql(WRITING)
+
+
+_ADVICE: dict[int, tuple[type[StoreError], str]] = {
+    sqlite3.SQLITE_BUSY: (
+        StoreUnavailableError,
+        f"another program has locked it for more than {BUSY_FOR:g} s; close what holds it, "
+        "such as a backup or a sqlite3 shell in a transaction",
+    ),
+    sqlite3.SQLITE_CORRUPT: (StoreError, "is damaged: restore a backup of it"),
+    sqlite3.SQLITE_FULL: (StoreUnavailableError, "the disk is full: make room"),
+    sqlite3.SQLITE_NOTADB: (StoreError, f"is not a SQLite file: move it away, {_ELSEWHERE}"),
+    sqlite3.SQLITE_READONLY: (
+        StoreError,
+        "is read-only for this user, so keys can be checked but not changed: make the file and "
+        f"its directory writable, {_ELSEWHERE}",
+    ),
+}

@@ -1,0 +1,80 @@
+"""One thread per process that asks the store what changed.
+
+Correctness does not need it: without it, requests sync when the lease is out. With it, changes
+made elsewhere are seen within ``sync_every``, and no request waits for that.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import weakref
+from typing import TYPE_CHECKING
+
+from keybound.core.errors import KeyboundError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger("keybound")
+
+
+class Syncer:
+    """Calls ``sync`` about every ``interval`` seconds, from the first ``start`` until ``stop``.
+
+    It holds ``sync`` weakly, so that a guard nobody uses any more takes its thread with it, and
+    it belongs to the process that started it: after a fork the next ``start`` starts another.
+    """
+
+    def __init__(self, sync: Callable[[], None], *, interval: float) -> None:
+        """Prepare; no thread is started."""
+        self._sync = weakref.WeakMethod(sync)
+        self._interval = interval
+        self._process: int | None = None
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Start the thread unless this process has it already."""
+        if self._process == os.getpid():
+            return
+        with self._lock:
+            if self._process == os.getpid():
+                return
+            self._process = os.getpid()
+            self._stop = threading.Event()
+            threading.Thread(
+                target=_loop,
+                args=(self._sync, self._stop, self._interval),
+                name="keybound-sync",
+                daemon=True,
+            ).start()
+
+    def stop(self) -> None:
+        """Let the thread end; it may be started again."""
+        with self._lock:
+            self._stop.set()
+            self._process = None
+
+
+def _loop(
+    method: weakref.WeakMethod[Callable[[], None]], stop: threading.Event, interval: float
+) -> None:
+    reachable = True
+    while not stop.wait(interval * random.uniform(0.8, 1.0)):  # noqa: S311 - jitter, no secret
+        sync = method()
+        if sync is None:
+            return
+        try:
+            sync()
+        except KeyboundError as error:
+            if reachable:
+                logger.warning("cannot sync with the store: %s", error)
+            reachable = False
+        else:
+            if not reachable:
+                logger.warning("in sync with the store again")
+            reachable = True
+        del sync

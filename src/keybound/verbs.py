@@ -1,0 +1,293 @@
+"""The verbs of a guard as procedures: what people give is read here, once for both guards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Required, TypedDict, Unpack
+
+from keybound.core import lifecycle
+from keybound.core.chain import Chain
+from keybound.core.durations import parse_duration
+from keybound.core.effects import ListNodes, ReadClock, ask
+from keybound.core.errors import InputError
+from keybound.core.explain import (
+    MEANINGS,
+    DenialExplanation,
+    Explanation,
+    explain,
+    explain_check,
+)
+from keybound.core.facts import OWN_TENANT, RequestFacts, pack_address
+from keybound.core.lifecycle import NewKey
+from keybound.core.limits import Limits
+from keybound.core.nodes import APIKey, StoredNode
+
+if TYPE_CHECKING:
+    from keybound.core.effects import Loaded, Steps
+    from keybound.core.lifecycle import Edit, IssuedKey, Receipt
+    from keybound.engine import Engine
+
+
+class IssueOptions(TypedDict, total=False):
+    """What ``issue`` takes, all by keyword."""
+
+    name: Required[str]
+    tenant: str | None
+    owner: str | None
+    role: str | None
+    limits: Limits | Mapping[str, object]
+    expires_in: str | float | timedelta
+    parent: str | None
+    groups: Sequence[str]
+    rights: Sequence[str]
+    metadata: Mapping[str, Any]
+
+
+class GroupOptions(TypedDict, total=False):
+    """What ``create_group`` takes, all by keyword."""
+
+    name: Required[str]
+    tenant: str | None
+    limits: Limits | Mapping[str, object]
+    metadata: Mapping[str, Any]
+
+
+class ChangeOptions(TypedDict, total=False):
+    """What every change takes besides: ``wait`` returns when it holds everywhere."""
+
+    if_revision: int
+    wait: bool
+    dry_run: bool
+
+
+class UpdateOptions(ChangeOptions, total=False):
+    """What ``update`` takes; a limit of ``*`` is taken away."""
+
+    name: str
+    tenant: str | None
+    owner: str | None
+    role: str | None
+    metadata: Mapping[str, Any]
+    limits: Limits | Mapping[str, object]
+    expires_in: str | float | timedelta
+
+
+class ListOptions(TypedDict, total=False):
+    """What ``list`` takes: filters, and where to go on."""
+
+    kind: str
+    tenant: str
+    parent: str
+    after: str
+    limit: int
+
+
+class ExplainOptions(TypedDict, total=False):
+    """What ``explain`` may be told besides method and path; ``at`` is aware."""
+
+    ip: str
+    tenant: str
+    model: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A stored node with its last revision, and the ids of everything above it."""
+
+    node: StoredNode
+    rev: int
+    above: tuple[str, ...]
+
+
+class Verbs:
+    """One method for each verb; each returns the procedure that does it on an opened store."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Work for one engine."""
+        self._engine = engine
+
+    def issue(self, **options: Unpack[IssueOptions]) -> Steps[IssuedKey]:
+        """Make a key."""
+        asked = NewKey(
+            name=options["name"],
+            tenant=options.get("tenant"),
+            owner=options.get("owner"),
+            role=options.get("role"),
+            limits=_limits(options.get("limits")),
+            expires_for=_expiry(options.get("expires_in")),
+            parent=options.get("parent"),
+            groups=_texts("groups", options.get("groups", ())),
+            rights=_texts("rights", options.get("rights", ())),
+            metadata=options.get("metadata", {}),
+        )
+        return self._engine.opened(lifecycle.issue(self._engine.site, asked))
+
+    def create_group(self, **options: Unpack[GroupOptions]) -> Steps[Receipt]:
+        """Make a group."""
+        steps = lifecycle.create_group(
+            self._engine.site,
+            name=options["name"],
+            tenant=options.get("tenant"),
+            limits=_limits(options.get("limits")),
+            metadata=options.get("metadata", {}),
+        )
+        return self._engine.opened(steps)
+
+    def show(self, node_id: str) -> Steps[Shown]:
+        """Read a node."""
+
+        def steps() -> Steps[Shown]:
+            loaded = yield from lifecycle.show(node_id)
+            row = loaded.rows[node_id]
+            assert row is not None  # noqa: S101 - show raises otherwise
+            above = tuple(name for name in loaded.rows if name != node_id)
+            return Shown(node=row.node, rev=row.rev, above=above)
+
+        return self._engine.opened(steps())
+
+    def list(self, **options: Unpack[ListOptions]) -> Steps[tuple[StoredNode, ...]]:
+        """Read nodes of one kind, in order of ids."""
+        limit = options.get("limit", 100)
+        if not 1 <= limit <= LIST_MAX:
+            raise InputError("limit", f"is {limit}", fix=f"1 to {LIST_MAX}")
+        effect = ListNodes(
+            kind=options.get("kind", "key"),
+            tenant=options.get("tenant"),
+            parent=options.get("parent"),
+            after=options.get("after", ""),
+            limit=limit,
+        )
+
+        def steps() -> Steps[tuple[StoredNode, ...]]:
+            return tuple(row.node for row in (yield from ask(effect)))
+
+        return self._engine.opened(steps())
+
+    def restrict(
+        self, node_id: str, limits: Limits | Mapping[str, object], **options: Unpack[ChangeOptions]
+    ) -> Steps[Receipt]:
+        """Narrow a node."""
+        edit = lifecycle.restriction(_limits(limits), self._engine.site.policy)
+        return self._edit(node_id, edit, options)
+
+    def update(self, node_id: str, **options: Unpack[UpdateOptions]) -> Steps[Receipt]:
+        """Change members and limits of a node."""
+        members = {name: options[name] for name in _MEMBERS if name in options}  # type: ignore[literal-required]
+        edit = lifecycle.amendment(
+            members, options.get("limits", {}), expires_for=_expiry(options.get("expires_in"))
+        )
+        return self._edit(node_id, edit, options)
+
+    def enable(self, node_id: str, **options: Unpack[ChangeOptions]) -> Steps[Receipt]:
+        """Let a disabled node live again."""
+        return self._edit(node_id, lifecycle.activation(enabled=True), options)
+
+    def disable(self, node_id: str, **options: Unpack[ChangeOptions]) -> Steps[Receipt]:
+        """Suspend a node."""
+        return self._edit(node_id, lifecycle.activation(enabled=False), options)
+
+    def revoke(self, node_id: str, **options: Unpack[ChangeOptions]) -> Steps[Receipt]:
+        """End a node for ever."""
+        return self._edit(node_id, lifecycle.revocation(), options)
+
+    def explain(
+        self, key_id: str, method: str, path: str, **options: Unpack[ExplainOptions]
+    ) -> Steps[Explanation]:
+        """Decide a request that a key might make, and show every check."""
+
+        def steps() -> Steps[Explanation]:
+            chain = self._chain((yield from lifecycle.show(key_id)), key_id)
+            facts, guarded = self._facts(chain, method, path, options)
+            at = options.get("at")
+            now = (yield from ask(ReadClock())).wall if at is None else at.timestamp()
+            checks = explain(chain, facts, now)
+            return Explanation(key=key_id, facts=facts, steps=checks, unguarded=not guarded)
+
+        return self._engine.opened(steps())
+
+    def explain_denial(self, denial: str) -> Steps[DenialExplanation]:
+        """Open the id of a denial and find the check that refused."""
+
+        def steps() -> Steps[DenialExplanation]:
+            sealed = self._engine.unseal(denial)
+            step = None
+            if sealed.key is not None:
+                chain = self._chain((yield from lifecycle.show(sealed.key)), sealed.key)
+                for check in chain.checks:
+                    if sealed.names(check):
+                        step = explain_check(check, None, sealed.reason)
+            return DenialExplanation(
+                at=datetime.fromtimestamp(sealed.at, UTC),
+                reason=sealed.reason,
+                meaning=MEANINGS[sealed.reason],
+                key=sealed.key,
+                step=step,
+            )
+
+        return self._engine.opened(steps())
+
+    def _edit(self, node_id: str, edit: Edit, options: ChangeOptions) -> Steps[Receipt]:
+        steps = lifecycle.edit(
+            self._engine.site,
+            node_id,
+            edit,
+            if_revision=options.get("if_revision"),
+            wait=options.get("wait", False),
+            dry_run=options.get("dry_run", False),
+        )
+        return self._engine.opened(steps)
+
+    def _chain(self, loaded: Loaded, key_id: str) -> Chain:
+        nodes = {name: row.node if row else None for name, row in loaded.rows.items()}
+        key = nodes[key_id]
+        if not isinstance(key, APIKey):
+            raise InputError("key", f"{key_id} is a group", fix="name a key")
+        return Chain(key, nodes, self._engine.site.policy)
+
+    def _facts(
+        self, chain: Chain, method: str, path: str, options: ExplainOptions
+    ) -> tuple[RequestFacts, bool]:
+        match = self._engine.table.match(method, path)
+        if match is None:
+            raise InputError("path", f"{path!r} is no plain absolute path", fix="write '/v1/x'")
+        address = pack_address(options.get("ip"))
+        if "ip" in options and address is None:
+            raise InputError("ip", f"{options['ip']!r} is no address", fix="write '10.0.0.1'")
+        tenant = options.get("tenant", match.tenant)
+        facts = RequestFacts(
+            method=method,
+            path=path,
+            address=address,
+            tenant=chain.home if tenant == OWN_TENANT else tenant,
+            model=options.get("model", match.model),
+            access=match.access,
+            scopes=match.scopes,
+        )
+        return facts, match.auth != "exempt"
+
+
+LIST_MAX = 1_000
+_MEMBERS = ("name", "tenant", "owner", "role", "metadata")
+
+
+def _limits(given: Limits | Mapping[str, object] | None) -> Limits:
+    if isinstance(given, Limits):
+        return given
+    if given is None:
+        return Limits()
+    if not isinstance(given, Mapping):
+        raise InputError("limits", f"are {type(given).__name__}", fix="write Limits(...)")
+    return Limits.read(given)
+
+
+def _expiry(given: str | float | timedelta | None) -> float | None:
+    return None if given is None else parse_duration("expires_in", given)
+
+
+def _texts(field: str, given: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(given, str) or not all(isinstance(each, str) for each in given):
+        raise InputError(field, "is not a list of texts", fix="write ['...']")
+    return tuple(given)

@@ -1,0 +1,239 @@
+"""What the project promises as a whole: its package, its words, and every snippet of its pages."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from importlib import metadata, resources
+from pathlib import Path
+from textwrap import dedent
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+DEMO = "python3 -m venv .venv && .venv/bin/pip install -q '.[standard]' && .venv/bin/keybound demo"
+SUITE = "python3 -m venv .venv && .venv/bin/pip install -q tox && .venv/bin/tox"
+
+HEAVY = {
+    "aiosqlite",
+    "django",
+    "fastapi",
+    "flask",
+    "httpx",
+    "hypothesis",
+    "pydantic",
+    "pytest",
+    "redis",
+    "rich",
+    "sqlalchemy",
+    "starlette",
+    "typer",
+    "uvicorn",
+}
+
+MACHINE_PATH = re.compile(r"(?<![\w.*-])/(?:work|root|farm)/")
+REGISTRY_HOST = re.compile(r"pypi\.org|pythonhosted\.org|registry\.npmjs", re.IGNORECASE)
+
+
+# ------------------------------------------------------------------------------------ the package
+
+
+def test_version_is_that_of_the_installed_package():
+    """The version is written once, and what runs is what stands in this folder."""
+    assert metadata.version("keybound") == PROJECT["version"]
+
+
+def test_package_says_that_it_is_typed():
+    """Whoever installs keybound gets its types."""
+    assert resources.files("keybound").joinpath("py.typed").is_file()
+
+
+def test_import_loads_no_framework_and_no_client():
+    """``import keybound`` costs nothing but keybound itself: extras load where they are used."""
+    loaded = run_python("-c", "import keybound, sys; print(*sys.modules)").split()
+    assert not HEAVY & set(loaded)
+
+
+@pytest.mark.parametrize("group", ["console_scripts", "pytest11"])
+def test_entry_point_leads_to_something(group: str):
+    """The command and the pytest plugin that the package announces exist."""
+    (point,) = metadata.entry_points(group=group, name="keybound")
+    assert point.load() is not None
+
+
+def test_extra_that_an_error_names_exists():
+    """Whoever follows the advice of an error or a page can install what it names."""
+    named = {
+        extra.strip()
+        for path, text in project_texts()
+        if path.is_relative_to(ROOT / "src") or path in PAGES
+        for group in re.findall(r"keybound\[([a-z, ]+)\]|extra=\"([a-z]+)\"", text)
+        for extra in "".join(group).split(",")
+    }
+    assert named <= set(PROJECT["optional-dependencies"])
+
+
+# -------------------------------------------------------------------------------------- the words
+
+
+@pytest.mark.parametrize("pattern", [MACHINE_PATH, REGISTRY_HOST], ids=["path", "host"])
+def test_no_file_names_a_machine(pattern: re.Pattern[str]):
+    """The project works wherever it is cloned, with whatever registry is configured there."""
+    named = {
+        f"{path.relative_to(ROOT)}: {found[0]}"
+        for path, text in project_texts()
+        for found in pattern.finditer(text)
+    }
+    assert named == set()
+
+
+def test_changelog_has_a_place_for_what_is_coming():
+    """A change that users can notice has a section of the changelog to stand in."""
+    headings = re.findall(r"^## \[(.+?)\]", read(ROOT / "CHANGELOG.md"), re.MULTILINE)
+    assert {"Unreleased", PROJECT["version"]} & set(headings)
+
+
+@pytest.mark.parametrize("command", [DEMO, SUITE], ids=["demo", "suite"])
+def test_readme_has_the_two_commands(command: str):
+    """A newcomer needs two lines: one that shows keybound at work, one that tests it."""
+    assert command in read(ROOT / "README.md")
+
+
+def test_ci_runs_what_the_readme_says():
+    """What is tested elsewhere is what a newcomer is told to type."""
+    assert SUITE in read(ROOT / ".ci" / "run")
+
+
+# ----------------------------------------------------------------------------------- the snippets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snippet:
+    """A fenced block of a page."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        """Return where it stands."""
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def snippets() -> Iterator[Snippet]:
+    """Yield every fenced block of every page."""
+    fence = re.compile(r"^( *)(`{3,})([^\n`]*)\n(.*?)^\1\2 *$", re.MULTILINE | re.DOTALL)
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8") if page.exists() else ""
+        for found in fence.finditer(text):
+            line = text.count("\n", 0, found.start()) + 1
+            language = found[3].strip()
+            yield Snippet(page=page, line=line, language=language, text=dedent(found[4]))
+
+
+@pytest.mark.parametrize("snippet", list(snippets()), ids=str)
+def test_snippet_works(snippet: Snippet, tmp_path: Path):
+    """What a page shows works as it stands, in an empty folder; there is no way to opt out."""
+    CHECKS[snippet.language](snippet.text, tmp_path)
+
+
+def check_python(text: str, folder: Path) -> None:
+    """Run a program, or the tests that it defines."""
+    path = folder / "test_snippet.py"
+    path.write_text(text, encoding="utf-8")
+    tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider"] if "def test_" in text else []
+    run_python(*tests, str(path), folder=folder)
+
+
+def check_commands(text: str, folder: Path) -> None:
+    """Run the lines that start with ``$ keybound``, one after another in one folder."""
+    code = "import sys; sys.argv[0] = 'keybound'; from keybound.cli import main; sys.exit(main())"
+    for line in text.replace("\\\n", " ").splitlines():
+        if line.startswith("$ keybound"):
+            _, _, *arguments = shlex.split(line, comments=True)
+            run_python("-c", code, *arguments, folder=folder)
+
+
+def check_toml(text: str, _folder: Path) -> None:
+    """Read TOML."""
+    tomllib.loads(text)
+
+
+def check_json(text: str, _folder: Path) -> None:
+    """Read JSON."""
+    json.loads(text)
+
+
+def check_nothing(_text: str, _folder: Path) -> None:
+    """Accept what only people read."""
+
+
+CHECKS: dict[str, Callable[[str, Path], None]] = {
+    "python": check_python,
+    "console": check_commands,
+    "sh": check_commands,
+    "toml": check_toml,
+    "json": check_json,
+    "http": check_nothing,
+    "text": check_nothing,
+}
+
+
+# --------------------------------------------------------------------------------------- together
+
+
+def run_python(*arguments: str, folder: Path = ROOT) -> str:
+    """Return what this interpreter prints, free of settings from outside; it must succeed."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("KEYBOUND_")
+    }
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment | {"COLUMNS": "80", "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def project_texts() -> Iterator[tuple[Path, str]]:
+    """Yield every file of the project that is text, except what tools leave behind."""
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [
+            name
+            for name in folders
+            if name == ".ci" or not (name.startswith((".", "__")) or name in LEFT_BEHIND)
+        ]
+        for name in set(names) - LEFT_BEHIND:
+            path = Path(folder, name)
+            try:
+                yield path, read(path)
+            except UnicodeDecodeError:
+                continue
+
+
+LEFT_BEHIND = {".coverage", ".git", "build", "dist", "htmlcov"}
+
+
+def read(path: Path) -> str:
+    """Return the text of a file."""
+    return path.read_text(encoding="utf-8")
