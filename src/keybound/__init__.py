@@ -24,7 +24,8 @@ if TYPE_CHECKING:
         StoreUnavailableError,
     )
     from keybound.core.identity import Identity
-    from keybound.core.lifecycle import IssuedKey, Receipt
+    from keybound.core.issuing import IssuedKey
+    from keybound.core.lifecycle import Receipt
     from keybound.core.limits import Limits
     from keybound.core.reasons import Reason
     from keybound.core.routes import Route
@@ -60,7 +61,8 @@ __all__ = [
 _HOMES = {
     "keybound.context": ("current_key",),
     "keybound.core.identity": ("Identity",),
-    "keybound.core.lifecycle": ("IssuedKey", "Receipt"),
+    "keybound.core.issuing": ("IssuedKey",),
+    "keybound.core.lifecycle": ("Receipt",),
     "keybound.core.limits": ("Limits",),
     "keybound.core.reasons": ("Reason",),
     "keybound.core.routes": ("Route",),
@@ -69,7 +71,6 @@ _HOMES = {
     "keybound.settings": ("Settings",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
-
 
 
 def __getattr__(name: str) -> object:

@@ -14,14 +14,13 @@ from keybound.core.decision import Allowed, Denied
 from keybound.core.errors import SettingsError, StoreUnavailableError
 from keybound.core.facts import WEBSOCKET
 from keybound.core.reasons import Reason
-from keybound.engine import Miss
 from keybound.guard import AsyncGuard
+from keybound.judge import Miss
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+    from collections.abc import Awaitable, Callable, MutableMapping
 
     from keybound.core.refusals import RefusalResponse
-    from keybound.engine import Outcome
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
@@ -118,8 +117,12 @@ class APIKeyMiddleware:
                 await send({"type": "websocket.close", "code": POLICY_VIOLATION})
                 return
             prefix = "websocket."
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
-        await send({"type": prefix + "http.response.start", "status": answer.status, "headers": headers})
+        headers = [
+            (name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers
+        ]
+        await send(
+            {"type": prefix + "http.response.start", "status": answer.status, "headers": headers}
+        )
         await send({"type": prefix + "http.response.body", "body": answer.body})
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -150,7 +153,7 @@ class APIKeyMiddleware:
 
 
 def _refuse_twice(app: object) -> None:
-    """A second middleware would decide everything again and audit it twice."""
+    """Raise for a second middleware, which would decide and log everything again."""
     inner = app
     while inner is not None:
         if isinstance(inner, APIKeyMiddleware):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from functools import partial
@@ -13,16 +14,23 @@ class Clock(Protocol):
 
     def boot(self) -> float:
         """Return time that never goes back and counts suspended time."""
+        ...
 
     def wall(self) -> float:
         """Return POSIX time, UTC."""
+        ...
 
-    def sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float, /) -> None:
         """Return when that much time has passed."""
+        ...
+
+    async def asleep(self, seconds: float, /) -> None:
+        """Return when that much time has passed, letting other tasks run."""
+        ...
 
 
 class SystemClock:
-    """The machine's clocks: ``CLOCK_BOOTTIME`` where there is one, the monotonic clock elsewhere."""
+    """The machine's clocks: ``CLOCK_BOOTTIME`` where there is one, else the monotonic clock."""
 
     def __init__(self) -> None:
         """Choose the clock once, so that reading it costs one call."""
@@ -30,6 +38,10 @@ class SystemClock:
         self.boot = time.monotonic if boottime is None else partial(time.clock_gettime, boottime)
         self.wall = time.time
         self.sleep = time.sleep
+
+    async def asleep(self, seconds: float, /) -> None:
+        """Return when that much time has passed, letting other tasks run."""
+        await asyncio.sleep(seconds)
 
 
 read_entropy = os.urandom

@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from keybound.clocks import SystemClock
 from keybound.core.decision import Denied
 from keybound.core.effects import Sleep
 from keybound.core.reasons import Reason
 from keybound.drivers import arun, run
-from keybound.engine import Engine, Miss
+from keybound.engine import Engine
+from keybound.judge import Miss
 from keybound.settings import Settings
 from keybound.stores import open_store
 from keybound.verbs import Verbs
@@ -28,10 +29,11 @@ if TYPE_CHECKING:
     from keybound.core.decision import Allowed
     from keybound.core.effects import Effect, Steps
     from keybound.core.explain import DenialExplanation, Explanation
-    from keybound.core.lifecycle import IssuedKey, Receipt
+    from keybound.core.issuing import IssuedKey
+    from keybound.core.lifecycle import Receipt
     from keybound.core.limits import Limits
     from keybound.core.nodes import StoredNode
-    from keybound.engine import Outcome, Unguarded
+    from keybound.judge import Unguarded
     from keybound.verbs import (
         ChangeOptions,
         ExplainOptions,
@@ -54,7 +56,7 @@ class BaseGuard:
     :param engine: shared with another guard of this process, so that both see one cache.
     """
 
-    live: weakref.WeakSet[BaseGuard] = weakref.WeakSet()
+    live: ClassVar[weakref.WeakSet[BaseGuard]] = weakref.WeakSet()
     """Every guard of this process, so that test fixtures can find those of an application."""
 
     def __init__(self, engine: Engine) -> None:
@@ -64,7 +66,10 @@ class BaseGuard:
 
     @classmethod
     def from_settings(
-        cls, *, settings_file: str | Path | None = None, **settings: Any  # noqa: ANN401
+        cls,
+        *,
+        settings_file: str | Path | None = None,
+        **settings: Any,  # noqa: ANN401
     ) -> Self:
         """Make a guard from arguments over environment over TOML file over defaults.
 
@@ -278,7 +283,7 @@ class AsyncGuard(BaseGuard):
         if answer is not None:
             return answer
         if isinstance(effect, Sleep):
-            return await asyncio.sleep(effect.seconds)
+            return await self.engine.clock.asleep(effect.seconds)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self.engine.perform, effect)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Required, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Required, TypedDict, Unpack, cast
 
-from keybound.core import lifecycle
+import msgspec
+
+from keybound.core import edits, issuing, lifecycle
 from keybound.core.chain import Chain
 from keybound.core.durations import parse_duration
 from keybound.core.effects import ListNodes, ReadClock, ask
@@ -20,13 +22,15 @@ from keybound.core.explain import (
     explain_check,
 )
 from keybound.core.facts import OWN_TENANT, RequestFacts, pack_address
-from keybound.core.lifecycle import NewKey
+from keybound.core.issuing import NewKey
 from keybound.core.limits import Limits
 from keybound.core.nodes import APIKey, StoredNode
 
 if TYPE_CHECKING:
+    from keybound.core.edits import Edit
     from keybound.core.effects import Loaded, Steps
-    from keybound.core.lifecycle import Edit, IssuedKey, Receipt
+    from keybound.core.issuing import IssuedKey
+    from keybound.core.lifecycle import Receipt
     from keybound.engine import Engine
 
 
@@ -123,11 +127,11 @@ class Verbs:
             rights=_texts("rights", options.get("rights", ())),
             metadata=options.get("metadata", {}),
         )
-        return self._engine.opened(lifecycle.issue(self._engine.site, asked))
+        return self._engine.opened(issuing.issue(self._engine.site, asked))
 
     def create_group(self, **options: Unpack[GroupOptions]) -> Steps[Receipt]:
         """Make a group."""
-        steps = lifecycle.create_group(
+        steps = issuing.create_group(
             self._engine.site,
             name=options["name"],
             tenant=options.get("tenant"),
@@ -170,28 +174,28 @@ class Verbs:
         self, node_id: str, limits: Limits | Mapping[str, object], **options: Unpack[ChangeOptions]
     ) -> Steps[Receipt]:
         """Narrow a node."""
-        edit = lifecycle.restriction(_limits(limits), self._engine.site.policy)
+        edit = edits.restriction(_limits(limits), self._engine.site.policy)
         return self._edit(node_id, edit, options)
 
     def update(self, node_id: str, **options: Unpack[UpdateOptions]) -> Steps[Receipt]:
         """Change members and limits of a node."""
         members = {name: options[name] for name in _MEMBERS if name in options}  # type: ignore[literal-required]
-        edit = lifecycle.amendment(
+        edit = edits.amendment(
             members, options.get("limits", {}), expires_for=_expiry(options.get("expires_in"))
         )
         return self._edit(node_id, edit, options)
 
     def enable(self, node_id: str, **options: Unpack[ChangeOptions]) -> Steps[Receipt]:
         """Let a disabled node live again."""
-        return self._edit(node_id, lifecycle.activation(enabled=True), options)
+        return self._edit(node_id, edits.activation(enabled=True), options)
 
     def disable(self, node_id: str, **options: Unpack[ChangeOptions]) -> Steps[Receipt]:
         """Suspend a node."""
-        return self._edit(node_id, lifecycle.activation(enabled=False), options)
+        return self._edit(node_id, edits.activation(enabled=False), options)
 
     def revoke(self, node_id: str, **options: Unpack[ChangeOptions]) -> Steps[Receipt]:
         """End a node for ever."""
-        return self._edit(node_id, lifecycle.revocation(), options)
+        return self._edit(node_id, edits.revocation(), options)
 
     def explain(
         self, key_id: str, method: str, path: str, **options: Unpack[ExplainOptions]
@@ -273,14 +277,12 @@ LIST_MAX = 1_000
 _MEMBERS = ("name", "tenant", "owner", "role", "metadata")
 
 
-def _limits(given: Limits | Mapping[str, object] | None) -> Limits:
-    if isinstance(given, Limits):
-        return given
-    if given is None:
-        return Limits()
+def _limits(given: object) -> Limits:
+    if given is None or isinstance(given, Limits):
+        return given or Limits()
     if not isinstance(given, Mapping):
         raise InputError("limits", f"are {type(given).__name__}", fix="write Limits(...)")
-    return Limits.read(given)
+    return Limits.read(cast("Mapping[str, object]", given))
 
 
 def _expiry(given: str | float | timedelta | None) -> float | None:
@@ -288,6 +290,8 @@ def _expiry(given: str | float | timedelta | None) -> float | None:
 
 
 def _texts(field: str, given: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(given, str) or not all(isinstance(each, str) for each in given):
-        raise InputError(field, "is not a list of texts", fix="write ['...']")
-    return tuple(given)
+    try:
+        texts: tuple[str, ...] = msgspec.convert(given, tuple[str, ...])
+    except msgspec.ValidationError as error:
+        raise InputError(field, str(error), fix="write a list of texts") from None
+    return texts

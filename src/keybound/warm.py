@@ -41,9 +41,7 @@ def warm_path(
     wall_clock = clock.wall
     boot_clock = clock.boot
 
-    def decide(
-        method: str, path: str, peer: str | None, raw: bytes | Reason | None
-    ) -> Allowed | T:
+    def decide(method: str, path: str, peer: str | None, raw: bytes | Reason | None) -> Allowed | T:
         if raw.__class__ is bytes:
             hasher = new_hasher()
             hasher.update(raw)
@@ -54,6 +52,7 @@ def warm_path(
                 if wall <= cache.lease_wall and boot_clock() <= cache.lease_boot and entry.alive:
                     known = decided((entry, method, path, peer))
                     if known is not None and known.begins <= wall < known.ends:
+                        entry.used = True
                         return known
         return judge(method, path, peer, raw)
 

@@ -17,7 +17,7 @@ from keybound.core.limits import DIMENSIONS, Clause, Limits, Methods, Unreadable
 from keybound.core.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from typing import Self
 
     from keybound.core.limits import Json
@@ -325,32 +325,28 @@ def test_a_dimension_reads_clauses_of_its_own_only(geo: type[Geo], monkeypatch: 
     assert not Limits.load({"geo": [["CH"]]}).permits(GET, 0.0)
 
 
-def nameless(name: object) -> type[Clause]:
-    """Return a complete dimension with another name."""
-    return type("Other", (Geo,), {"dimension": name})
-
-
 @pytest.mark.usefixtures("table")
 @pytest.mark.parametrize(
-    ("make", "problem"),
+    ("base", "members", "problem"),
     [
-        (lambda: nameless(None), "no usable dimension"),
-        (lambda: nameless("Geo"), "no usable dimension"),
-        (lambda: nameless("my geo"), "no usable dimension"),
-        (lambda: nameless(""), "no usable dimension"),
-        (lambda: nameless("networks"), "is a dimension already"),
-        (lambda: nameless("expires_at"), "is a dimension already"),
-        (lambda: type("Other", (Geo,), {"dimension": "geo", "__hash__": None}), "not hashable"),
-        (lambda: type("Other", (Clause,), {"dimension": "geo"}), "lacks covers, describe, dump"),
+        (Geo, {"dimension": None}, "no usable dimension"),
+        (Geo, {"dimension": "Geo"}, "no usable dimension"),
+        (Geo, {"dimension": "my geo"}, "no usable dimension"),
+        (Geo, {"dimension": ""}, "no usable dimension"),
+        (Geo, {"dimension": "networks"}, "is a dimension already"),
+        (Geo, {"dimension": "expires_at"}, "is a dimension already"),
+        (Geo, {"dimension": "other", "__hash__": None}, "not hashable"),
+        (Clause, {"dimension": "other"}, "lacks covers, describe, dump, parse, permits, reason"),
+        (Clause, {}, "no usable dimension"),
     ],
 )
 def test_a_dimension_that_cannot_work_is_refused_at_registration(
-    make: Callable[[], type[Clause]], problem: str
+    base: type[Clause], members: dict[str, object], problem: str
 ):
     """At start, where somebody sees it, and not at the first request."""
     before = dict(DIMENSIONS)
     with pytest.raises(LimitError, match=problem) as caught:
-        register(make())
+        register(type("Other", (base,), members))
     assert caught.value.fix
     assert before == DIMENSIONS
 

@@ -6,7 +6,6 @@ every node is alive and permits the request, or the request is refused and the n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
@@ -28,13 +27,13 @@ from keybound.core.nodes import APIKey, StoredNode
 from keybound.core.reasons import Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from keybound.core.facts import RequestFacts
     from keybound.core.limits import Json
 
 CHAIN_MAX = 32
 """Nodes of the longest chain; a longer one, or one that returns to its key, is corrupt."""
-
-
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,9 +188,7 @@ def kind_of(node_id: str, node: StoredNode | None) -> str:
     return node.kind if node is not None else node_id.partition("_")[0]
 
 
-def _ordered(
-    key: APIKey, above: Mapping[str, StoredNode | None]
-) -> dict[str, StoredNode | None]:
+def _ordered(key: APIKey, above: Mapping[str, StoredNode | None]) -> dict[str, StoredNode | None]:
     """Walk up breadth first: nearest ceilings first."""
     ordered: dict[str, StoredNode | None] = {key.id: key}
     queue = list(key.above)

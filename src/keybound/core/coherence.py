@@ -42,14 +42,17 @@ class Cache(Protocol):
 
     def apply(self, answer: SyncAnswer, *, since: int, sent_at: Moment) -> Applied:
         """Raise the fence, drop what fell below it, and only then extend the lease."""
+        ...
 
     def admit(
         self, index: bytes, chain: Chain | None, *, nodes: Iterable[str], as_of: int, proof: Moment
     ) -> bool:
         """Keep a chain, or that there is none, unless a node's floor is above ``as_of``."""
+        ...
 
     def extend(self) -> None:
         """Let the lease last for the grace as well: the store cannot be reached."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

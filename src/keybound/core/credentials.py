@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 CREDENTIAL_MAX = 512
 """Longest ``Authorization`` value that is read at all."""
 
-_TOKEN = r"[A-Za-z0-9._~+/-]+=*"  # token68 of RFC 9110 section 11.2
+_TOKEN68 = r"[A-Za-z0-9._~+/-]+=*"  # token68 of RFC 9110 section 11.2
 
 
 class Credential(NamedTuple):
-    """A key as it came: ``canonical`` is how this form writes it, so that spellings share a place."""
+    """A key as it came; ``canonical`` is how its form writes it, the same for every spelling."""
 
     token: str
     canonical: bytes
@@ -39,15 +39,19 @@ class CredentialForm(Protocol):
     @property
     def name(self) -> str:
         """What settings call this form."""
+        ...
 
     def write(self, token: str) -> bytes:
         """Return the canonical header value that carries ``token``."""
+        ...
 
     def read(self, value: str) -> str | None:
         """Return the credential in ``value``, or ``None`` when it is not exactly of this form."""
+        ...
 
     def challenge(self, realm: str) -> str:
         """Return the challenge that asks for this form, without an error."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ class Param:
         return f"{self.name}={token}".encode("ascii")
 
     def read(self, value: str) -> str | None:
-        """Return what follows the first ``=``, when it is one token; blanks around ``=`` are allowed."""
+        """Return what follows the first ``=``, blanks around it aside, when it is one token."""
         name, equals, rest = value.partition("=")
         if not equals or name.rstrip(" \t").lower() != self.name:
             return None
@@ -93,8 +97,8 @@ class Param:
         return f'ApiKey realm="{realm}", param="{self.name}"'
 
 
-_BEARER = re.compile(rf"bearer +({_TOKEN})", re.ASCII | re.IGNORECASE)
-_VALUE = re.compile(_TOKEN, re.ASCII)
+_BEARER = re.compile(rf"bearer +({_TOKEN68})", re.ASCII | re.IGNORECASE)
+_VALUE = re.compile(_TOKEN68, re.ASCII)
 _PRINTABLE = re.compile(r"[\x20-\x7e\t]*", re.ASCII)
 
 FORMS: dict[str, CredentialForm] = {

@@ -12,7 +12,7 @@ _DURATION = re.compile(r"(\d{1,9})\s*([smhdw])", re.ASCII)
 _LONGEST = 100 * 366 * 86_400
 
 
-def parse_duration(field: str, value: str | float | timedelta) -> float:
+def parse_duration(field: str, value: object) -> float:
     """Return seconds from ``"90d"``, ``"12h"``, a number of seconds or a ``timedelta``.
 
     Raises ``InputError`` naming ``field`` for anything else, zero, or more than a century.

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
-from keybound.core.nodes import StoredNode
+if TYPE_CHECKING:
+    from keybound.core.nodes import StoredNode
 
 T = TypeVar("T")
 

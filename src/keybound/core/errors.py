@@ -14,7 +14,7 @@ class KeyboundError(Exception):
 
 
 class InputError(KeyboundError, ValueError):
-    """A value that somebody gave is not usable: the message names the field, the problem and the fix."""
+    """A given value is not usable: the message names the field, the problem and the fix."""
 
     def __init__(self, field: str, problem: str, *, fix: str = "") -> None:
         """Say what is wrong with ``field``; neither text may contain a secret."""

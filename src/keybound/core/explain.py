@@ -91,7 +91,9 @@ class DenialExplanation:
 
 def explain(chain: Chain, facts: RequestFacts, now: float) -> tuple[Step, ...]:
     """Return every check of a chain with its verdict at ``now`` (POSIX seconds)."""
-    return tuple(explain_check(check, facts, refusal_of(check, facts, now)) for check in chain.checks)
+    return tuple(
+        explain_check(check, facts, refusal_of(check, facts, now)) for check in chain.checks
+    )
 
 
 def explain_check(check: Check, facts: RequestFacts | None, refused: Reason | None) -> Step:
@@ -124,7 +126,7 @@ _ADVICE: dict[Reason, str] = {
     Reason.TENANT_UNRESOLVED: "add a route that names the tenant of this path",
     Reason.MODEL_UNRESOLVED: "add a route that names the model of this path",
     Reason.NETWORK_UNKNOWN: "let the server pass on the address of the client",
-    Reason.LIMIT_INVALID: "register the dimension, or rewrite the limit with keybound update {node}",
+    Reason.LIMIT_INVALID: "register the dimension, or replace the limit of {node}",
 }
 
 

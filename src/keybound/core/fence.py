@@ -115,6 +115,6 @@ class Fence:
 def _complete_above(answer: SyncAnswer, since: int) -> int:
     """Return the revision above which ``changes`` leaves nothing out."""
     if not answer.changes:
-        return answer.head.rev if answer.head.rev > since else since
+        return max(since, answer.head.rev)
     first = answer.changes[0].rev
     return first if len(answer.changes) >= CHANGES_MAX else first - 1

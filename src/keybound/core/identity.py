@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from keybound.core.facts import Access
@@ -72,7 +72,8 @@ class Identity:
 def freeze(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
     """Return JSON that an application cannot edit by accident: proxies and tuples."""
     if isinstance(value, dict):
-        return MappingProxyType({name: freeze(member) for name, member in value.items()})
+        members = cast("dict[str, object]", value)
+        return MappingProxyType({name: freeze(member) for name, member in members.items()})
     if isinstance(value, list):
-        return tuple(freeze(member) for member in value)
+        return tuple(freeze(member) for member in cast("list[object]", value))
     return value

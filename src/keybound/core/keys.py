@@ -70,7 +70,7 @@ class KeyFormat:
         return Secret(start + _checksum(start))
 
     def hint(self, key: Secret) -> str:
-        """Return the part that may be shown: the prefix and four characters, 166 bits stay hidden."""
+        """Return what may be shown: the prefix and four characters; 166 bits stay hidden."""
         text = key.reveal()
         return text[: text.rindex("_") + 5]
 
@@ -78,7 +78,7 @@ class KeyFormat:
 def base62(entropy: bytes, length: int) -> str:
     """Return ``length`` digits of a number made of random bytes."""
     number = int.from_bytes(entropy, "big")
-    digits = []
+    digits: list[str] = []
     for _ in range(length):
         number, digit = divmod(number, 62)
         digits.append(BASE62[digit])

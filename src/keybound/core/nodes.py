@@ -50,7 +50,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class APIKey(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="key"):
-    """A stored key. ``id`` is public; the key itself is nowhere, ``hint`` is what may be shown of it.
+    """A stored key. ``id`` is public, the key itself is nowhere, ``hint`` may be shown.
 
     ``parent`` is a ceiling on every request; ``issued_by`` says who made the key, checked once.
     """

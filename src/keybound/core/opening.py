@@ -1,4 +1,4 @@
-"""Opening a store: is it ours, and is it used with the secret that its keys were made with?"""
+"""Opening a store: it is ours, and used with the secret that its keys were made with."""
 
 from __future__ import annotations
 

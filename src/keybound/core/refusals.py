@@ -164,7 +164,7 @@ class Refusals:
         return RefusalResponse(refusal.status, tuple(headers), encoded)
 
     def _reveals(self, denied: Denied) -> bool:
-        """A site may open why a key is dead, never whether a guessed key exists."""
+        """Return whether to open why a key is dead; never whether a guessed key exists."""
         return self._reveal and denied.key is not None
 
     def _challenges(self, refusal: Refusal, denied: Denied) -> list[str]:

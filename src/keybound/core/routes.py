@@ -7,14 +7,22 @@ whether a path is guarded at all, and later which routes a key reaches.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from keybound.core.errors import InputError, nearest
 from keybound.core.facts import OWN_TENANT, WEBSOCKET, Access, default_access
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
 Auth = Literal["required", "optional", "exempt"]
+
+PATH_REMEMBERED_MAX = 256
+"""Characters of the longest path for which anything is remembered."""
+
+_METHOD_REMEMBERED_MAX = 16
 
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Z-]+", re.ASCII)
 _FIELD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:path)?\}", re.ASCII)
@@ -23,7 +31,7 @@ _STRANGE = re.compile(r"[\x00-\x1f\x7f\\]|(?:^|/)\.\.?(?:/|\Z)")
 
 @dataclass(frozen=True, slots=True, init=False)
 class Route:
-    """What requests to a path are: which model, read or write, which scopes and tenant, guarded how.
+    """What requests to a path are: their model, access, scopes and tenant, and how guarded.
 
     ``path`` is matched whole: ``{name}`` is one segment, ``{name:path}`` one or more, a last
     segment ``*`` everything beneath. A field named ``tenant`` or ``model`` gives that fact; both
@@ -42,7 +50,7 @@ class Route:
     tenant: str | None
     auth: Auth
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - a table of routes reads best without seven keywords a line
         self,
         path: str,
         methods: str | Iterable[str] | None = None,
@@ -117,7 +125,7 @@ class RouteTable:
             return self._memo[method, path]
         except KeyError:
             found = self._find(method, path)
-        if len(path) <= 256 and len(method) <= 16:
+        if len(path) <= PATH_REMEMBERED_MAX and len(method) <= _METHOD_REMEMBERED_MAX:
             if len(self._memo) >= self._memo_max:
                 self._memo.clear()
             self._memo[method, path] = found
@@ -183,11 +191,11 @@ def _fill(template: str | None, found: re.Match[str]) -> str | None:
     return _FIELD.sub(lambda field: found[field[1]], template)
 
 
-def _fields(path: str, *, field: str = "path") -> frozenset[str]:
+def _fields(path: object, *, field: str = "path") -> frozenset[str]:
     if not isinstance(path, str) or not path.startswith("/"):
         raise InputError(field, f"{path!r} does not start with a slash", fix="write '/v1/*'")
     names = [found[0] for found in _FIELD.findall(path)]
-    rest = _FIELD.sub("", path[:-2] if path.endswith("/*") else path)
+    rest = _FIELD.sub("", path.removesuffix("/*"))
     if any(mark in rest for mark in "{}*") or len(names) != len(set(names)):
         raise InputError(
             field,
@@ -206,12 +214,11 @@ def _methods(methods: str | Iterable[str]) -> frozenset[str]:
 
 
 def _names(field: str, names: str | Iterable[str]) -> tuple[str, ...]:
-    if names is None:
-        raise InputError(field, "is None", fix="leave it out, or name them")
-    listed = tuple(names.split() if isinstance(names, str) else names)
-    if not all(isinstance(name, str) and name for name in listed):
-        raise InputError(field, f"{listed!r} are not names", fix="write text")
-    return tuple(dict.fromkeys(listed))
+    listed: object = names.split() if isinstance(names, str) else names
+    members = cast("Collection[object]", listed) if isinstance(listed, Collection) else None
+    if members is None or not all(isinstance(name, str) for name in members):
+        raise InputError(field, f"{names!r} are not names", fix="write text, or a list of texts")
+    return tuple(dict.fromkeys(cast("Collection[str]", members)))
 
 
 def _one_of(field: str, value: object, known: Sequence[object]) -> None:

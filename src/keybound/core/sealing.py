@@ -35,7 +35,7 @@ _ASSOCIATED = [b"keybound denial 1"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealedDenial:
-    """What an id says: ``at`` is POSIX seconds; the tags are compared with those of stored nodes."""
+    """What an id says: ``at`` is POSIX seconds; the tags are compared with stored nodes."""
 
     at: float
     reason: Reason
@@ -68,7 +68,7 @@ class Sealer:
         return urlsafe_b64encode(self._cipher.encrypt(body, _ASSOCIATED)).decode()
 
     def open(self, text: str) -> SealedDenial:
-        """Return what an id says; raises ``InputError`` for one that was not sealed with this key."""
+        """Return what an id says; raises ``InputError`` for one that this key did not seal."""
         try:
             body = self._cipher.decrypt(urlsafe_b64decode(text), _ASSOCIATED)
             at, _, reason, node_tag, clause_tag, key = _LAYOUT.unpack(body)
@@ -80,7 +80,7 @@ class Sealer:
             ) from None
         return SealedDenial(
             at=at / 1_000,
-            reason=_REASONS[reason],
+            reason=_REASONS[int(reason)],
             key=key.decode() or None,
             node_tag=node_tag,
             clause_tag=clause_tag,

@@ -7,7 +7,7 @@ from typing import Never
 
 
 class Secret:
-    """A secret whose one door is ``reveal()``; every way of printing or storing it by accident raises.
+    """A secret with one door, ``reveal()``; printing or storing it by accident raises.
 
     ``repr()`` alone answers, and says nothing, so that a traceback or a debugger never trips.
     """
@@ -26,7 +26,7 @@ class Secret:
         """Return the same text for every secret."""
         return "Secret(...)"
 
-    def __str__(self) -> str:
+    def __str__(self) -> str:  # noqa: PLE0307 - it never returns
         """Raise: a secret in a log line or a template is a leak."""
         self._refuse("str()")
 
@@ -34,7 +34,7 @@ class Secret:
         """Raise, as ``str()`` does."""
         self._refuse("format()")
 
-    def __bytes__(self) -> bytes:
+    def __bytes__(self) -> bytes:  # noqa: PLE0308 - it never returns
         """Raise, as ``str()`` does."""
         self._refuse("bytes()")
 

@@ -24,15 +24,18 @@ class Store(Protocol):
     @property
     def location(self) -> str:
         """Where the keys are, as people are told: an absolute path, or a URL without password."""
+        ...
 
     def perform(self, effect: Effect[T]) -> T:
         """Answer one effect in one transaction on the primary, from one snapshot of it.
 
         Raises ``ConflictError``, and ``StoreError`` when the store cannot answer.
         """
+        ...
 
     def close(self) -> None:
         """Let go of connections; the next effect makes new ones."""
+        ...
 
 
 def open_store(database: str, *, connections: int = 2) -> Store:

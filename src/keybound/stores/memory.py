@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 from threading import Lock
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from keybound.core.chain import CHAIN_MAX
 from keybound.core.effects import (
@@ -40,6 +39,9 @@ from keybound.stores.rules import (
     read_row,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
 T = TypeVar("T")
 
 
@@ -67,12 +69,22 @@ class MemoryStore:
         self._owners: dict[bytes, str] = {}
         self._changes: list[Change] = []
         self._tags: dict[int, bytes] = {}
+        self._handlers: dict[type[Effect[Any]], Callable[[Any], Any]] = {
+            Commit: self._commit,
+            ListNodes: self._list_nodes,
+            LoadByDigest: self._load_by_digest,
+            LoadNode: self._load_node,
+            OpenStore: self._open,
+            ReplaceEpoch: self._replace_epoch,
+            SetFingerprint: self._set_fingerprint,
+            Sync: self._sync,
+        }
 
     def perform(self, effect: Effect[T]) -> T:
         """Answer one effect while no other one is answered."""
-        handler = _HANDLERS[type(effect)]
+        handler = self._handlers[type(effect)]
         with self._lock:
-            answer: T = handler(self, effect)
+            answer: T = handler(effect)
             return answer
 
     def close(self) -> None:
@@ -172,15 +184,3 @@ def _matches(row: Row, effect: ListNodes) -> bool:
         and effect.tenant in {None, row.node.tenant}
         and effect.parent in {None, parent}
     )
-
-
-_HANDLERS: dict[type[Effect[Any]], Callable[[MemoryStore, Any], Any]] = {
-    Commit: MemoryStore._commit,
-    ListNodes: MemoryStore._list_nodes,
-    LoadByDigest: MemoryStore._load_by_digest,
-    LoadNode: MemoryStore._load_node,
-    OpenStore: MemoryStore._open,
-    ReplaceEpoch: MemoryStore._replace_epoch,
-    SetFingerprint: MemoryStore._set_fingerprint,
-    Sync: MemoryStore._sync,
-}

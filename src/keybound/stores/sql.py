@@ -18,7 +18,7 @@ from keybound.core.errors import MissingExtraError
 from keybound.stores.rules import HISTORY_MAX
 from keybound.stores.sql_reads import READS, read_installation
 from keybound.stores.sql_writes import WRITES, install
-from keybound.stores.sqlite import READING, WRITING, SQLiteFile, prepare, use_wal
+from keybound.stores.sqlite import BUSY_FOR, READING, WRITING, SQLiteFile, prepare, use_wal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,17 +35,23 @@ class SqlStore:
     """A store in a SQLite file; safe for threads, for forks and for as many processes as share it.
 
     ``connections`` is how many one process holds at most, two or more: one writes, so that no
-    reader ever waits for a writer. ``history_max`` is how many revisions the change log keeps.
+    reader ever waits for a writer. ``busy_for`` is how many seconds an effect waits for one of
+    them and for other programs, ``history_max`` how many revisions the change log keeps.
     """
 
     def __init__(
-        self, database: str, *, connections: int = 2, history_max: int = HISTORY_MAX
+        self,
+        database: str,
+        *,
+        connections: int = 2,
+        busy_for: float = BUSY_FOR,
+        history_max: int = HISTORY_MAX,
     ) -> None:
         """Take a path or a ``sqlite:///`` URL; nothing is opened yet. Raises ``SettingsError``."""
-        self._file = SQLiteFile(database)
+        self._file = SQLiteFile(database, busy_for=busy_for, history_max=history_max)
         self.location = str(self._file.path)
-        self._reading = self._engine(max(connections - 1, 1), history_max)
-        self._writing = self._engine(1, history_max)
+        self._reading = self._engine(max(connections - 1, 1))
+        self._writing = self._engine(1)
 
     def perform(self, effect: Effect[T]) -> T:
         """Answer one effect in one transaction."""
@@ -58,9 +64,9 @@ class SqlStore:
         self._reading.dispose()
         self._writing.dispose()
 
-    def _engine(self, connections: int, history_max: int) -> Engine:
+    def _engine(self, connections: int) -> Engine:
         url = self._file.url("sqlite+pysqlite")
-        engine = create_engine(url, **self._file.engine_options(connections, history_max))
+        engine = create_engine(url, **self._file.engine_options(connections))
         prepare(engine)
         _engines.add(engine)
         return engine
@@ -70,13 +76,18 @@ class AsyncSqlStore:
     """``SqlStore`` for one event loop."""
 
     def __init__(
-        self, database: str, *, connections: int = 2, history_max: int = HISTORY_MAX
+        self,
+        database: str,
+        *,
+        connections: int = 2,
+        busy_for: float = BUSY_FOR,
+        history_max: int = HISTORY_MAX,
     ) -> None:
         """Take a path or a ``sqlite:///`` URL; nothing is opened yet. Raises ``SettingsError``."""
-        self._file = SQLiteFile(database)
+        self._file = SQLiteFile(database, busy_for=busy_for, history_max=history_max)
         self.location = str(self._file.path)
-        self._reading = self._engine(max(connections - 1, 1), history_max)
-        self._writing = self._engine(1, history_max)
+        self._reading = self._engine(max(connections - 1, 1))
+        self._writing = self._engine(1)
 
     async def perform(self, effect: Effect[T]) -> T:
         """Answer one effect in one transaction."""
@@ -90,9 +101,9 @@ class AsyncSqlStore:
         await self._reading.dispose()
         await self._writing.dispose()
 
-    def _engine(self, connections: int, history_max: int) -> AsyncEngine:
+    def _engine(self, connections: int) -> AsyncEngine:
         url = self._file.url("sqlite+aiosqlite")
-        options = self._file.engine_options(connections, history_max)
+        options = self._file.engine_options(connections)
         try:
             from sqlalchemy.ext.asyncio import create_async_engine
 

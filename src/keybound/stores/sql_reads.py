@@ -110,7 +110,7 @@ def _sync(connection: Connection, effect: Sync) -> SyncAnswer:
     if head.rev <= effect.since:
         return SyncAnswer(head=head, changes=(), tags=tags)
     newest = [Change(rev, node) for rev, node in connection.execute(_CHANGES, since)]
-    tags |= {rev: tag for rev, tag in connection.execute(_TAGS, since)}
+    tags |= {each.rev: each.tag for each in connection.execute(_TAGS, since)}
     return SyncAnswer(head=head, changes=tuple(reversed(newest)), tags=tags)
 
 

@@ -24,7 +24,7 @@ from keybound.stores.schema import SCHEMA, changes, edges, meta, metadata, nodes
 from keybound.stores.sql_reads import read_head
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from sqlalchemy import Connection, Table
 
@@ -93,7 +93,7 @@ def _write(connection: Connection, put: Put, rev: int) -> None:
     _insert(connection, edges, rows)
 
 
-def _insert(connection: Connection, table: Table, rows: list[dict[str, object]]) -> None:
+def _insert(connection: Connection, table: Table, rows: Sequence[Mapping[str, object]]) -> None:
     if rows:  # to SQLAlchemy, no rows are one row of defaults
         connection.execute(insert(table), rows)
 

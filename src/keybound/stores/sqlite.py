@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from keybound.core.effects import Effect
 
 BUSY_FOR = 5.0
-"""Seconds that an effect waits for another writer, and for a connection of its own pool."""
+"""Seconds that an effect waits for another program's writing, and for a connection of its own."""
 
 READING = "BEGIN"
 """Begins a transaction that sees one snapshot, however many statements it has."""
@@ -45,32 +45,36 @@ _ELSEWHERE = "or choose another file with the setting `database` (KEYBOUND_DATAB
 class SQLiteFile:
     """The file of a store. Nothing is read or created until something is performed."""
 
-    def __init__(self, database: str) -> None:
+    def __init__(self, database: str, *, busy_for: float, history_max: int) -> None:
         """Take a path or ``sqlite:///`` and a path; a relative one counts from here and now."""
         scheme, separator, rest = database.partition("://")
         text = rest.removeprefix("/") if separator else database
         if text in {"", ":memory:"}:
             raise SettingsError("database", "is no file", fix="write memory:// to keep nothing")
+        if "\0" in text:
+            raise SettingsError("database", "has a zero character in it", fix="leave it out")
         if separator and ("?" in text or not rest.startswith("/")):
             fix = f"write {scheme}:/// and a path without '?'"
             raise SettingsError("database", "names a host or has options", fix=fix)
         self.path = Path(text).expanduser().absolute()
+        self._busy_for = busy_for
+        self._history_max = history_max
 
     def url(self, driver: str) -> URL:
         """Return the URL for a driver; it opens what is there and never creates a file."""
         query = {"mode": "rw", "uri": "true"}
         return URL.create(driver, database=f"file:{quote(str(self.path))}", query=query)
 
-    def engine_options(self, connections: int, history_max: int) -> dict[str, Any]:
+    def engine_options(self, connections: int) -> dict[str, Any]:
         """Return the arguments that both kinds of engine take; handlers find theirs in them."""
         return {
             # No isolation level: the driver would begin transactions of its own, too late.
-            "connect_args": {"isolation_level": None, "timeout": BUSY_FOR},
-            "execution_options": {"history_max": history_max, "location": str(self.path)},
+            "connect_args": {"isolation_level": None, "timeout": self._busy_for},
+            "execution_options": {"history_max": self._history_max, "location": str(self.path)},
             "hide_parameters": True,  # digests are nobody's business
             "max_overflow": 0,
             "pool_size": connections,
-            "pool_timeout": BUSY_FOR,
+            "pool_timeout": self._busy_for,
         }
 
     @contextmanager
@@ -99,7 +103,9 @@ class SQLiteFile:
         if isinstance(error, NoResultFound):
             return not_opened(str(self.path))
         code = getattr(error, "sqlite_errorcode", None)
-        if isinstance(error, OSError) or (code is not None and code & 0xFF == sqlite3.SQLITE_CANTOPEN):
+        if isinstance(error, OSError) or (
+            code is not None and code & 0xFF == sqlite3.SQLITE_CANTOPEN
+        ):
             return self._cannot_open()
         if code is None:
             return StoreUnavailableError(f"{self.path}: did not answer ({type(error).__name__})")
@@ -163,8 +169,8 @@ def use_wal(connection: Connection) -> None:
 _ADVICE: dict[int, tuple[type[StoreError], str]] = {
     sqlite3.SQLITE_BUSY: (
         StoreUnavailableError,
-        f"another program has locked it for more than {BUSY_FOR:g} s; close what holds it, "
-        "such as a backup or a sqlite3 shell in a transaction",
+        "another program keeps it locked: end what holds it, such as a sqlite3 shell in the "
+        "middle of a transaction",
     ),
     sqlite3.SQLITE_CORRUPT: (StoreError, "is damaged: restore a backup of it"),
     sqlite3.SQLITE_FULL: (StoreUnavailableError, "the disk is full: make room"),

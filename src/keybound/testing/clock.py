@@ -27,6 +27,10 @@ class FakeClock:
         """Let that much time pass at once."""
         self.advance(seconds=seconds)
 
+    async def asleep(self, seconds: float) -> None:
+        """Let that much time pass at once."""
+        self.advance(seconds=seconds)
+
     def advance(self, *, days: float = 0, hours: float = 0, seconds: float = 0) -> None:
         """Let time pass on both clocks."""
         passed = timedelta(days=days, hours=hours, seconds=seconds).total_seconds()

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Unpack
 
-    from keybound.core.lifecycle import IssuedKey, Receipt
+    from keybound.core.issuing import IssuedKey
+    from keybound.core.lifecycle import Receipt
     from keybound.verbs import ChangeOptions, IssueOptions
 
 
@@ -59,10 +60,13 @@ class Harness:
     __test__ = False
 
     def __init__(self, settings: Settings | None = None, *, clock: FakeClock | None = None) -> None:
-        """Start with an empty store; without settings, with the defaults."""
+        """Start with an empty store; without settings, with those of the application's guard."""
         self.clock = clock or FakeClock()
         self._store = MemoryStore()
-        self.guard = Guard(self._engine(settings or Settings(database="memory://")))
+        self._others = list(BaseGuard.live)
+        if settings is None:
+            settings = self._others[-1].settings if self._others else Settings()
+        self.guard = Guard(self._engine(settings))
 
     def issue(self, **options: Unpack[IssueOptions]) -> TestKey:
         """Make a key; the name is only needed where a test looks at it."""
@@ -101,7 +105,7 @@ class Harness:
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Let every guard of this process use this store and clock, each with its own settings."""
-        real = {guard: guard.engine for guard in list(BaseGuard.live) if guard is not self.guard}
+        real = {guard: guard.engine for guard in self._others}
         try:
             for guard, engine in real.items():
                 guard.bind(self._engine(engine.settings))
@@ -111,8 +115,9 @@ class Harness:
                 guard.bind(engine)
 
     def _engine(self, settings: Settings) -> Engine:
-        # Without background syncs: in a test, time passes only when it is told to.
-        return Engine(settings, self._store, self.clock, background=False)
+        # One store has one secret, here none; and time passes only when it is told to.
+        shared = replace(settings, database="memory://", secret=None, retired_secrets=())
+        return Engine(shared, self._store, self.clock, background=False)
 
 
 def _id(key: TestKey | str) -> str:

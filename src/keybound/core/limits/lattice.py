@@ -17,7 +17,7 @@ from keybound.core.limits.scopes import Scopes
 from keybound.core.limits.stored import Unreadable, canonical, dump_clauses, load_clauses
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
@@ -40,6 +40,7 @@ class _Absent(Enum):
 _ABSENT: Final = _Absent.ABSENT
 
 
+# No dataclass: msgspec would take one apart by itself, and never ask `dump` and `load`.
 @final
 class Limits:
     """What is permitted, in every dimension; ``Limits()`` permits everything.
@@ -175,6 +176,10 @@ class Limits:
         """Refuse: limits are values."""
         msg = f"cannot assign to field {name!r}"
         raise FrozenInstanceError(msg)
+
+    def __reduce__(self) -> tuple[Callable[[Iterable[Clause]], Limits], tuple[tuple[Clause, ...]]]:
+        """Copy and pickle by the clauses."""
+        return Limits.of_clauses, (self.clauses,)
 
     def __eq__(self, other: object) -> bool:
         """Say whether the clauses are the same."""

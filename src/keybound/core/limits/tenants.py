@@ -11,7 +11,6 @@ from keybound.core.limits.clause import EVERY, Clause, check_name, listed, membe
 from keybound.core.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Self
 
     from keybound.core.facts import RequestFacts
@@ -57,21 +56,22 @@ class Tenants(Clause):
             return False
         if tenant in self.literal:
             return True
-        segments = tenant.split("/")
-        return _UNNAMEABLE.isdisjoint(segments) and self._reaches(segments)
+        return _UNNAMEABLE.isdisjoint(tenant.split("/")) and self._reaches(tenant)
 
     def covers(self, other: Clause, /) -> bool:
         """Say whether each pattern of the other lies within one of these; exact."""
-        return isinstance(other, Tenants) and all(
-            self._reaches(pattern.split("/")) for pattern in other.patterns
-        )
+        return isinstance(other, Tenants) and all(map(self._reaches, other.patterns))
 
-    def _reaches(self, segments: Sequence[str]) -> bool:
+    def _reaches(self, name: str) -> bool:
         # A "*" among the segments, be it of a pattern or of a request, is found by "*" alone:
         # no literal pattern has one.
+        above = name
+        while above:
+            if above in self.literal:
+                return True
+            above = above.rpartition("/")[0]
+        segments = name.split("/")
         return any(
-            "/".join(segments[:end]) in self.literal for end in range(1, len(segments) + 1)
-        ) or any(
             len(pattern) <= len(segments)
             and all(want in (EVERY, have) for want, have in zip(pattern, segments, strict=False))
             for pattern in self.wild

@@ -1,0 +1,152 @@
+"""From a request to an outcome, from memory alone: no I/O, no waiting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from hashlib import blake2b
+from typing import TYPE_CHECKING, TypeAlias
+
+from keybound.core.credentials import Credential, read_credential
+from keybound.core.decision import Allowed, Denied, decide
+from keybound.core.facts import OWN_TENANT, RequestFacts, pack_address
+from keybound.core.reasons import Reason
+from keybound.core.routes import PATH_REMEMBERED_MAX
+from keybound.warm import warm_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from keybound.caches.local import Entry, LocalCache
+    from keybound.clocks import Clock
+    from keybound.core.credentials import CredentialForm
+    from keybound.core.decision import Decision
+    from keybound.core.keys import KeyFormat
+    from keybound.core.routes import RouteMatch, RouteTable
+    from keybound.warm import Decisions
+
+DECISIONS_MAX = 16_384
+"""Allowed requests that are remembered while their chain is alive."""
+
+INDEX_KEY_BYTES = 32
+_INDEX_BYTES = 16
+
+
+class Unguarded(Enum):
+    """The request is nobody's business here: it passes, without an identity."""
+
+    UNGUARDED = "unguarded"
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """The cache cannot tell; once the store was asked about the key, it can."""
+
+    index: bytes
+    credential: str
+
+    def __repr__(self) -> str:
+        """Return nothing of the credential."""
+        return "Miss(...)"
+
+
+Outcome: TypeAlias = Allowed | Denied | Miss | Unguarded
+
+
+class Judge:
+    """Decides requests over one cache; safe for threads.
+
+    ``table`` may be replaced, followed by ``forget``. ``index_key`` is a random key of this
+    process, so that no credential and no digest is a key of the cache.
+    """
+
+    def __init__(
+        self,
+        cache: LocalCache,
+        table: RouteTable,
+        clock: Clock,
+        *,
+        forms: Sequence[CredentialForm],
+        key_format: KeyFormat,
+        index_key: bytes,
+    ) -> None:
+        """Remember nothing yet."""
+        self.table = table
+        self._cache = cache
+        self._boot = clock.boot
+        self._wall = clock.wall
+        self._forms = forms
+        self._format = key_format
+        self._new_hasher = blake2b(digest_size=_INDEX_BYTES, key=index_key).copy
+        self._decisions: Decisions = {}
+        self.decide = warm_path(
+            cache, self._decisions, clock, new_hasher=self._new_hasher, judge=self._judge
+        )
+
+    def forget(self) -> None:
+        """Forget every chain and every decision."""
+        self._cache.forget()
+        self._decisions.clear()
+
+    def _judge(
+        self, method: str, path: str, peer: str | None, raw: bytes | Reason | None
+    ) -> Outcome:
+        """Decide what was not decided before."""
+        match = self.table.match(method, path)
+        if match is None:
+            return Denied(Reason.INVALID_PATH)
+        if match.auth == "exempt":
+            return Unguarded.UNGUARDED
+        credential = self._read(raw)
+        if isinstance(credential, Reason):
+            optional = match.auth == "optional" and credential in _NO_KEY_OF_OURS
+            return Unguarded.UNGUARDED if optional else Denied(credential)
+        hasher = self._new_hasher()
+        hasher.update(credential.canonical)
+        index = hasher.digest()
+        entry = self._cache.entries.get(index) or self._cache.absent.get(index)
+        wall = self._wall()
+        if entry is None or not self._cache.holds(entry, self._boot(), wall):
+            return Miss(index, credential.token)
+        decision = _decide(entry, match, method=method, path=path, peer=peer, now=wall)
+        if isinstance(decision, Allowed) and raw == credential.canonical:
+            self._remember(entry, method, path, peer, decision)
+        return decision
+
+    def _read(self, raw: bytes | Reason | None) -> Credential | Reason:
+        credential = raw if isinstance(raw, Reason) else read_credential(raw, self._forms)
+        if isinstance(credential, Credential) and not self._format.recognises(credential.token):
+            return Reason.MALFORMED_CREDENTIALS
+        return credential
+
+    def _remember(
+        self, entry: Entry, method: str, path: str, peer: str | None, allowed: Allowed
+    ) -> None:
+        if len(path) > PATH_REMEMBERED_MAX:
+            return
+        if len(self._decisions) >= DECISIONS_MAX:
+            self._decisions.clear()
+        self._decisions[entry, method, path, peer] = allowed
+
+
+_NO_KEY_OF_OURS = frozenset({Reason.MISSING_CREDENTIALS, Reason.MALFORMED_CREDENTIALS})
+"""On an optional route these are left to the site's own authentication."""
+
+
+def _decide(
+    entry: Entry, match: RouteMatch, *, method: str, path: str, peer: str | None, now: float
+) -> Decision:
+    chain = entry.chain
+    if chain is None:
+        return Denied(Reason.UNKNOWN_KEY)
+    entry.used = True
+    facts = RequestFacts(
+        method=method,
+        path=path,
+        address=pack_address(peer),
+        tenant=chain.home if match.tenant == OWN_TENANT else match.tenant,
+        model=match.model,
+        access=match.access,
+        scopes=match.scopes,
+    )
+    return decide(chain, facts, now)

@@ -1,0 +1,143 @@
+"""A SQLite file that many share: threads, processes, forks, killed ones and cancelled ones."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keybound.core.effects import Commit, ListNodes, OpenStore, Put, Sync
+from keybound.stores.sql import AsyncSqlStore
+from keybound.testing.records import a_digest, a_group, a_key, commit, load, new
+from tests.stores.sqlite_files import ENTROPY, python, raw, start
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from keybound.stores.sql import SqlStore
+
+
+def test_processes_share_a_file(store: SqlStore, path: Path):
+    """Two processes change keys at once: every change is there, in one order, and seen here."""
+    store.close()
+    path.unlink()  # so that they race to make it, too
+    writers = [start(WRITER, str(path), name) for name in ("a", "b")]
+    answers = [writer.communicate(timeout=60) for writer in writers]
+    assert [writer.returncode for writer in writers] == [0, 0], answers
+    answer = store.perform(Sync(0))
+    assert answer.head.rev == 100
+    assert [change.rev for change in answer.changes] == list(range(1, 101))
+    for name in ("a", "b"):
+        mine = [change.node for change in answer.changes if change.node[4] == name]
+        assert mine == [f"key_{name}{i:02}" for i in range(50)]
+
+
+WRITER = """
+import sys
+from keybound.core.effects import OpenStore
+from keybound.stores.sql import SqlStore
+from keybound.testing.records import a_key, commit, new
+
+store = SqlStore(sys.argv[1])
+store.perform(OpenStore(sys.argv[2].encode()))
+for i in range(50):
+    commit(store, new(a_key(f"key_{sys.argv[2]}{i:02}")))
+store.close()
+"""
+
+
+@pytest.mark.parametrize("table", ["meta", "nodes", "edges", "changes", "revisions"])
+def test_process_killed_within_a_commit_leaves_nothing_of_it(
+    store: SqlStore, path: Path, table: str
+):
+    """Whatever a killed process had written of a commit, it never happened, and others go on."""
+    commit(store, new(a_group("group_a")))
+    head = commit(store, new(a_key("key_a", name="before", groups=("group_a",)), a_digest(1)))
+    killed = start(KILLED, str(path), f"keybound_{table} ")
+    killed.communicate(timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    answer = store.perform(Sync(0))
+    assert answer.head == head
+    assert max(change.rev for change in answer.changes) == head.rev
+    assert set(load(store, "key_a").rows) == {"key_a", "group_a"}
+    put = Put(node=a_key("key_a", name="after"), expected=head.rev, digest=a_digest(2))
+    assert commit(store, put).rev == head.rev + 1
+    with raw(path) as other:
+        assert other.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert other.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+KILLED = """
+import os, signal, sys
+from sqlalchemy import Engine, event
+from keybound.core.effects import Put
+from keybound.stores.sql import SqlStore
+from keybound.testing.records import a_digest, a_key, commit, new
+
+@event.listens_for(Engine, "after_cursor_execute")
+def die(connection, cursor, statement, *_):
+    if statement.startswith(("INSERT", "UPDATE", "DELETE")) and sys.argv[2] in statement:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+put = Put(node=a_key("key_a", name="killed", groups=("group_b",)), expected=2, digest=a_digest(2))
+commit(SqlStore(sys.argv[1]), put)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks on this system")
+def test_store_survives_a_fork(store: SqlStore, path: Path):
+    """A server that forks its workers after it used the store may go on in all of them."""
+    commit(store, new(a_key("key_a")))
+    assert python(FORKED, str(path)) == "0\n"
+    assert store.perform(Sync(0)).head.rev == 101
+    with raw(path) as other:
+        assert other.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+FORKED = """
+import os, sys
+from keybound.core.effects import Sync
+from keybound.stores.sql import SqlStore
+from keybound.testing.records import a_key, commit, new
+
+store = SqlStore(sys.argv[1])
+store.perform(Sync(0))
+workers = []
+for worker in range(4):
+    pid = os.fork()
+    if pid:
+        workers.append(pid)
+        commit(store, new(a_key(f"key_parent{worker}")))
+        continue
+    for i in range(24):
+        commit(store, new(a_key(f"key_{worker}_{i}")))
+    os._exit(0)
+print(sum(os.waitpid(pid, 0)[1] for pid in workers))
+"""
+
+
+def test_cancelled_effect_happened_or_not(path: Path):
+    """A request that is given up leaves the store usable, and no commit half done."""
+
+    async def cancel_some() -> None:
+        store = AsyncSqlStore(str(path))
+        await store.perform(OpenStore(ENTROPY))
+        answered = 0
+        for i in range(40):
+            put = new(a_key(f"key_{i}"), a_digest(i))
+            change = asyncio.create_task(store.perform(Commit(puts=(put,), tag=bytes([i]) * 16)))
+            await asyncio.sleep(i / 10_000)
+            change.cancel()
+            await asyncio.wait([change])
+            answered += not change.cancelled()
+        answer = await store.perform(Sync(0))
+        assert answer.head.rev >= answered
+        assert [change.rev for change in answer.changes[::2]] == list(range(1, answer.head.rev + 1))
+        rows = await store.perform(ListNodes())
+        assert len(rows) == answer.head.rev
+        await store.close()
+
+    asyncio.run(cancel_some())
