@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -22,10 +23,12 @@ class Store(Protocol):
     """The truth about keys; safe for threads. ``keybound.testing.stores`` tests every promise."""
 
     @property
+    @abstractmethod
     def location(self) -> str:
         """Where the keys are, as people are told: an absolute path, or a URL without password."""
         ...
 
+    @abstractmethod
     def perform(self, effect: Effect[T]) -> T:
         """Answer one effect in one transaction on the primary, from one snapshot of it.
 
@@ -33,6 +36,7 @@ class Store(Protocol):
         """
         ...
 
+    @abstractmethod
     def close(self) -> None:
         """Let go of connections; the next effect makes new ones."""
         ...

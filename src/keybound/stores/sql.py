@@ -21,7 +21,7 @@ from keybound.stores.sql_writes import WRITES, install
 from keybound.stores.sqlite import BUSY_FOR, READING, WRITING, SQLiteFile, prepare, use_wal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from sqlalchemy import Connection, Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -140,7 +140,7 @@ def _open(connection: Connection, effect: OpenStore) -> Installation:
 
 
 @contextmanager
-def _transaction(connection: Connection, begin: str) -> Iterator[None]:
+def _transaction(connection: Connection, begin: str) -> Generator[None]:
     with connection.begin():
         connection.exec_driver_sql(begin)
         yield

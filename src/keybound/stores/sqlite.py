@@ -21,7 +21,7 @@ from keybound.core.errors import SettingsError, StoreError, StoreUnavailableErro
 from keybound.stores.rules import not_opened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from sqlalchemy import Connection, Engine
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -38,7 +38,7 @@ WRITING = "BEGIN IMMEDIATE"
 """Begins a transaction that waits for its turn now: one that read first could only fail."""
 
 _FILE_MODE = 0o600
-_WAL_ATTEMPTS = 20
+_WAL_ATTEMPTS = 50
 _ELSEWHERE = "or choose another file with the setting `database` (KEYBOUND_DATABASE)"
 
 
@@ -78,15 +78,15 @@ class SQLiteFile:
         }
 
     @contextmanager
-    def performing(self, effect: Effect[Any]) -> Iterator[None]:
+    def performing(self, effect: Effect[Any]) -> Generator[None]:
         """Create the file if that is asked, and raise what goes wrong as ``StoreError``."""
+        if isinstance(effect, OpenStore):
+            self._create()
         try:
-            if isinstance(effect, OpenStore):
-                self._create()
             yield
         except DBAPIError as error:
             raise self._explained(error.orig) from error
-        except (sqlite3.Error, SQLAlchemyError, OSError) as error:
+        except (sqlite3.Error, SQLAlchemyError) as error:
             raise self._explained(error) from error
 
     def _create(self) -> None:
@@ -96,27 +96,25 @@ class SQLiteFile:
             created = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, _FILE_MODE)
         except FileExistsError:
             return
+        except OSError as error:
+            raise self._cannot_open(error.strerror) from error
         os.close(created)
 
     def _explained(self, error: BaseException | None) -> StoreError:
         """Return what to do about an error; its own text may hold anything and stays its cause."""
         if isinstance(error, NoResultFound):
             return not_opened(str(self.path))
-        code = getattr(error, "sqlite_errorcode", None)
-        if isinstance(error, OSError) or (
-            code is not None and code & 0xFF == sqlite3.SQLITE_CANTOPEN
-        ):
-            return self._cannot_open()
-        if code is None:
-            return StoreUnavailableError(f"{self.path}: did not answer ({type(error).__name__})")
+        code: int = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        name = getattr(error, "sqlite_errorname", type(error).__name__)
+        if code == sqlite3.SQLITE_CANTOPEN:
+            return self._cannot_open(name)
         if code == sqlite3.SQLITE_ERROR and str(error).startswith("no such table"):
             return not_opened(str(self.path))
-        kind, advice = _ADVICE.get(code & 0xFF, (StoreUnavailableError, "did not answer"))
-        name = getattr(error, "sqlite_errorname", code)
+        kind, advice = _ADVICE.get(code, (StoreUnavailableError, "did not answer"))
         return kind(f"{self.path}: {advice} ({name})")
 
-    def _cannot_open(self) -> StoreError:
-        """Look for the reason that SQLite does not tell."""
+    def _cannot_open(self, reason: str | None) -> StoreError:
+        """Look for what SQLite does not tell; ``reason`` is what it or the system did tell."""
         path, folder = self.path, self.path.parent
         if not os.access(folder, os.F_OK):
             fix = f"the directory {folder} does not exist: create it"
@@ -129,10 +127,10 @@ class SQLiteFile:
         elif not os.access(folder, os.W_OK):
             fix = f"the directory {folder} is not writable for this user, and SQLite keeps files "
             fix += "there while it reads: give access"
-        elif not path.exists():
+        elif not path.exists() and reason == "SQLITE_CANTOPEN":
             fix = "does not exist (any more): restore it, run `keybound init`"
-        else:
-            return StoreUnavailableError(f"{path}: cannot be opened; are too many files open?")
+        else:  # too many open files, a full disk: it may pass
+            return StoreUnavailableError(f"{path}: cannot be opened ({reason})")
         return StoreError(f"{path}: {fix}, {_ELSEWHERE}")
 
 
@@ -150,12 +148,13 @@ def prepare(engine: Engine) -> None:
 
 def use_wal(connection: Connection) -> None:
     """Switch an empty file to write-ahead logging, for good and for everybody."""
-    for _ in range(_WAL_ATTEMPTS):
+    for attempt in range(1, _WAL_ATTEMPTS + 1):
         cursor = connection.connection.cursor()
         try:
             cursor.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or attempt == _WAL_ATTEMPTS:
                 raise
         else:
             return
@@ -166,18 +165,18 @@ def use_wal(connection: Connection) -> None:
             connection.exec_driver_sql(WRITING)
 
 
+_LOCKED = (
+    "another program keeps it locked: end what holds it, such as a sqlite3 shell in the middle of "
+    "a transaction"
+)
+_READ_ONLY = (
+    "is read-only for this user, so keys can be checked but not changed: make the file and its "
+    f"directory writable, {_ELSEWHERE}"
+)
 _ADVICE: dict[int, tuple[type[StoreError], str]] = {
-    sqlite3.SQLITE_BUSY: (
-        StoreUnavailableError,
-        "another program keeps it locked: end what holds it, such as a sqlite3 shell in the "
-        "middle of a transaction",
-    ),
+    sqlite3.SQLITE_BUSY: (StoreUnavailableError, _LOCKED),
     sqlite3.SQLITE_CORRUPT: (StoreError, "is damaged: restore a backup of it"),
     sqlite3.SQLITE_FULL: (StoreUnavailableError, "the disk is full: make room"),
     sqlite3.SQLITE_NOTADB: (StoreError, f"is not a SQLite file: move it away, {_ELSEWHERE}"),
-    sqlite3.SQLITE_READONLY: (
-        StoreError,
-        "is read-only for this user, so keys can be checked but not changed: make the file and "
-        f"its directory writable, {_ELSEWHERE}",
-    ),
+    sqlite3.SQLITE_READONLY: (StoreError, _READ_ONLY),
 }

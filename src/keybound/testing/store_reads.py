@@ -24,11 +24,7 @@ ODD_MEMBERS: dict[str, dict[str, Any]] = {
     "unicode": {"name": "Ключ 鍵 🔑 e\u0301 \u202e'\"; DROP TABLE keybound_nodes; --"},
     "names": {"tenant": "R1/acme/100", "owner": "Zoë", "role": "*", "issued_by": "key_b"},
     "lists": {"rights": ("can_issue", "keys:*"), "groups": ("group_b", "group_a")},
-    "moments": {
-        "enabled": False,
-        "revoked_at": MOMENT,
-        "created_at": datetime.min.replace(tzinfo=UTC),
-    },
+    "moments": {"revoked_at": MOMENT, "created_at": datetime.min.replace(tzinfo=UTC)},
     "metadata": {"metadata": {"": None, "ü": [1.5, True, {"deep": [{}]}], "n": -(2**63)}},
     "empty": {"limits": Limits(tenants=[], networks=[], methods=[], models=[], scopes=[])},
     "unreadable": {"limits": Limits.load({"moon": ["full"], "networks": [7]})},
