@@ -13,9 +13,10 @@ from keybound.context import CURRENT
 from keybound.core.decision import Allowed, Denied
 from keybound.core.errors import SettingsError, StoreUnavailableError
 from keybound.core.facts import WEBSOCKET
+from keybound.core.identity import NO_GRANTS, NOBODY
 from keybound.core.reasons import Reason
 from keybound.guard import AsyncGuard
-from keybound.judge import Miss
+from keybound.judge import Miss, Unguarded
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
@@ -35,9 +36,20 @@ logger = logging.getLogger("keybound")
 
 _FORGERIES = frozenset(
     f"x-keybound-{name}".encode()
-    for name in ("key-id", "key", "name", "tenant", "owner", "role", "scopes", "user", "identity")
+    for name in (
+        *("auth", "environment", "expires-at", "group", "groups", "id", "identity", "key", "key-id"),
+        *("metadata", "name", "owner", "read-only", "request-tenant", "role", "scope", "scopes"),
+        *("tenant", "user"),
+    )
 )
 """Headers that look like an identity of ours: no such header exists, so none is passed on."""
+
+_ENDS = frozenset(
+    {"lifespan.startup.failed", "lifespan.shutdown.complete", "lifespan.shutdown.failed"}
+)
+
+_NESTED_MAX = 100
+"""Applications within applications that are searched for a second middleware."""
 
 _WATCHED = _FORGERIES | {b"authorization"}
 
@@ -47,6 +59,7 @@ class APIKeyMiddleware:
 
     The identity is in ``scope["keybound"]``, ``scope["user"]`` and ``scope["auth"]``, and in
     ``keybound.current_key()`` while the application runs. Whatever stood there before is gone.
+    Where no key was needed it is ``None``, and ``user`` and ``auth`` are the site's own, if any.
     """
 
     def __init__(self, app: ASGIApp, guard: AsyncGuard | None = None) -> None:
@@ -54,19 +67,17 @@ class APIKeyMiddleware:
 
         Raises ``SettingsError`` when ``app`` is guarded already.
         """
-        if guard is not None and not isinstance(guard, AsyncGuard):
-            raise SettingsError(
-                "guard", f"is {type(guard).__name__}", fix="give an AsyncGuard, or .to_async()"
-            )
-        _refuse_twice(app)
+        refuse_twice(app)
         self.app = app
-        self.guard = AsyncGuard.from_settings() if guard is None else guard
+        self.guard = usable_guard(guard)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         kind = scope["type"]
         if kind == "http":
             method = scope["method"]
+            if method == WEBSOCKET:  # a client may spell it, but gets nothing by it
+                method = "websocket"
         elif kind == "websocket":
             method = WEBSOCKET
         elif kind == "lifespan":
@@ -89,20 +100,26 @@ class APIKeyMiddleware:
             path = _below(root, path)
         client = scope.get("client")
         peer = client[0] if client else None
-        outcome = self.guard.decide(method, path, peer, raw)
-        if outcome.__class__ is Miss:
-            outcome = await self.guard.authorize(method, path, peer, raw)
+        try:
+            outcome = self.guard.decide(method, path, peer, raw)
+            if outcome.__class__ is Miss:
+                outcome = await self.guard.authorize(method, path, peer, raw)
+        except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
+            outcome = self.guard.engine.failed(error)
         if outcome.__class__ is Allowed:
             identity = outcome.identity
             scope["keybound"] = scope["user"] = identity
             scope["auth"] = identity.auth
             token = CURRENT.set(identity)
-        elif outcome.__class__ is Denied:
-            await self._refuse(scope, send, self.guard.refuse(outcome))
-            return
-        else:
+        elif outcome is Unguarded.UNGUARDED:
             scope["keybound"] = None
+            scope.setdefault("user", NOBODY)
+            scope.setdefault("auth", NO_GRANTS)
             token = CURRENT.set(None)
+        else:
+            denied = outcome if isinstance(outcome, Denied) else Denied(Reason.STORE_UNAVAILABLE)
+            await send_refusal(scope, send, self.guard.refuse(denied))
+            return
         if forged:
             scope["headers"] = [pair for pair in scope["headers"] if pair[0] not in _FORGERIES]
         try:
@@ -110,36 +127,25 @@ class APIKeyMiddleware:
         finally:
             CURRENT.reset(token)
 
-    async def _refuse(self, scope: Scope, send: Send, answer: RefusalResponse) -> None:
-        prefix = ""
-        if scope["type"] == "websocket":
-            if "websocket.http.response" not in (scope.get("extensions") or {}):
-                await send({"type": "websocket.close", "code": POLICY_VIOLATION})
-                return
-            prefix = "websocket."
-        headers = [
-            (name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers
-        ]
-        await send(
-            {"type": prefix + "http.response.start", "status": answer.status, "headers": headers}
-        )
-        await send({"type": prefix + "http.response.body", "body": answer.body})
-
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Open the store before the application starts, and let it go after it stopped."""
+        received = [await receive()]
+        try:
+            await self.prepare()
+        except Exception as error:
+            # Said by us, because an application without a lifespan would not, and be started.
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            raise
 
-        async def receive_opened() -> Message:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                await self.prepare()
-            return message
+        async def receive_again() -> Message:
+            return received.pop() if received else await receive()
 
         async def send_closing(message: Message) -> None:
-            if message["type"] in {"lifespan.shutdown.complete", "lifespan.shutdown.failed"}:
+            if message["type"] in _ENDS:
                 await self.guard.close()
             await send(message)
 
-        await self.app(scope, receive_opened, send_closing)
+        await self.app(scope, receive_again, send_closing)
 
     async def prepare(self) -> None:
         """Do what can fail at start; raises ``SettingsError`` and ``StoreError``.
@@ -152,11 +158,40 @@ class APIKeyMiddleware:
             logger.warning("starting without the store: %s", error)
 
 
-def _refuse_twice(app: object) -> None:
-    """Raise for a second middleware, which would decide and log everything again."""
-    inner = app
-    while inner is not None:
-        if isinstance(inner, APIKeyMiddleware):
+async def send_refusal(scope: Scope, send: Send, answer: RefusalResponse) -> None:
+    """Answer a request or a handshake that nobody answered yet."""
+    prefix = ""
+    if scope["type"] == "websocket":
+        if "websocket.http.response" not in (scope.get("extensions") or {}):
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION})
+            return
+        prefix = "websocket."
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
+    await send({"type": f"{prefix}http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": f"{prefix}http.response.body", "body": answer.body})
+
+
+def usable_guard(guard: AsyncGuard | None) -> AsyncGuard:
+    """Return the guard, or one made from the environment and ``keybound.toml`` where none is given.
+
+    Raises ``SettingsError`` for a guard that blocks, and for what is wrong with the settings.
+    """
+    if guard is None:
+        return AsyncGuard.from_settings()
+    if not isinstance(guard, AsyncGuard):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise SettingsError(
+            "guard", f"is {type(guard).__name__}", fix="give an AsyncGuard, or .to_async()"
+        )
+    return guard
+
+
+def refuse_twice(app: object) -> None:
+    """Raise ``SettingsError`` for a guarded application: a second guard would audit all twice."""
+    inner: object = app
+    for _ in range(_NESTED_MAX):
+        kinds: list[object] = [type(inner)]
+        kinds += [getattr(each, "cls", None) for each in getattr(inner, "user_middleware", ())]
+        if any(isinstance(kind, type) and issubclass(kind, APIKeyMiddleware) for kind in kinds):
             raise SettingsError("middleware", "is installed twice", fix="remove one of the two")
         inner = getattr(inner, "app", None)
 

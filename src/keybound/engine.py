@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from keybound.caches.local import LocalCache
 from keybound.clocks import read_entropy
@@ -67,6 +69,7 @@ class Engine:
         if settings.secret is None:  # until the store's own random id is known
             self._sealers.insert(0, Sealer(read_entropy(SEALING_KEY_BYTES)))
         self._open = False
+        self._declared: WeakKeyDictionary[object, tuple[Route, ...]] = WeakKeyDictionary()
         self.cache = LocalCache(
             bound=settings.revoke_within,
             grace=settings.stale_grace,
@@ -95,6 +98,11 @@ class Engine:
         self._apply_policy()
         self._judge.forget()
 
+    def declare_routes(self, application: object, routes: Iterable[Route]) -> None:
+        """Let what an application's router says join the table, after the configured routes."""
+        self._declared[application] = tuple(routes)
+        self.use_routes(chain(self.settings.routes, *self._declared.values()))
+
     def _apply_policy(self) -> None:
         settings = self.settings
         policy = ChainPolicy(tenancy=self.table.tenancy, wildcard_scopes=settings.wildcard_scopes)
@@ -115,7 +123,10 @@ class Engine:
     def settle(self, miss: Miss) -> Steps[None]:
         """Ask the store about a key, so that ``decide`` can answer. Raises ``StoreError``."""
         digests = self.peppers.candidates(miss.credential)
-        return self.opened(look_up(self.worker, miss.index, digests))
+        worker = self.worker
+        yield from self.opened(look_up(worker, miss.index, digests))
+        if self.worker is not worker:  # the routes changed meanwhile, and with them what chains mean
+            self._judge.forget()
 
     def opened(self, steps: Steps[T]) -> Steps[T]:
         """Run a procedure on a store that was checked once, with syncs going on from then.

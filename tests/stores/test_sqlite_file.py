@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import stat
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pytest
 
 from keybound.core.effects import LoadByDigest, OpenStore, Sync
 from keybound.stores.sql import SqlStore
 from keybound.testing.records import a_digest, a_key, commit, new
 from tests.stores.sqlite_files import ENTROPY, fails, python, raw
-
-if TYPE_CHECKING:
-    import pytest
 
 
 def test_file_is_the_owners_alone(store: SqlStore, path: Path):
@@ -42,6 +41,22 @@ def test_empty_file_becomes_a_store(path: Path):
     commit(store, new(a_key("key_a")))
     store.close()
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(0o640)
+
+
+def test_opening_waits_for_whoever_writes(path: Path):
+    """Somebody who is just writing to the new file delays its opening and does not prevent it."""
+    path.touch()
+    store = SqlStore(str(path))
+    with raw(path) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("BEGIN IMMEDIATE")
+        opening = pool.submit(store.perform, OpenStore(ENTROPY))
+        with pytest.raises(TimeoutError):
+            opening.result(0.2)
+        other.execute("COMMIT")
+        opening.result(5)
+    with raw(path) as other:
+        assert other.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
+    store.close()
 
 
 def test_missing_directory_is_named(tmp_path: Path):

@@ -99,19 +99,27 @@ def test_store_survives_a_fork(store: SqlStore, path: Path):
 
 FORKED = """
 import os, sys
+from sqlalchemy import Pool, event
 from keybound.core.effects import Sync
 from keybound.stores.sql import SqlStore
 from keybound.testing.records import a_key, commit, new
 
+alive = set()
+event.listen(Pool, "connect", lambda connection, record: alive.add(connection))
+event.listen(Pool, "close", lambda connection, record: alive.discard(connection))
+
 store = SqlStore(sys.argv[1])
-store.perform(Sync(0))
 workers = []
 for worker in range(4):
+    commit(store, new(a_key(f"key_{worker}")))
+    store.perform(Sync(0))
+    assert len(alive) == 2
     pid = os.fork()
     if pid:
         workers.append(pid)
-        commit(store, new(a_key(f"key_parent{worker}")))
         continue
+    if alive:  # SQLite forbids even to close what went through a fork
+        os._exit(1)
     for i in range(24):
         commit(store, new(a_key(f"key_{worker}_{i}")))
     os._exit(0)

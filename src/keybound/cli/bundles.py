@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, fields
-from inspect import Parameter, Signature, signature
+from inspect import Parameter
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
-import typer
-
-from keybound.cli.session import Session
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +18,20 @@ class Bundle:
 AnyBundle = TypeVar("AnyBundle", bound=Bundle)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Globals(Bundle):
-    """Options of every command; they may stand before it and after it."""
+def parameters_of(bundle: type[Bundle]) -> Iterator[Parameter]:
+    """Yield the members of a bundle as parameters of a command."""
+    hints = get_type_hints(bundle, include_extras=True)
+    for member in fields(bundle):
+        default: Any = member.default
+        if member.default_factory is not MISSING:
+            default = member.default_factory()
+        elif default is MISSING:
+            default = Parameter.empty
+        yield Parameter(
+            member.name, Parameter.KEYWORD_ONLY, default=default, annotation=hints[member.name]
+        )
+
+
+def taken(bundle: type[AnyBundle], given: dict[str, Any]) -> AnyBundle:
+    """Return a bundle of what was given, and take it out of there."""
+    return bundle(**{member.name: given.pop(member.name) for member in fields(bundle)})

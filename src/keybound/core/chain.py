@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from keybound.core.errors import LimitError, RecordCorruptError
-from keybound.core.identity import Grants, Identity, freeze
+from keybound.core.identity import EveryScope, Grants, Identity, freeze
 from keybound.core.limits import (
     Clause,
     Lifetime,
@@ -148,6 +148,8 @@ class Chain:
         lives = [clause for clause in key.limits if isinstance(clause, Lifetime)]
         named = {name for clause in self._scopes for name in clause.names}
         granted = frozenset(name for name in named if all(c.grants(name) for c in self._scopes))
+        names = ("authenticated", *sorted(granted))
+        every = all(clause.wide for clause in self._scopes)
         return Identity(
             key_id=key.id,
             name=key.name,
@@ -157,10 +159,11 @@ class Chain:
             role=key.role,
             groups=key.groups,
             scopes=granted,
+            read_only=any(isinstance(check.clause, ReadOnly) for check in self.checks),
             environment=key.environment,
             expires_at=min((life.expires_at for life in lives if life.expires_at), default=None),
             metadata=freeze(key.metadata),
-            auth=Grants(("authenticated", *sorted(granted))),
+            auth=Grants(EveryScope(names) if every else names),
             _scopes=self._scopes,
             _models=self._models,
         )

@@ -14,11 +14,34 @@ if TYPE_CHECKING:
     from keybound.core.limits import Models, Scopes
 
 
+class EveryScope(tuple[str, ...]):
+    """The scopes of a key that was granted ``*`` where that means every scope."""
+
+    __slots__ = ()
+
+    def __contains__(self, _name: object) -> bool:
+        """Return ``True``."""
+        return True
+
+
 @dataclass(frozen=True, slots=True)
 class Grants:
     """The granted scopes in the form that Starlette's ``requires`` reads, ``authenticated`` too."""
 
     scopes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Nobody:
+    """Whoever calls without a key, in the form that Starlette asks of a user."""
+
+    is_authenticated: bool = False
+    display_name: str = ""
+    identity: str = ""
+
+
+NOBODY = Nobody()
+NO_GRANTS = Grants(())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +50,8 @@ class Identity:
 
     It cannot be changed, and it holds no secret and no digest. ``tenant`` is the key's own,
     ``request_tenant`` the one this request is about: filter data on that. ``scopes`` are those
-    that the key was granted and no node above it takes away.
+    that the key was granted and no node above it takes away; ``read_only`` says that a node of its
+    chain lets it read alone.
     """
 
     key_id: str
@@ -38,6 +62,7 @@ class Identity:
     role: str | None
     groups: tuple[str, ...]
     scopes: frozenset[str]
+    read_only: bool
     environment: str
     expires_at: datetime | None
     metadata: Mapping[str, Any]
@@ -51,6 +76,8 @@ class Identity:
 
     def permits(self, *, model: str, access: Access = "write") -> bool:
         """Return whether the key may read or write a model; such checks only ever narrow."""
+        if self.read_only and access != "read":
+            return False
         return all(clause.allows(model, access) for clause in self._models)
 
     @property

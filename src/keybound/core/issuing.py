@@ -120,7 +120,7 @@ def create_group(
         enabled=True,
         revoked_at=None,
         created_at=(yield from read_now()),
-        metadata=check_metadata(dict(metadata)),
+        metadata=check_metadata(metadata),
     )
     return (yield from commit(site, Put(node=group, expected=None)))
 
@@ -140,7 +140,7 @@ def _checked(asked: NewKey) -> NewKey:
         parent=asked.parent,
         groups=tuple(dict.fromkeys(asked.groups)),
         rights=tuple(sorted(set(asked.rights))),
-        metadata=check_metadata(dict(asked.metadata)),
+        metadata=check_metadata(asked.metadata),
         issued_by=asked.issued_by,
     )
 

@@ -6,8 +6,9 @@ another version, with an unknown or a missing member, is corrupt and never read 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
@@ -117,10 +118,10 @@ def check_text(field: str, text: object, *, length_max: int = _NAME_MAX) -> str:
 
 def check_metadata(value: object) -> dict[str, Any]:
     """Return a JSON object of at most 8 KiB; raises ``InputError``."""
-    if not isinstance(value, dict):
+    if not isinstance(value, Mapping):
         raise InputError("metadata", f"is {type(value).__name__}", fix="write an object")
     try:
-        record = msgspec.json.encode(value)
+        record = msgspec.json.encode(dict(cast("Mapping[object, object]", value)))
         copy: dict[str, Any] = msgspec.json.decode(record, type=dict[str, Any])
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError):
         raise InputError("metadata", "is not JSON", fix="write an object of JSON values") from None

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, cast, get_args
 
 from keybound.core.errors import InputError, nearest
 from keybound.core.facts import OWN_TENANT, WEBSOCKET, Access, default_access
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 Auth = Literal["required", "optional", "exempt"]
 
@@ -42,6 +42,9 @@ class Route:
     WebSocket unless ``methods`` names it.
     """
 
+    configured: ClassVar[bool] = True
+    """What it says of ``auth`` holds, whatever ``protect`` says."""
+
     path: str
     methods: frozenset[str] | None
     model: str | None
@@ -61,7 +64,19 @@ class Route:
         auth: Auth = "required",
     ) -> None:
         """Check every part; raises ``InputError`` that names it."""
-        fields = _fields(path)
+        self._set(_fields(path), path, methods, model, access, scopes, tenant, auth)
+
+    def _set(
+        self,
+        fields: Collection[str],
+        path: str,
+        methods: str | Iterable[str] | None,
+        model: str | None,
+        access: Access | None,
+        scopes: str | Iterable[str],
+        tenant: str | None,
+        auth: Auth,
+    ) -> None:
         _one_of("access", access, (None, *get_args(Access)))
         _one_of("auth", auth, get_args(Auth))
         chosen = None if methods is None else _methods(methods)
@@ -85,6 +100,16 @@ class Route:
         put(self, "scopes", _names("scopes", scopes))
         put(self, "tenant", tenant or ("{tenant}" if "tenant" in fields else None))
         put(self, "auth", auth)
+
+    def pattern(self) -> re.Pattern[str]:
+        """Return what a whole path must match, with its fields as named groups."""
+        return _compile(self.path)
+
+    def answers(self, method: str) -> bool:
+        """Return whether requests with this method are meant."""
+        if self.methods is None:
+            return method != WEBSOCKET or self.auth == "required"
+        return method in self.methods or (method == "HEAD" and "GET" in self.methods)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +136,7 @@ class RouteTable:
         """Compile ``routes`` and the patterns of ``protect``: what is guarded at all."""
         self.routes = tuple(routes)
         self.tenancy = any(route.tenant is not None for route in self.routes)
-        self._compiled = [(route, _compile(route.path)) for route in self.routes]
+        self._compiled = [(route, route.pattern()) for route in self.routes]
         self._protect = [_compile(pattern, whole_branch=True) for pattern in protect]
         self._memo: dict[tuple[str, str], RouteMatch | None] = {}
         self._memo_max = memo_max
@@ -135,12 +160,13 @@ class RouteTable:
         if not path.startswith("/") or _STRANGE.search(path):
             return None
         for route, pattern in self._compiled:
-            if not _answers(route, method):
+            if not route.answers(method):
                 continue
             found = pattern.fullmatch(path)
             if found is not None:
+                guarded = not route.configured and self._protects(path)
                 return RouteMatch(
-                    auth=route.auth,
+                    auth="required" if guarded else route.auth,
                     model=_fill(route.model, found),
                     access=route.access or default_access(method),
                     scopes=route.scopes,
@@ -164,12 +190,6 @@ def check_pattern(field: str, pattern: str) -> str:
     """Return a path pattern that can be compiled; raises ``InputError`` naming ``field``."""
     _fields(pattern, field=field)
     return pattern
-
-
-def _answers(route: Route, method: str) -> bool:
-    if route.methods is None:
-        return method != WEBSOCKET or route.auth == "required"
-    return method in route.methods or (method == "HEAD" and "GET" in route.methods)
 
 
 def _compile(path: str, *, whole_branch: bool = False) -> re.Pattern[str]:

@@ -86,6 +86,16 @@ class ReadContract(StoreKit):
         commit(store, Put(node=a_key("key_a", groups=("group_b",)), expected=2))
         assert set(load(store, "key_a").rows) == {"key_a", "group_b"}
 
+    def test_node_above_in_many_ways_is_there_once(self, store: Store) -> None:
+        """A group that every parent shares takes the place of one node."""
+        groups = ("group_a", "group_b")
+        parents = [*(f"key_{i:02}" for i in range(1, CHAIN_MAX - len(groups))), None]
+        keys = [
+            a_key(f"key_{i:02}", parent=parent, groups=groups) for i, parent in enumerate(parents)
+        ]
+        commit(store, *(new(key) for key in keys))
+        assert set(load(store, "key_00").rows) == {*groups, *(key.id for key in keys)}
+
     def test_cycle_ends(self, store: Store) -> None:
         """Keys that stand above each other are answered, once each."""
         pair = a_key("key_a", parent="key_b"), a_key("key_b", parent="key_a")
@@ -124,7 +134,8 @@ class ReadContract(StoreKit):
         for name, digest in zip(names, digests, strict=True):
             assert store.perform(LoadByDigest((digest,))).key == name
             assert set(load(store, name).rows) == {name}
-        assert load(store, "key_%").key is None
+        for name in ("key_%", "key_a ", " key_a", "key_a\0", ""):
+            assert load(store, name).key is None
         assert store.perform(LoadByDigest((b"a" * 30,))).key is None
 
     def test_chain_is_of_one_snapshot(self, store: Store, second: Store) -> None:

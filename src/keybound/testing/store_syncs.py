@@ -73,35 +73,37 @@ class SyncContract(StoreKit):
         assert len(store.perform(Sync(2)).changes) == sizes[2] + sizes[3]
 
     def test_history_is_forgotten_in_whole_revisions(self, store: Store) -> None:
-        """The log ends somewhere, not before it must and never within a revision."""
-        heads = self._write(store, self.history_max + PRUNED_WITHIN + 50)
-        newest = heads[-1].rev
-        must_be_known = newest - self.history_max + 1
-        may_be_known = must_be_known - PRUNED_WITHIN
+        """The log ends somewhere, but not before it must, and never within a revision."""
+        heads = self._write(store, [], self.history_max)
+        for _ in range(PRUNED_WITHIN + 1):  # whenever the store happens to prune
+            self._write(store, heads, 1)
+            must_be_known = heads[-self.history_max].rev
+            answer = store.perform(Sync(must_be_known - 1))
+            if len(answer.changes) < CHANGES_MAX:
+                assert [change.rev for change in answer.changes[:2]] == [must_be_known] * 2
+                assert answer.tags[must_be_known] == heads[-self.history_max].tag
+            assert must_be_known in store.perform(Sync(must_be_known)).tags
+        may_be_known = heads[-self.history_max].rev - PRUNED_WITHIN
         assert may_be_known - 1 not in store.perform(Sync(may_be_known - 1)).tags
-        answer = store.perform(Sync(must_be_known))
-        tags = {head.rev: head.tag for head in heads}
-        assert answer.tags[must_be_known] == tags[must_be_known]
-        after = range(max(must_be_known, newest - CHANGES_MAX) + 1, newest + 1)
-        assert answer.tags.items() >= {rev: tags[rev] for rev in after}.items()
-
-        answer = store.perform(Sync(0))
-        assert answer.tags.items() <= tags.items()
-        assert len(answer.tags) <= CHANGES_MAX
+        answer = store.perform(Sync(may_be_known))
         logged = Counter(change.rev for change in answer.changes)
-        assert list(logged) == list(range(min(logged), newest + 1))
-        assert min(logged) >= may_be_known
-        if len(answer.changes) < CHANGES_MAX:
-            assert min(logged) <= must_be_known
-        else:
+        assert list(logged) == list(range(min(logged), heads[-1].rev + 1))
+        if len(answer.changes) == CHANGES_MAX:
             del logged[min(logged)]  # cut by the number of changes that fit
         assert set(logged.values()) == {2}
 
-    def _write(self, store: Store, count: int) -> list[Head]:
-        """Commit revisions that change two groups each."""
-        names = ("group_a", "group_b")
-        heads = [commit(store, *(new(a_group(name)) for name in names))]
-        while len(heads) < count:
-            rev = heads[-1].rev
+    def test_sync_answers_the_newest_tags_when_there_are_too_many(self, store: Store) -> None:
+        """Of more revisions than fit, the tags of the newest are there."""
+        heads = self._write(store, [], min(CHANGES_MAX, self.history_max) + 2)
+        newest = heads[-min(CHANGES_MAX, self.history_max) :]
+        tags = store.perform(Sync(0)).tags
+        assert tags.items() >= {head.rev: head.tag for head in newest}.items()
+        assert len(tags) <= CHANGES_MAX + 1
+
+    def _write(self, store: Store, heads: list[Head], count: int) -> list[Head]:
+        """Commit so many more revisions that change two groups each."""
+        for _ in range(count):
+            rev = heads[-1].rev if heads else None
+            names = ("group_a", "group_b")
             heads.append(commit(store, *(Put(node=a_group(n), expected=rev) for n in names)))
         return heads

@@ -1,0 +1,56 @@
+"""``keybound groups``: sets of keys that share limits and a state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keybound.cli.commands import command
+from keybound.cli.keys import list_nodes
+from keybound.cli.nodes import node_card, receipt_data
+from keybound.cli.options import LimitOptions, Metadata, read_metadata
+from keybound.cli.session import Session
+
+if TYPE_CHECKING:
+    from keybound.verbs import GroupOptions
+
+groups = typer.Typer(
+    name="groups",
+    help="Make groups; show, update, disable and all other commands take their ids.",
+    no_args_is_help=True,
+)
+
+
+@command(groups)
+def create(
+    session: Session,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What people call the group.")],
+    limits: LimitOptions,
+    *,
+    metadata: Metadata | None = None,
+) -> None:
+    """Make a group; its limits and its state hold for every key in it."""
+    with session.guard(create=True) as guard:
+        options: GroupOptions = {
+            "name": name,
+            "tenant": limits.home,
+            "limits": limits.values(guard.engine.clock.wall()),
+            "metadata": read_metadata(metadata or []),
+        }
+        receipt = guard.create_group(**options)
+        now = guard.engine.clock.wall()
+    data = receipt_data(receipt, now)
+    session.out.result(data, f"created: {receipt.node.id}", node_card(receipt.node, now))
+
+
+@command(groups, name="list")
+def list_groups(
+    session: Session,
+    *,
+    tenant: Annotated[str | None, typer.Option(help="Only of this home tenant.")] = None,
+    after: Annotated[str, typer.Option(metavar="ID", help="Go on after this id.")] = "",
+    limit: Annotated[int, typer.Option(metavar="N", help="At most so many.")] = 100,
+) -> None:
+    """List groups by id."""
+    list_nodes(session, kind="group", tenant=tenant, after=after, limit=limit)

@@ -1,0 +1,121 @@
+"""``keybound issue``, ``list`` and ``show``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Group
+from rich.panel import Panel
+from rich.text import Text
+
+from keybound.cli.installation import MAKE_SECRET, UNPROTECTED
+from keybound.cli.nodes import COLUMNS, node_card, node_data, row
+from keybound.cli.options import LimitOptions, Metadata, NodeID, read_metadata
+from keybound.cli.render import console, table
+from keybound.cli.session import Session
+
+if TYPE_CHECKING:
+    from keybound.core.issuing import IssuedKey
+    from keybound.core.limits import Limits
+    from keybound.guard import Guard
+    from keybound.verbs import IssueOptions, ListOptions
+
+ONCE = "This is the key. It is shown now and never again: only its digest is stored."
+_FRAME = 4
+
+
+def issue(
+    session: Session,
+    limits: LimitOptions,
+    *,
+    name: Annotated[str, typer.Option(help="What people call the key.")],
+    owner: Annotated[str | None, typer.Option(help="Whose key it is.")] = None,
+    role: Annotated[str | None, typer.Option(help="A name for the application.")] = None,
+    parent: Annotated[
+        str | None, typer.Option(metavar="ID", help="A key that this one never exceeds.")
+    ] = None,
+    group: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Groups that it stands under.")
+    ] = None,
+    right: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Rights, such as can_issue.")
+    ] = None,
+    metadata: Metadata | None = None,
+) -> None:
+    """Make a key and print it once; one plain --tenant is its home, anything else a limit."""
+    with session.guard(create=True) as guard:
+        values = limits.values(guard.engine.clock.wall())
+        home = limits.home
+        if home is not None:
+            del values["tenants"]
+        options: IssueOptions = {
+            "name": name,
+            "tenant": home,
+            "owner": owner,
+            "role": role,
+            "limits": values,
+            "parent": parent,
+            "groups": group or [],
+            "rights": right or [],
+            "metadata": read_metadata(metadata or []),
+        }
+        issued = guard.issue(**options)
+        _advise(session, guard, issued.key.limits)
+        _print_once(session, issued, guard.engine.clock.wall())
+
+
+def list_nodes(
+    session: Session,
+    *,
+    kind: Annotated[str, typer.Option(metavar="key|group", help="What to list.")] = "key",
+    tenant: Annotated[str | None, typer.Option(help="Only of this home tenant.")] = None,
+    parent: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only what this key is the parent of.")
+    ] = None,
+    after: Annotated[str, typer.Option(metavar="ID", help="Go on after this id.")] = "",
+    limit: Annotated[int, typer.Option(metavar="N", help="At most so many.")] = 100,
+) -> None:
+    """List keys, or groups, by id; --json prints all about them."""
+    if kind not in {"key", "group"}:
+        raise typer.BadParameter("write key or group", param_hint="--kind")
+    wanted: ListOptions = {"kind": kind, "after": after, "limit": limit}
+    if tenant is not None:
+        wanted["tenant"] = tenant
+    if parent is not None:
+        wanted["parent"] = parent
+    with session.guard() as guard:
+        found = guard.list(**wanted)
+        now = guard.engine.clock.wall()
+    rows = table(COLUMNS, [row(node, now) for node in found], whole="id", fold=False)
+    session.out.result([node_data(node, now) for node in found], rows)
+    if len(found) == limit:
+        session.out.note(f"there may be more: --after {found[-1].id}")
+
+
+def show(session: Session, node: NodeID) -> None:
+    """Show everything that is stored about a key or group; the key itself is not."""
+    with session.guard() as guard:
+        shown = guard.show(node)
+        now = guard.engine.clock.wall()
+    data = {**node_data(shown.node, now), "revision": shown.rev, "above": list(shown.above)}
+    session.out.result(data, node_card(shown.node, now, rev=shown.rev))
+
+
+def _print_once(session: Session, issued: IssuedKey, now: float) -> None:
+    """Print the key: the only line of this package that does, besides the demo's."""
+    key = issued.secret.reveal()
+    data = {**node_data(issued.key, now), "revision": issued.receipt.rev, "key": key}
+    content = Group(Text(key, style="bold", no_wrap=True), ONCE, "", node_card(issued.key, now))
+    width = max(console(sys.stdout).width, len(key) + _FRAME)
+    session.out.result(data, Panel(content, title="key issued", title_align="left", width=width))
+
+
+def _advise(session: Session, guard: Guard, limits: Limits) -> None:
+    if guard.settings.secret is None:
+        session.out.warn(f"{UNPROTECTED}; make one: {MAKE_SECRET}")
+    # Routes that a framework declares are known to the application alone.
+    if limits.of("models") and not any(route.model for route in guard.engine.table.routes):
+        text = "no route here names a model, and a key limited to models is refused without one"
+        session.out.warn(text)

@@ -1,0 +1,102 @@
+"""Keys and groups as they are printed: one form for scripts, rows and cards for people."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from keybound.cli.render import card, moment
+from keybound.core.limits import Lifetime
+from keybound.core.nodes import APIKey, StoredNode, encode_node
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from keybound.core.lifecycle import Receipt
+
+COLUMNS = ("id", "name", "tenant", "state", "limits")
+
+
+def node_data(node: StoredNode, now: float) -> dict[str, Any]:
+    """Return a node as it is stored, which holds no secret, with its state in one word."""
+    record: dict[str, Any] = msgspec.json.decode(encode_node(node))
+    del record["v"]
+    return {"id": node.id, "kind": node.kind, "state": state_of(node, now), **record}
+
+
+def receipt_data(receipt: Receipt, now: float, *, dry_run: bool = False) -> dict[str, Any]:
+    """Return a change for scripts."""
+    return {
+        "id": receipt.node.id,
+        "revision": receipt.rev,
+        "dry_run": dry_run,
+        "announced": receipt.announced,
+        "effective_by": moment(receipt.effective_by),
+        "node": node_data(receipt.node, now),
+    }
+
+
+def state_of(node: StoredNode, now: float) -> str:
+    """Return whether a node lives by itself; the nodes above it are not looked at."""
+    lives = [clause for clause in node.limits if isinstance(clause, Lifetime)]
+    states = (
+        (node.revoked_at is not None, "revoked"),
+        (not node.enabled, "disabled"),
+        (any(now >= life.ends for life in lives), "expired"),
+        (any(now < life.begins for life in lives), "not yet"),
+    )
+    return next((word for holds, word in states if holds), "active")
+
+
+def row(node: StoredNode, now: float) -> tuple[str, ...]:
+    """Return the cells of ``COLUMNS``."""
+    return (node.id, node.name, node.tenant or "-", state_of(node, now), _short(node))
+
+
+def node_card(node: StoredNode, now: float, *, rev: int | None = None) -> Table:
+    """Return everything about a node."""
+    pairs: list[tuple[str, str | None]] = [
+        ("id", node.id),
+        ("name", node.name),
+        ("state", state_of(node, now)),
+        ("tenant", node.tenant),
+    ]
+    if isinstance(node, APIKey):
+        pairs += [
+            ("key", f"{node.hint}..."),
+            ("environment", node.environment),
+            ("owner", node.owner),
+            ("role", node.role),
+            ("parent", node.parent),
+            ("groups", _listed(node.groups)),
+            ("rights", _listed(node.rights)),
+            ("issued by", node.issued_by),
+        ]
+    pairs += [(name, text) for name, text in node.limits.describe().items()]
+    if not node.limits.clauses:
+        pairs.append(("limits", "none"))
+    pairs += [
+        ("metadata", msgspec.json.encode(node.metadata).decode() if node.metadata else None),
+        ("created", moment(node.created_at)),
+        ("revoked", moment(node.revoked_at) if node.revoked_at else None),
+        ("revision", None if rev is None else str(rev)),
+    ]
+    return card(pairs)
+
+
+def now_of(wall: float) -> datetime:
+    """Return POSIX seconds as an aware moment."""
+    return datetime.fromtimestamp(wall, UTC)
+
+
+def _short(node: StoredNode) -> str:
+    words = {"read_only": "reads only"}
+    return "; ".join(
+        words.get(name, f"{name} {text}") for name, text in node.limits.describe().items()
+    )
+
+
+def _listed(names: tuple[str, ...]) -> str | None:
+    return ", ".join(names) or None

@@ -1,0 +1,162 @@
+"""The options that keys, groups and changes share, and how they become what the verbs take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+
+from keybound.cli.bundles import Bundle
+from keybound.core.durations import parse_duration
+from keybound.core.errors import InputError, LimitError
+from keybound.core.limits import Lifetime
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from keybound.verbs import ChangeOptions
+
+_ALL, _NONE = "*", "[]"
+_LIMITS = "Limits: '*' is all, '[]' is none; repeat an option, or separate by commas"
+_CHANGES = "Changes"
+
+NodeID = Annotated[str, typer.Argument(metavar="ID", help="Id of a key or group.")]
+Metadata = Annotated[
+    list[str],
+    typer.Option(metavar="KEY=VALUE|JSON", help="What the application wants to know."),
+]
+
+
+def _limit(metavar: str, text: str) -> Any:  # noqa: ANN401 - what Typer returns
+    return typer.Option(metavar=metavar, help=text, rich_help_panel=_LIMITS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitOptions(Bundle):
+    """Limits as people type them."""
+
+    tenant: Annotated[list[str], _limit("NAME", "Tenants: acme, R1/acme, '*/acme'.")] = field(
+        default_factory=list
+    )
+    network: Annotated[
+        list[str], _limit("CIDR", "Client addresses: 10.0.0.0/8; '!10.1.2.3' excludes.")
+    ] = field(default_factory=list)
+    method: Annotated[list[str], _limit("GET", "HTTP methods.")] = field(default_factory=list)
+    read_only: Annotated[
+        bool | None,
+        typer.Option("--read-only/--no-read-only", help="Only read.", rich_help_panel=_LIMITS),
+    ] = None
+    model: Annotated[list[str], _limit("NAME:read|write", "Resources of the API.")] = field(
+        default_factory=list
+    )
+    scope: Annotated[list[str], _limit("NAME", "Scopes that routes ask for.")] = field(
+        default_factory=list
+    )
+    expires_in: Annotated[str | None, _limit("90d", "Lifetime from now.")] = None
+    expires_at: Annotated[
+        str | None, _limit("MOMENT", "End of life, such as 2030-01-31T00:00:00Z.")
+    ] = None
+    not_before: Annotated[str | None, _limit("MOMENT", "Start of life.")] = None
+
+    @property
+    def home(self) -> str | None:
+        """The one tenant that is named plainly, if there is one."""
+        only = self.tenant[0] if len(self.tenant) == 1 else ""
+        return None if only == _NONE or set(only) & {_ALL, ","} else only or None
+
+    def values(self, now: float) -> dict[str, object]:
+        """Return the limits that were given; ``now`` is POSIX seconds. Raises ``InputError``."""
+        lists = {
+            "tenants": self.tenant,
+            "networks": self.network,
+            "methods": self.method,
+            "models": self.model,
+            "scopes": self.scope,
+        }
+        values: dict[str, object] = {
+            name: _joined(name, given) for name, given in lists.items() if given
+        }
+        expires_at: str | datetime | None = self.expires_at
+        if self.expires_in is not None:
+            if expires_at is not None:
+                fix = "write one of them"
+                raise InputError("--expires-in", "and --expires-at are both given", fix=fix)
+            expires_at = _end(self.expires_in, now)
+        moments = {"not_before": self.not_before, "expires_at": expires_at}
+        values |= {name: value for name, value in moments.items() if value is not None}
+        if self.read_only is not None:
+            values["read_only"] = self.read_only
+        return values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeFlags(Bundle):
+    """What every change takes besides."""
+
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", help="Return when it holds everywhere.", rich_help_panel=_CHANGES),
+    ] = False
+    if_revision: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Only if this is its last revision.", rich_help_panel=_CHANGES
+        ),
+    ] = None
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Check everything, write nothing.", rich_help_panel=_CHANGES
+        ),
+    ] = False
+
+    def options(self) -> ChangeOptions:
+        """Return them as the verbs take them."""
+        chosen: ChangeOptions = {"wait": self.wait, "dry_run": self.dry_run}
+        if self.if_revision is not None:
+            chosen["if_revision"] = self.if_revision
+        return chosen
+
+
+def read_metadata(given: Sequence[str]) -> dict[str, Any]:
+    """Return one object of ``KEY=VALUE`` texts and JSON objects. Raises ``InputError``."""
+    metadata: dict[str, Any] = {}
+    for text in given:
+        if text.lstrip().startswith("{"):
+            try:
+                metadata |= msgspec.json.decode(text, type=dict[str, Any])
+            except msgspec.MsgspecError:
+                fix = """write '{"plan": "pro"}'"""
+                raise InputError("--metadata", "is no JSON object", fix=fix) from None
+            continue
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise InputError("--metadata", f"{text!r} has no name", fix="write plan=pro")
+        metadata[name] = value
+    return metadata
+
+
+def read_moment(option: str, text: str) -> datetime:
+    """Return an aware moment. Raises ``InputError`` naming the option."""
+    try:
+        life = Lifetime.parse({"not_before": text})
+    except LimitError as error:
+        raise InputError(option, error.problem, fix=error.fix) from None
+    if life is None or life.not_before is None:
+        raise InputError(option, "is no moment", fix="write 2030-01-31T00:00:00Z")
+    return life.not_before
+
+
+def _joined(name: str, given: Sequence[str]) -> str:
+    if len(given) > 1 and _NONE in given:
+        raise InputError(name, "'[]' is none, and more is given", fix="write one or the other")
+    return ",".join(given)
+
+
+def _end(text: str, now: float) -> str | datetime:
+    if text == _ALL:
+        return text
+    return datetime.fromtimestamp(now, UTC) + timedelta(seconds=parse_duration("expires_in", text))

@@ -1,0 +1,116 @@
+"""How results look: JSON for scripts, Rich for people; standard output has nothing else."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+    from typing import TextIO
+
+    from rich.console import RenderableType
+
+
+class Whole(str):
+    """Text to copy: it is printed as one line, however long."""
+
+    __slots__ = ()
+
+
+class Output:
+    """Where a command prints: results on standard output, everything else on standard error."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        """Print for scripts or for people."""
+        self.as_json = as_json
+
+    def result(self, data: object, *shown: RenderableType) -> None:
+        """Print ``data`` as JSON to scripts, and what is ``shown`` to people."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(data, indent=2) + "\n")
+        else:
+            screen = console(sys.stdout)
+            for each in shown:
+                text = visible(each) if isinstance(each, str) else each
+                screen.print(text, soft_wrap=isinstance(each, Whole))
+        sys.stdout.flush()
+
+    def note(self, text: str) -> None:
+        """Tell people something besides the result."""
+        if not self.as_json:
+            console(sys.stderr).print(visible(text), style="dim", soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """Tell people what they should look at."""
+        if not self.as_json:
+            console(sys.stderr).print(f"warning: {visible(text)}", style="yellow", soft_wrap=True)
+
+    def error(self, data: dict[str, object]) -> None:
+        """Print an error: one line, or one object."""
+        if self.as_json:
+            sys.stderr.write(json.dumps({"error": data}) + "\n")
+        else:
+            line = f"error: {visible(str(data['message']))}"
+            console(sys.stderr).print(line, style="red", soft_wrap=True)
+
+
+def console(file: TextIO) -> Console:
+    """Return a console that takes every text as it stands: no markup, no emoji names."""
+    return Console(file=file, markup=False, emoji=False, highlight=False)
+
+
+def visible(text: str) -> str:
+    """Return text in which every character can be seen, so that none steers the terminal."""
+    return "".join(
+        char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text
+    )
+
+
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    whole: str = "",
+    fold: bool = True,
+    gap: int = 2,
+) -> Table:
+    """Return a table that fits the terminal, or 80 columns where there is none.
+
+    The column ``whole`` is never shortened; the others are folded, or cut with an ellipsis.
+    """
+    made = Table(box=box.SIMPLE_HEAD, padding=(0, gap - 1, 0, 0), show_edge=False, pad_edge=False)
+    for column in columns:
+        kept = column == whole
+        made.add_column(
+            column,
+            no_wrap=kept or not fold,
+            overflow="fold" if kept or fold else "ellipsis",
+            min_width=len(column),
+        )
+    for row in rows:
+        made.add_row(*(Text(visible(cell)) for cell in row))
+    return made
+
+
+def card(pairs: Iterable[tuple[str, str | None]]) -> Table:
+    """Return names and values; what has no value is left out."""
+    made = Table.grid(padding=(0, 2))
+    made.add_column(style="bold", no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, value in pairs:
+        if value is not None:
+            made.add_row(name, Text(visible(value)))
+    return made
+
+
+def moment(value: datetime) -> str:
+    """Return a moment as RFC 3339 text in UTC, to the second."""
+    return value.replace(microsecond=0).isoformat().replace("+00:00", "Z")

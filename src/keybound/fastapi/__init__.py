@@ -1,0 +1,66 @@
+"""FastAPI: ``init_app(app, guard)``, and what path operations ask of a key.
+
+    init_app(app, guard)
+
+    @app.post("/v1/search", dependencies=[requires("invoices", model="invoice", access="read")])
+    async def search(key: CurrentKey): ...
+
+The middleware decides before FastAPI sees a request: what is required is read from the router when
+the application starts. The dependency checks again, so that nothing is open which that missed.
+"""
+
+from __future__ import annotations
+
+from keybound.core.errors import MissingExtraError
+
+try:
+    from fastapi import FastAPI
+except ModuleNotFoundError as error:
+    raise MissingExtraError(error.name or "fastapi", extra="fastapi") from None
+
+from typing import TYPE_CHECKING
+
+from keybound.asgi import APIKeyMiddleware, refuse_twice, usable_guard
+from keybound.fastapi.demands import CurrentKey, OptionalKey, requires
+from keybound.fastapi.documents import Document
+from keybound.fastapi.routers import Declarations
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from keybound.asgi import ASGIApp, Receive, Scope, Send
+    from keybound.guard import AsyncGuard
+
+__all__ = ["CurrentKey", "OptionalKey", "init_app", "requires"]
+
+
+def init_app(app: FastAPI, guard: AsyncGuard | None = None) -> None:
+    """Guard ``app``, and say so in its OpenAPI document.
+
+    Without a guard, one is made from the environment and ``keybound.toml``. Routes may be added
+    before or after. Raises ``SettingsError``, also when ``app`` is guarded already.
+    """
+    refuse_twice(app)
+    declarations = Declarations(app, usable_guard(guard))
+    app.add_middleware(DeclaredMiddleware, declarations=declarations)
+    app.openapi = Document(app.openapi, declarations)  # type: ignore[method-assign]
+
+
+class DeclaredMiddleware(APIKeyMiddleware):
+    """The middleware of an application whose router says what it requires."""
+
+    def __init__(self, app: ASGIApp, declarations: Declarations) -> None:
+        """Wrap ``app``, which is what FastAPI made of the application."""
+        super().__init__(app, declarations.guard)
+        self._declarations = declarations
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Serve one connection, under the routes that there are by now."""
+        if scope["type"] != "lifespan":
+            self._declarations.refresh()
+        return super().__call__(scope, receive, send)
+
+    async def prepare(self) -> None:
+        """Do what can fail at start; raises ``InputError`` for a route that cannot be read."""
+        self._declarations.refresh()
+        await super().prepare()

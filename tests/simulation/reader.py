@@ -1,0 +1,44 @@
+"""A second thread, as far as it matters: somebody who reads the cache between two lines of it."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+    from typing import Any
+
+_WATCHED = frozenset({"local.py", "fence.py"})
+
+
+@contextmanager
+def reading_at(line: int, read: Callable[[], None]) -> Iterator[None]:
+    """Call ``read`` once, before the ``line``-th line that the cache and its fence execute.
+
+    Threads switch between any two instructions; that readers take no lock makes each of those
+    moments one at which a decision may be taken.
+    """
+    lines = 0
+
+    def on_line(_frame: FrameType, event: str, _arg: Any) -> Any:
+        nonlocal lines
+        if event == "line":
+            lines += 1
+            if lines == line:
+                sys.settrace(None)
+                read()
+        return on_line
+
+    def on_call(frame: FrameType, _event: str, _arg: Any) -> Any:
+        return on_line if Path(frame.f_code.co_filename).name in _WATCHED else None
+
+    before = sys.gettrace()
+    sys.settrace(on_call)
+    try:
+        yield
+    finally:
+        sys.settrace(before)

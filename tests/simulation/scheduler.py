@@ -1,0 +1,216 @@
+"""The scheduler: it decides when an effect is performed, what becomes of it, and when that is known."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from keybound.core.effects import (
+    Commit,
+    Head,
+    LoadByDigest,
+    Loaded,
+    Moment,
+    ReadClock,
+    ReadEntropy,
+    Sleep,
+    SyncAnswer,
+)
+from keybound.core.errors import KeyboundError, StoreUnavailableError
+from keybound.core.keys import ENTROPY_BYTES
+from tests.simulation.reader import reading_at
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from keybound.core.effects import Effect, Steps
+    from tests.simulation.store import SimulatedStore
+    from tests.simulation.truth import Question
+    from tests.simulation.worker import SimulatedWorker, Timeline
+
+STEPS_MAX = 100
+"""Steps that anything needs while nothing fails."""
+
+
+class Fate(Enum):
+    """What becomes of a question to the store."""
+
+    ANSWERED = "answered"
+    LOST = "lost"
+    ANSWER_LOST = "answer lost"
+
+
+@dataclass(eq=False, slots=True)
+class Task:
+    """A procedure on its way. ``planned`` is what its first draw of key entropy is answered with.
+
+    ``turned`` are the verdicts that its own commits turned.
+    """
+
+    name: str
+    worker: SimulatedWorker
+    steps: Steps[Any]
+    planned: bytes | None = None
+    effect: Effect[Any] | None = None
+    answered: bool = False
+    answer: Any = None
+    error: KeyboundError | None = None
+    result: Any = None
+    turned: list[tuple[Question, int]] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """Name the worker and what it does."""
+        return f"{self.worker.name} {self.name}"
+
+
+class Scheduler:
+    """All tasks of all workers, in front of one store; ``committed`` answers what a commit turned."""
+
+    def __init__(
+        self,
+        store: SimulatedStore,
+        time: Timeline,
+        chance: random.Random,
+        *,
+        committed: Callable[[], list[tuple[Question, int]]],
+        read_all: Callable[[SimulatedWorker], None],
+    ) -> None:
+        """Begin without tasks."""
+        self.tasks: list[Task] = []
+        self.steps = 0
+        self.events: deque[str] = deque(maxlen=30)
+        self._store = store
+        self._time = time
+        self._chance = chance
+        self._committed = committed
+        self._read_all = read_all
+
+    def note(self, event: str) -> None:
+        """Write an event down."""
+        self.events.append(f"{self._time.now:9.2f} {event}")
+
+    def start(self, task: Task) -> Task:
+        """Let a procedure run until it asks for something."""
+        self.tasks.append(task)
+        self._resume(task)
+        return task
+
+    def step(self, index: int, fate: Fate, *, line: int = 0) -> None:
+        """Perform what a task asks for, or deliver what it was answered.
+
+        ``line``: before that line of taking in a sync, another thread reads all of the cache.
+        """
+        ready = [task for task in self.tasks if self._ready(task)]
+        if not ready:
+            return
+        self.steps += 1
+        task = ready[index % len(ready)]
+        if not task.answered:
+            self._perform(task, fate)
+        elif line and isinstance(task.answer, SyncAnswer):
+            with reading_at(line, lambda: self._read_all(task.worker)):
+                self._resume(task)
+        else:
+            self._resume(task)
+
+    def finish(self, task: Task, *, steps_max: int = STEPS_MAX) -> bool:
+        """Take a task to its end without any failure; return whether it came there."""
+        for _ in range(steps_max):
+            if task not in self.tasks:
+                return True
+            if task.answered:
+                self._resume(task)
+            else:
+                self._perform(task, Fate.ANSWERED)
+        return task not in self.tasks
+
+    def kill(self, task: Task) -> None:
+        """Cancel a task where it stands."""
+        self.tasks.remove(task)
+        task.steps.close()
+        self.note(f"{task}: cancelled")
+
+    def perform_now(self, worker: SimulatedWorker, effect: Effect[Any]) -> Any:
+        """Answer an effect at once."""
+        if isinstance(effect, ReadClock):
+            return Moment(worker.clock.boot(), worker.clock.wall())
+        if isinstance(effect, ReadEntropy):
+            return self._chance.randbytes(effect.size)
+        return self._store.perform(effect)
+
+    def _ready(self, task: Task) -> bool:
+        if isinstance(task.effect, Sleep):
+            return not task.worker.paused and self._time.now >= task.answer
+        return not (task.worker.paused and task.answered)
+
+    def _perform(self, task: Task, fate: Fate) -> None:
+        effect = task.effect
+        task.answered = True
+        if isinstance(effect, ReadEntropy) and effect.size == ENTROPY_BYTES and task.planned:
+            task.answer, task.planned = task.planned, None
+        elif isinstance(effect, ReadClock | ReadEntropy):
+            task.answer = self.perform_now(task.worker, effect)
+        elif isinstance(effect, Sleep):
+            task.answer = None
+        else:
+            self._ask_store(task, fate)
+            return
+        self._resume(task)
+
+    def _ask_store(self, task: Task, fate: Fate) -> None:
+        assert task.effect is not None
+        if fate is Fate.LOST or task.worker.cut_off:
+            task.error = StoreUnavailableError("the question was lost")
+            self.note(f"{task}: {_brief(task.effect)} is lost")
+            return
+        try:
+            task.answer = self._store.perform(task.effect)
+        except KeyboundError as error:
+            task.error = error
+        else:
+            if isinstance(task.effect, Commit):
+                task.turned += self._committed()
+        self.note(f"{task}: {_brief(task.effect)} -> {task.error or _brief(task.answer)}")
+        if fate is Fate.ANSWER_LOST:
+            task.error = StoreUnavailableError("the answer was lost")
+            self.note(f"{task}: the answer is lost")
+
+    def _resume(self, task: Task) -> None:
+        answer, error = task.answer, task.error
+        task.answered, task.answer, task.error = False, None, None
+        try:
+            task.effect = task.steps.send(answer) if error is None else task.steps.throw(error)
+        except StopIteration as stop:
+            self.tasks.remove(task)
+            task.result = stop.value
+            task.worker.own.update(task.turned)
+            self.note(f"{task}: done")
+        except KeyboundError as failure:
+            self.tasks.remove(task)
+            task.error = failure
+            self.note(f"{task}: {type(failure).__name__}: {failure}")
+        else:
+            if isinstance(task.effect, Sleep):
+                task.answer = self._time.now + task.effect.seconds
+
+
+def _brief(value: object) -> str:
+    """Return what matters of an effect or an answer, in one line."""
+    match value:
+        case Head(rev=rev, tag=tag):
+            return f"revision {rev}, tag {tag.hex()[:4]}"
+        case SyncAnswer(head=head, changes=changes):
+            rows = ", ".join(f"{node} at {rev}" for rev, node in changes) or "nothing"
+            return f"{_brief(head)}, epoch {head.epoch.hex()[:4]}: {rows}"
+        case Loaded(head=head, rows=rows):
+            loaded = [f"{node} of {row.rev}" for node, row in rows.items() if row is not None]
+            return f"{_brief(head)}: {', '.join(loaded) or 'nothing'}"
+        case LoadByDigest():
+            return "load by digest"
+        case Commit(puts=puts):
+            return f"commit {', '.join(put.node.id for put in puts)}"
+        case _:
+            return str(value)

@@ -1,0 +1,61 @@
+"""The memory store, with what befalls databases: pruning at any time, backups, restores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from keybound.core.nodes import decode_node
+from keybound.stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from keybound.core.effects import Change, Head
+    from keybound.core.nodes import StoredNode
+    from keybound.stores.memory import _Stored
+
+
+class Backup(NamedTuple):
+    """All that a store holds."""
+
+    head: Head | None
+    nodes: Mapping[str, _Stored]
+    owners: Mapping[bytes, str]
+    changes: tuple[Change, ...]
+    tags: Mapping[int, bytes]
+
+
+class SimulatedStore(MemoryStore):
+    """The real store; only its history is at the mercy of the simulation."""
+
+    def prune(self, revisions: int) -> None:
+        """Forget the oldest revisions of the log, each as a whole."""
+        for rev in sorted(self._tags)[:-1][:revisions]:
+            del self._tags[rev]
+            self._changes = [change for change in self._changes if change.rev > rev]
+
+    def back_up(self) -> Backup:
+        """Return a copy of everything."""
+        return Backup(
+            self._head,
+            dict(self._nodes),
+            dict(self._owners),
+            tuple(self._changes),
+            dict(self._tags),
+        )
+
+    def restore(self, backup: Backup) -> None:
+        """Lose every commit since the backup, as a restore and a bad failover do."""
+        self._head = backup.head
+        self._nodes = dict(backup.nodes)
+        self._owners = dict(backup.owners)
+        self._changes = list(backup.changes)
+        self._tags = dict(backup.tags)
+
+    def nodes(self) -> dict[str, StoredNode]:
+        """Return what is stored at this very moment."""
+        return {node: decode_node(stored.record) for node, stored in self._nodes.items()}
+
+    def owners(self) -> Mapping[bytes, str]:
+        """Return the node of each digest at this very moment."""
+        return self._owners

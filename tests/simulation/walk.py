@@ -1,0 +1,141 @@
+"""Seeded walks through the world: which events happen, and how often."""
+
+from __future__ import annotations
+
+import random
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from keybound.caches import local
+from keybound.core import fence
+from keybound.stores import memory, rules
+from tests.simulation.procedures import CHANGES
+from tests.simulation.scheduler import Fate
+from tests.simulation.store import SimulatedStore
+from tests.simulation.world import Scene, ViolationError, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+TASKS_MAX = 10
+PASSING = (0.01, 0.5, 1.5, 4.0, 20.0, 70.0)
+"""Seconds that pass at once."""
+
+JUMPS = (-3_600.0, -7.0, -0.5, 0.5, 7.0, 3_600.0)
+"""Seconds by which a wall clock is moved."""
+
+LINES = 60
+"""Lines that taking in a sync executes at most, nearly always."""
+
+_VERBS = {"disable": 5, "enable": 9, "restrict": 2, "widen": 4, "rename": 1, "revoke": 0.7}
+_FATES = {Fate.ANSWERED: 30, Fate.LOST: 1, Fate.ANSWER_LOST: 1}
+
+
+@contextmanager
+def small_limits() -> Iterator[None]:
+    """Let everything that is bounded reach its bound soon."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fence, "CHANGES_MAX", 4)
+        patch.setattr(memory, "CHANGES_MAX", 4)
+        patch.setattr(local, "ABSENT_MAX", 2)
+        patch.setattr(rules, "_PRUNE_EVERY", 3)
+        yield
+
+
+def walk(seed: int, steps: int, *, store: type[SimulatedStore] = SimulatedStore) -> World:
+    """Take that many steps of the scheduler; raises ``ViolationError`` naming the seed."""
+    chance = random.Random(seed)
+    scene = Scene(
+        workers=chance.choice((1, 2, 2, 3)),
+        grace=chance.choice((0.0, 0.0, 10.0)),
+        floors_max=chance.choice((2, 4, 50)),
+        cache_size_max=chance.choice((1, 3, 50)),
+        history_max=chance.choice((3, 10_000)),
+    )
+    world = World(seed, scene, store=store)
+    # One of its two clocks may deceive a machine, not both: then nothing would tell.
+    suspended = chance.random() < 0.3
+    events = {**_EVENTS, (_suspend if suspended else _set_wall_clock): 3}
+    names, weights = list(events), list(events.values())
+    try:
+        while world.scheduler.steps < steps:
+            busy = len(world.scheduler.tasks) >= TASKS_MAX
+            event = _step if busy else chance.choices(names, weights)[0]
+            event(world, chance)
+        world.settle()
+    except ViolationError as violation:
+        replay = f"pytest tests/simulation/test_walks.py --seed {seed} --sim-steps {steps}"
+        msg = f"seed {seed}, {steps} steps (replay: {replay}): {violation}"
+        raise ViolationError(msg) from None
+    return world
+
+
+def _any(chance: random.Random) -> int:
+    return chance.randrange(1 << 16)
+
+
+def _request(world: World, chance: random.Random) -> None:
+    world.request(_any(chance), _any(chance), _any(chance))
+
+
+def _step(world: World, chance: random.Random) -> None:
+    fate = chance.choices(list(_FATES), list(_FATES.values()))[0]
+    line = chance.randrange(LINES) if chance.random() < 0.2 else 0
+    tasks = len(world.scheduler.tasks)
+    world.step(_any(chance), fate, line=line)
+    if tasks >= TASKS_MAX and len(world.scheduler.tasks) >= TASKS_MAX and chance.random() < 0.05:
+        world.kill(_any(chance))  # all may be of a worker that stands still
+
+
+def _change(world: World, chance: random.Random) -> None:
+    verb = chance.choices(list(_VERBS), list(_VERBS.values()))[0]
+    world.change(_any(chance), verb, _any(chance))
+
+
+def _switch_several(world: World, chance: random.Random) -> None:
+    world.switch_several(
+        _any(chance), _any(chance), chance.randint(2, 4), enabled=chance.random() < 0.6
+    )
+
+
+def _suspend(world: World, chance: random.Random) -> None:
+    world.suspend(_any(chance), chance.choice(PASSING))
+
+
+def _set_wall_clock(world: World, chance: random.Random) -> None:
+    world.set_wall_clock(_any(chance), chance.choice(JUMPS))
+
+
+def _pause(world: World, chance: random.Random) -> None:
+    number = _any(chance) % len(world.workers)
+    if world.workers[number].paused or chance.random() < 0.3:
+        world.pause(number)
+
+
+def _cut_off(world: World, chance: random.Random) -> None:
+    number = _any(chance) % len(world.workers)
+    if world.workers[number].cut_off or chance.random() < 0.3:
+        world.cut_off(number)
+
+
+_EVENTS: dict[Callable[[World, random.Random], None], float] = {
+    _step: 140,
+    _request: 40,
+    _change: 6,
+    _switch_several: 2,
+    _suspend: 0,
+    _set_wall_clock: 0,
+    (lambda world, chance: world.sync(_any(chance))): 8,
+    (lambda world, chance: world.pass_time(chance.choices(PASSING, (6, 6, 6, 4, 1, 1))[0])): 8,
+    (lambda world, chance: world.issue(_any(chance), _any(chance))): 1.5,
+    _pause: 2,
+    _cut_off: 2,
+    (lambda world, chance: world.kill(_any(chance))): 0.5,
+    (lambda world, chance: world.restart(_any(chance))): 0.3,
+    (lambda world, chance: world.prune(chance.randint(1, 4))): 1,
+    (lambda world, _chance: world.back_up()): 1.5,
+    (lambda world, _chance: world.restore()): 1,
+    (lambda world, _chance: world.settle()): 0.2,
+}

@@ -1,0 +1,79 @@
+"""A worker of the simulation: the real engine of one process, under clocks of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from keybound.core.fence import Fence
+from keybound.engine import Engine
+from keybound.verbs import Verbs
+
+if TYPE_CHECKING:
+    from keybound.caches.local import LocalCache
+    from keybound.settings import Settings
+    from tests.simulation.store import SimulatedStore
+    from tests.simulation.truth import Question
+
+
+class Timeline:
+    """Real time, in seconds: what no worker can read, and what the claim is about."""
+
+    def __init__(self) -> None:
+        """Begin."""
+        self.now = 0.0
+
+
+class WorkerClock:
+    """Two clocks that need not agree with each other, nor with those of other machines."""
+
+    def __init__(self, timeline: Timeline, *, skew: float) -> None:
+        """Count from somewhere."""
+        self._timeline = timeline
+        self.boot_offset = 1_000.0 + skew
+        self.wall_offset = 1_700_000_000.0 + skew
+
+    def boot(self) -> float:
+        """Return time that never goes back, and counts suspended time unless ``suspend`` ran."""
+        return self._timeline.now + self.boot_offset
+
+    def wall(self) -> float:
+        """Return time that an operator or a time server may set."""
+        return self._timeline.now + self.wall_offset
+
+    def sleep(self, seconds: float, /) -> None:
+        """Let time pass for everyone."""
+        self._timeline.now += seconds
+
+    async def asleep(self, seconds: float, /) -> None:
+        """Let time pass for everyone."""
+        self._timeline.now += seconds
+
+
+CLOCKS: WeakKeyDictionary[LocalCache, WorkerClock] = WeakKeyDictionary()
+"""The clock beside each cache: weakened code reads it when it should not."""
+
+
+class SimulatedWorker:
+    """One process. ``own`` are the turns of verdicts that its own finished changes brought about."""
+
+    def __init__(
+        self, name: str, settings: Settings, store: SimulatedStore, clock: WorkerClock, *, floors_max: int
+    ) -> None:
+        """Start with an empty cache."""
+        self.name = name
+        self.clock = clock
+        self.paused = False
+        self.cut_off = False
+        self._settings = settings
+        self._store = store
+        self._floors_max = floors_max
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin again, knowing nothing."""
+        self.engine = Engine(self._settings, self._store, self.clock, background=False)
+        self.engine.cache.fence = Fence(floors_max=self._floors_max)
+        self.verbs = Verbs(self.engine)
+        self.own: dict[Question, int] = {}
+        CLOCKS[self.engine.cache] = self.clock

@@ -1,0 +1,316 @@
+"""The real procedures, caches and store of several workers, under a scheduler and virtual clocks.
+
+Performing an effect is atomic. When it is performed, whether its answer is lost, and when that is
+delivered is up to the caller, who thus produces every interleaving, crash and pause. The claim is
+checked at every decision: it is what the store said at some moment of the last ``BOUND`` seconds
+of real time, and never from before a change that the same worker has finished itself.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from keybound.core import coherence
+from keybound.core.decision import Allowed, Denied
+from keybound.core.effects import Sleep
+from keybound.core.keys import ENTROPY_BYTES
+from keybound.core.reasons import Reason
+from keybound.core.secret import Secret
+from keybound.drivers import run
+from keybound.guard import ATTEMPTS
+from keybound.settings import Settings
+from tests.simulation import procedures
+from tests.simulation.scheduler import STEPS_MAX, Fate, Scheduler, Task
+from tests.simulation.store import SimulatedStore
+from tests.simulation.truth import METHODS, Question, Truth
+from tests.simulation.worker import SimulatedWorker, Timeline, WorkerClock
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from keybound.core.effects import Steps
+    from keybound.judge import Outcome
+
+BOUND = 5.0
+CREDENTIALS_MAX = 8
+GROUPS = 2
+
+_TOLERANCE = 1e-5
+_OF_THE_STORE = frozenset(
+    {Reason.UNKNOWN_KEY, Reason.DISABLED, Reason.REVOKED, Reason.METHOD_NOT_ALLOWED}
+)
+
+
+class ViolationError(AssertionError):
+    """The claim does not hold; the message says what led to it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """What the workers are: small caches and short histories make rare things frequent."""
+
+    workers: int = 2
+    grace: float = 0.0
+    floors_max: int = 4
+    cache_size_max: int = 3
+    history_max: int = 10_000
+
+
+class World:
+    """Workers, a store, real time, and everything that can happen to them."""
+
+    def __init__(
+        self, seed: int, scene: Scene, *, store: type[SimulatedStore] = SimulatedStore
+    ) -> None:
+        """Make two groups, a parent key and its child, and two keys that are still to be issued."""
+        self.scene = scene
+        self.accepts = 0
+        self.latest = 0.0
+        self.time = Timeline()
+        self.truth = Truth()
+        self.targets: list[str] = []
+        self.store = store(history_max=scene.history_max)
+        self._chance = random.Random(seed)
+        self._entropy: dict[int, bytes] = {}
+        self._raws: dict[int, bytes] = {}
+        self.scheduler = Scheduler(
+            self.store,
+            self.time,
+            self._chance,
+            committed=self._committed,
+            read_all=self._read_all,
+        )
+        settings = Settings(
+            database="memory://",
+            secret=Secret("a secret of the simulation, long enough"),
+            revoke_within=BOUND,
+            stale_grace=scene.grace,
+            cache_size_max=scene.cache_size_max,
+        )
+        self.workers = [
+            SimulatedWorker(
+                f"w{number}",
+                settings,
+                self.store,
+                WorkerClock(self.time, skew=100.0 * number),
+                floors_max=scene.floors_max,
+            )
+            for number in range(scene.workers)
+        ]
+        for _ in range(GROUPS):
+            self._at_once(self.workers[0].verbs.create_group(name="group"))
+        for kind in (1, 0, 2):
+            self.issue(0, kind)
+            self.scheduler.finish(self.scheduler.tasks[-1])
+        self._plan()
+        self._backup = self.store.back_up()
+
+    # ------------------------------------------------------------------------ what people start
+
+    def request(self, worker: int, credential: int, method: int) -> None:
+        """Let a client make a request."""
+        subject = self._worker(worker)
+        number = list(self._entropy)[credential % len(self._entropy)]
+        question = Question(number, METHODS[method % len(METHODS)])
+        self.scheduler.start(Task(str(question), subject, self._request(subject, question)))
+
+    def sync(self, worker: int) -> Task:
+        """Let the thread in the background ask what changed."""
+        subject = self._worker(worker)
+        steps = subject.engine.opened(coherence.sync(subject.engine.worker))
+        return self.scheduler.start(Task("sync", subject, steps))
+
+    def change(self, worker: int, verb: str, target: int) -> None:
+        """Let an operator change a key or a group."""
+        subject = self._worker(worker)
+        node = self.targets[target % len(self.targets)]
+        self.scheduler.start(Task(f"{verb} {node}", subject, procedures.CHANGES[verb](subject, node)))
+
+    def switch_several(self, worker: int, start: int, count: int, *, enabled: bool) -> None:
+        """Let an operator enable or disable several keys and groups as one change."""
+        subject = self._worker(worker)
+        nodes = [self.targets[(start + i) % len(self.targets)] for i in range(count)]
+        steps = procedures.switch_several(subject, nodes, enabled=enabled)
+        self.scheduler.start(Task(f"{enabled=} {nodes}", subject, steps))
+
+    def issue(self, worker: int, kind: int) -> None:
+        """Let an operator issue a key that clients tried before it was: below a parent, or not."""
+        subject = self._worker(worker)
+        parents, groups = self.targets[GROUPS:], self.targets[:GROUPS]
+        parent = parents[-1 - kind // 2 % len(parents)] if kind % 2 == 0 and parents else None
+        credential = self._plan()
+        steps = procedures.issue(subject, parent=parent, groups=groups[: kind % (GROUPS + 1)])
+        task = Task(f"issue #{credential}", subject, steps, planned=self._entropy[credential])
+        self.scheduler.start(task)
+
+    # ------------------------------------------------------------------------- what befalls them
+
+    def step(self, index: int, fate: Fate = Fate.ANSWERED, *, line: int = 0) -> None:
+        """Let one task get further; see ``Scheduler.step``."""
+        self.scheduler.step(index, fate, line=line)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass for everyone."""
+        self.time.now += seconds
+
+    def set_wall_clock(self, worker: int, seconds: float) -> None:
+        """Move the wall clock of one machine, forwards or back."""
+        self._worker(worker).clock.wall_offset += seconds
+        self._note(worker, f"the wall clock is moved by {seconds} s")
+
+    def suspend(self, worker: int, seconds: float) -> None:
+        """Suspend a machine whose boot clock does not count that."""
+        self.time.now += seconds
+        self._worker(worker).clock.boot_offset -= seconds
+        self._note(worker, f"was suspended for {seconds} s")
+
+    def pause(self, worker: int) -> None:
+        """Stop a process, or let it go on."""
+        subject = self._worker(worker)
+        subject.paused = not subject.paused
+        self._note(worker, "stopped" if subject.paused else "goes on")
+
+    def cut_off(self, worker: int) -> None:
+        """Cut a worker off from the store, or connect it again."""
+        subject = self._worker(worker)
+        subject.cut_off = not subject.cut_off
+        self._note(worker, "cut off" if subject.cut_off else "connected")
+
+    def kill(self, index: int) -> None:
+        """Cancel one task in the middle."""
+        if self.scheduler.tasks:
+            self.scheduler.kill(self.scheduler.tasks[index % len(self.scheduler.tasks)])
+
+    def restart(self, worker: int) -> None:
+        """Crash a process with all its tasks, and start it again."""
+        subject = self._worker(worker)
+        for task in [task for task in self.scheduler.tasks if task.worker is subject]:
+            self.scheduler.kill(task)
+        subject.restart()
+        self._note(worker, "crashed and started again")
+
+    def prune(self, revisions: int) -> None:
+        """Let the store forget the oldest revisions of its log."""
+        self.store.prune(revisions)
+        self.scheduler.note(f"the store forgets {revisions} revisions")
+
+    def back_up(self) -> None:
+        """Make the backup that a later restore goes back to."""
+        self._backup = self.store.back_up()
+        self.scheduler.note("the store is backed up")
+
+    def restore(self) -> None:
+        """Lose every commit since the backup."""
+        self.store.restore(self._backup)
+        self._committed()
+        self.scheduler.note("the store is restored")
+
+    def settle(self) -> None:
+        """Mend everything; after one sync, every worker must answer as the store does, at once."""
+        self.scheduler.note("everything is mended")
+        for worker in self.workers:
+            worker.paused = worker.cut_off = False
+        for task in list(self.scheduler.tasks):
+            if isinstance(task.effect, Sleep):
+                self.scheduler.kill(task)
+            elif not self.scheduler.finish(task):
+                self._violated(f"{task} never ends")
+        for number, worker in enumerate(self.workers):
+            sync = self.sync(number)
+            if not self.scheduler.finish(sync) or sync.error is not None:
+                self._violated(f"{worker.name} cannot sync although nothing fails: {sync.error}")
+            for question in self.truth.verdicts:
+                self._check_settled(worker, question)
+
+    # ---------------------------------------------------------------------------------- the claim
+
+    def _request(self, worker: SimulatedWorker, question: Question) -> Steps[Outcome]:
+        """Make one request, as a guard does."""
+        for _ in range(ATTEMPTS):
+            outcome = self._decide(worker, question)
+            if isinstance(outcome, Allowed | Denied):
+                return outcome
+            yield from worker.engine.settle(outcome)  # type: ignore[arg-type]
+        return Denied(Reason.STORE_UNAVAILABLE)
+
+    def _decide(self, worker: SimulatedWorker, question: Question) -> Outcome:
+        raw = self._raws[question.credential]
+        outcome = worker.engine.decide(question.method, "/", None, raw)
+        if isinstance(outcome, Allowed):
+            self.accepts += 1
+            self._check(worker, question, permitted=True)
+        elif isinstance(outcome, Denied):
+            if outcome.reason not in _OF_THE_STORE:
+                self._violated(f"{worker.name} refused {question}: {outcome.reason}")
+            self._check(worker, question, permitted=False)
+        return outcome
+
+    def _check(self, worker: SimulatedWorker, question: Question, *, permitted: bool) -> None:
+        verdict = self.truth.verdicts.get(question)
+        if verdict is None or verdict.permitted is permitted:
+            return
+        age = self.time.now - verdict.since
+        did = "accepted" if permitted else "refused"
+        if age > BOUND + self.scene.grace + _TOLERANCE:
+            self._violated(f"{worker.name} {did} {question} {age:.2f} s after that had changed")
+        if worker.own.get(question) == verdict.turn:
+            self._violated(f"{worker.name} {did} {question} after it had changed that itself")
+        if permitted:
+            self.latest = max(self.latest, age)
+
+    def _check_settled(self, worker: SimulatedWorker, question: Question) -> None:
+        for steps_max in (STEPS_MAX, 0):  # the second time, it is known
+            task = self.scheduler.start(Task(str(question), worker, self._request(worker, question)))
+            done = self.scheduler.finish(task, steps_max=steps_max)
+            permitted = self.truth.verdicts[question].permitted
+            if not done or isinstance(task.result, Allowed) is not permitted:
+                self._violated(f"{worker.name} answers {task.result} to {question} after a sync")
+
+    def _read_all(self, worker: SimulatedWorker) -> None:
+        for question in self.truth.verdicts:
+            self._decide(worker, question)
+
+    def _violated(self, what: str) -> None:
+        raise ViolationError("\n".join((what, "The last events:", *self.scheduler.events)))
+
+    # ------------------------------------------------------------------------------------ helpers
+
+    def _plan(self) -> int:
+        """Return a credential that is not issued yet; clients may try it from now on."""
+        for credential, entropy in self._entropy.items():
+            if self.workers[0].engine.peppers.digest(self._key(entropy)) not in self.store.owners():
+                return credential
+        entropy = self._chance.randbytes(ENTROPY_BYTES)
+        credential = max(self._entropy, default=-1) + 1
+        key = self._key(entropy)
+        self._entropy[credential] = entropy
+        self._raws[credential] = b"Bearer " + key.encode()
+        self.truth.add(credential, self.workers[0].engine.peppers.candidates(key))
+        if len(self._entropy) > CREDENTIALS_MAX:
+            oldest = min(self._entropy)
+            del self._entropy[oldest]
+            self.truth.forget(oldest)
+        return credential
+
+    def _key(self, entropy: bytes) -> str:
+        return self.workers[0].engine.format.generate(entropy).reveal()
+
+    def _committed(self) -> list[tuple[Question, int]]:
+        known = self.store.nodes()
+        fresh = [node for node in known if node not in self.targets]
+        self.targets = [node for node in (*self.targets, *fresh) if node in known]
+        del self.targets[GROUPS : len(self.targets) - CREDENTIALS_MAX]
+        return self.truth.refresh(self.store, self.time.now)
+
+    def _at_once(self, steps: Steps[Any]) -> None:
+        worker = self.workers[0]
+        run(steps, lambda effect: self.scheduler.perform_now(worker, effect))
+        self._committed()
+
+    def _worker(self, number: int) -> SimulatedWorker:
+        return self.workers[number % len(self.workers)]
+
+    def _note(self, worker: int, event: str) -> None:
+        self.scheduler.note(f"{self._worker(worker).name}: {event}")

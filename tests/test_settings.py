@@ -1,0 +1,183 @@
+"""Settings: the same names from everywhere, and nothing wrong gets past the start."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from keybound import Guard, Route, Secret, Settings, SettingsError
+
+SECRET = "correct-horse-battery-staple-0123456789"
+
+
+@pytest.fixture(autouse=True)
+def _empty_place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_nothing_configured_works():
+    """Without any setting a guard issues and recognises keys in an SQLite file."""
+    guard = Guard.from_settings()
+    issued = guard.issue(name="first")
+    raw = b"Bearer " + issued.secret.reveal().encode()
+    assert guard.authorize("GET", "/", None, raw).identity.key_id == issued.id
+    guard.close()
+
+
+def test_python_wins_over_the_environment_and_that_over_the_file(tmp_path, monkeypatch):
+    """One name has one meaning in all three places, and the nearest place wins."""
+    (tmp_path / "keybound.toml").write_text(
+        '[keybound]\nrealm = "file"\nprefix = "file"\nenvironment = "file"\n'
+    )
+    monkeypatch.setenv("KEYBOUND_REALM", "variable")
+    monkeypatch.setenv("KEYBOUND_PREFIX", "variable")
+    settings = Settings.load({"realm": "python"})
+    assert (settings.realm, settings.prefix, settings.environment) == ("python", "variable", "file")
+
+
+def test_the_file_may_be_elsewhere(tmp_path, monkeypatch):
+    """``KEYBOUND_SETTINGS`` and the argument name a file; the argument wins."""
+    (tmp_path / "one.toml").write_text('[keybound]\nrealm = "one"\n')
+    (tmp_path / "two.toml").write_text('[keybound]\nrealm = "two"\n')
+    monkeypatch.setenv("KEYBOUND_SETTINGS", str(tmp_path / "one.toml"))
+    assert Settings.load().realm == "one"
+    assert Settings.load(file=tmp_path / "two.toml").realm == "two"
+
+
+def test_every_kind_of_value_can_come_from_the_environment(monkeypatch):
+    """Numbers, booleans, durations, lists and routes are read from text."""
+    monkeypatch.setenv("KEYBOUND_STORE_CONNECTIONS", "4")
+    monkeypatch.setenv("KEYBOUND_REVEAL_REASON", "true")
+    monkeypatch.setenv("KEYBOUND_REVOKE_WITHIN", "30")
+    monkeypatch.setenv("KEYBOUND_SYNC_EVERY", "2s")
+    monkeypatch.setenv("KEYBOUND_STALE_GRACE", "0")
+    monkeypatch.setenv("KEYBOUND_PROTECT", "/v1/*, /v2/*")
+    monkeypatch.setenv("KEYBOUND_RETIRED_SECRETS", SECRET)
+    monkeypatch.setenv("KEYBOUND_ROUTES", '[{"path": "/v1/{tenant}/x", "methods": ["GET"]}]')
+    settings = Settings.load()
+    assert settings.store_connections == 4
+    assert settings.reveal_reason is True
+    assert (settings.revoke_within, settings.sync_every, settings.stale_grace) == (30.0, 2.0, 0.0)
+    assert settings.protect == ("/v1/*", "/v2/*")
+    assert settings.retired_secrets[0].reveal() == SECRET
+    assert settings.routes == (Route("/v1/{tenant}/x", methods="GET"),)
+
+
+def test_routes_come_from_toml(tmp_path):
+    """The route table can be written in the file, with the members of ``Route``."""
+    (tmp_path / "keybound.toml").write_text(
+        '[[keybound.routes]]\npath = "/a"\nmodel = "m"\n[[keybound.routes]]\npath = "/b"\n'
+    )
+    assert [route.path for route in Settings.load().routes] == ["/a", "/b"]
+
+
+@pytest.mark.parametrize("where", ["python", "variable", "file"])
+def test_an_unknown_name_is_refused_with_the_nearest_right_one(where, tmp_path, monkeypatch):
+    """A typing error never silently means the default."""
+    given = {}
+    if where == "python":
+        given = {"revoke_witin": 3}
+    elif where == "variable":
+        monkeypatch.setenv("KEYBOUND_REVOKE_WITIN", "3")
+    else:
+        (tmp_path / "keybound.toml").write_text("[keybound]\nrevoke_witin = 3\n")
+    with pytest.raises(SettingsError, match=r"(?i)revoke_witin.*did you mean 'revoke_within'"):
+        Settings.load(given)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("database", "", "database"),
+        ("database", None, "expected `str`"),
+        ("store_connections", 0, ">= 1"),
+        ("store_connections", "many", "expected `int`"),
+        ("store_connections", True, "expected `int`"),
+        ("cache_size_max", 1.5, "expected `int`"),
+        ("secret", "changeme", "32 or more random characters"),
+        ("secret", "a" * 40, "32 or more random characters"),
+        ("secret", 12345, "is int"),
+        ("retired_secrets", SECRET, "is not a list"),
+        ("retired_secrets", [SECRET, "short"], "32 or more"),
+        ("prefix", "Kb", "not 1 to 16 of a-z"),
+        ("environment", "no_underscore", "not 1 to 16 of a-z"),
+        ("accepted_prefixes", "kb", "expected `array`"),
+        ("protect", [], "length >= 1"),
+        ("protect", ["v1/*"], "does not start with a slash"),
+        ("protect", ["/v1/*/x"], "is not a pattern"),
+        ("routes", {"path": "/x"}, "is not a list"),
+        ("routes", [{"path": "/x", "modle": "m"}], "unknown field `modle`"),
+        ("routes", [{"model": "m"}], "missing required field `path`"),
+        ("routes", [{"path": "/x", "auth": "optionl"}], "did you mean 'optional'"),
+        ("routes", ["/x"], "expected `object`"),
+        ("credentials", ["barer"], "did you mean 'bearer'"),
+        ("credentials", [], "length >= 1"),
+        ("revoke_within", "soon", "is not a duration"),
+        ("revoke_within", 0, "is not a duration"),
+        ("revoke_within", -1, "is not a duration"),
+        ("revoke_within", True, "is not a duration"),
+        ("sync_every", 3, "more than a third of revoke_within"),
+        ("stale_grace", False, "is not a duration"),
+        ("realm", 'with "quotes"', "matching regex"),
+        ("realm", "two\nlines", "matching regex"),
+        ("reveal_reason", "maybe", "expected `bool`"),
+        ("wildcard_scopes", 1, "expected `bool`"),
+    ],
+)
+def test_a_value_that_cannot_work_names_the_setting_and_the_problem(name, value, said):
+    """Every wrong value stops the start with an error that says which and why."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.load({name: value})
+    assert str(caught.value).startswith(name)
+    assert said.lower() in str(caught.value).lower()
+
+
+@pytest.mark.parametrize("name", ["secret", "retired_secrets"])
+def test_an_error_about_a_secret_does_not_show_it(name):
+    """What is wrong with a secret is said without the secret."""
+    value = "hunter2" if name == "secret" else ["hunter2"]
+    with pytest.raises(SettingsError) as caught:
+        Settings.load({name: value})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_settings_can_be_printed_without_printing_the_secret():
+    """A repr of the settings, and of a guard made with them, holds no secret."""
+    settings = Settings(secret=Secret(SECRET), retired_secrets=[SECRET + "old"])
+    guard = Guard.from_settings(secret=SECRET, database="memory://")
+    assert SECRET not in repr(settings) + repr(guard)
+    with pytest.raises(TypeError, match="reveal"):
+        pickle.dumps(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[keybound\n", "line 1"),
+        ("[other]\nx = 1\n", "has other"),
+        ("keybound = 3\n", r"no table \[keybound\]"),
+    ],
+)
+def test_a_file_that_is_not_ours_is_named_with_its_path(tmp_path, text, said):
+    """A broken settings file is an error with its absolute path."""
+    file = tmp_path / "keybound.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=said) as caught:
+        Settings.load()
+    assert str(file) in str(caught.value)
+
+
+def test_a_file_that_was_named_must_be_there(tmp_path):
+    """A settings file that somebody named and that does not exist stops the start."""
+    with pytest.raises(SettingsError, match="No such file"):
+        Settings.load(file=tmp_path / "absent.toml")
+
+
+def test_lists_from_the_environment_may_be_json(monkeypatch):
+    """A list that needs commas is written as JSON, and broken JSON is said to be that."""
+    monkeypatch.setenv("KEYBOUND_PROTECT", '["/a/*"]')
+    assert Settings.load().protect == ("/a/*",)
+    monkeypatch.setenv("KEYBOUND_PROTECT", '["/a/*"')
+    with pytest.raises(SettingsError, match="protect: is not JSON"):
+        Settings.load()
