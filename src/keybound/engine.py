@@ -125,7 +125,7 @@ class Engine:
         digests = self.peppers.candidates(miss.credential)
         worker = self.worker
         yield from self.opened(look_up(worker, miss.index, digests))
-        if self.worker is not worker:  # the routes changed meanwhile, and with them what chains mean
+        if self.worker is not worker:  # the routes changed, and with them what chains mean
             self._judge.forget()
 
     def opened(self, steps: Steps[T]) -> Steps[T]:

@@ -22,7 +22,7 @@ from keybound.stores import open_store
 from keybound.verbs import Verbs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
     from typing import Unpack
 
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
     from keybound.core.limits import Limits
     from keybound.core.nodes import StoredNode
     from keybound.judge import Unguarded
-    from keybound.verbs import (
+    from keybound.options import (
         ChangeOptions,
         ExplainOptions,
         GroupOptions,
         IssueOptions,
         ListOptions,
-        Shown,
         UpdateOptions,
     )
+    from keybound.verbs import Shown
 
 ATTEMPTS = 3
 """How often a request asks the store when what it was answered is outdated on arrival."""
@@ -56,13 +56,18 @@ class BaseGuard:
     :param engine: shared with another guard of this process, so that both see one cache.
     """
 
-    live: ClassVar[weakref.WeakSet[BaseGuard]] = weakref.WeakSet()
-    """Every guard of this process, so that test fixtures can find those of an application."""
+    live: ClassVar[weakref.WeakKeyDictionary[BaseGuard, None]] = weakref.WeakKeyDictionary()
+    """Every guard of this process, oldest first, so that test fixtures can find them."""
+
+    newcomers: ClassVar[list[Callable[[BaseGuard], None]]] = []
+    """What is called with every guard that is made; test fixtures take them over with it."""
 
     def __init__(self, engine: Engine) -> None:
         """Guard with this engine; ``from_settings`` is the usual way to one."""
         self.bind(engine)
-        BaseGuard.live.add(self)
+        BaseGuard.live[self] = None
+        for notice in BaseGuard.newcomers:
+            notice(self)
 
     @classmethod
     def from_settings(

@@ -9,16 +9,20 @@ from __future__ import annotations
 from keybound.core.errors import MissingExtraError
 
 try:
-    from starlette.requests import HTTPConnection
-except ModuleNotFoundError:
-    raise MissingExtraError("starlette", extra="starlette") from None
+    from starlette.responses import Response
+except ModuleNotFoundError as error:
+    raise MissingExtraError(error.name or "starlette", extra="starlette") from None
 
 from typing import TYPE_CHECKING
 
-from keybound.asgi import APIKeyMiddleware
+from keybound.asgi import APIKeyMiddleware, send_refusal
 
 if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection
+    from starlette.types import Receive, Scope, Send
+
     from keybound.core.identity import Identity
+    from keybound.core.refusals import RefusalResponse
 
 __all__ = ["APIKeyMiddleware", "current_key"]
 
@@ -34,3 +38,16 @@ def current_key(connection: HTTPConnection) -> Identity | None:
         msg = "this request did not pass APIKeyMiddleware: add it to the application's middleware"
         raise RuntimeError(msg) from None
     return identity
+
+
+class RefusedResponse(Response):
+    """The answer to a denied request, and to a WebSocket that was not accepted yet."""
+
+    def __init__(self, refusal: RefusalResponse) -> None:
+        """Take what every shell sends alike."""
+        super().__init__(status_code=refusal.status)
+        self._refusal = refusal
+
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Send it."""
+        await send_refusal(scope, send, self._refusal)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Required, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Unpack, cast
 
 import msgspec
 
@@ -32,69 +32,14 @@ if TYPE_CHECKING:
     from keybound.core.issuing import IssuedKey
     from keybound.core.lifecycle import Receipt
     from keybound.engine import Engine
-
-
-class IssueOptions(TypedDict, total=False):
-    """What ``issue`` takes, all by keyword."""
-
-    name: Required[str]
-    tenant: str | None
-    owner: str | None
-    role: str | None
-    limits: Limits | Mapping[str, object]
-    expires_in: str | float | timedelta
-    parent: str | None
-    groups: Sequence[str]
-    rights: Sequence[str]
-    metadata: Mapping[str, Any]
-
-
-class GroupOptions(TypedDict, total=False):
-    """What ``create_group`` takes, all by keyword."""
-
-    name: Required[str]
-    tenant: str | None
-    limits: Limits | Mapping[str, object]
-    metadata: Mapping[str, Any]
-
-
-class ChangeOptions(TypedDict, total=False):
-    """What every change takes besides: ``wait`` returns when it holds everywhere."""
-
-    if_revision: int
-    wait: bool
-    dry_run: bool
-
-
-class UpdateOptions(ChangeOptions, total=False):
-    """What ``update`` takes; a limit of ``*`` is taken away."""
-
-    name: str
-    tenant: str | None
-    owner: str | None
-    role: str | None
-    metadata: Mapping[str, Any]
-    limits: Limits | Mapping[str, object]
-    expires_in: str | float | timedelta
-
-
-class ListOptions(TypedDict, total=False):
-    """What ``list`` takes: filters, and where to go on."""
-
-    kind: str
-    tenant: str
-    parent: str
-    after: str
-    limit: int
-
-
-class ExplainOptions(TypedDict, total=False):
-    """What ``explain`` may be told besides method and path; ``at`` is aware."""
-
-    ip: str
-    tenant: str
-    model: str
-    at: datetime
+    from keybound.options import (
+        ChangeOptions,
+        ExplainOptions,
+        GroupOptions,
+        IssueOptions,
+        ListOptions,
+        UpdateOptions,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +167,7 @@ class Verbs:
                 chain = self._chain((yield from lifecycle.show(sealed.key)), sealed.key)
                 for check in chain.checks:
                     if sealed.names(check):
-                        step = explain_check(check, None, sealed.reason)
+                        step = explain_check(chain, check, None, sealed.reason)
             return DenialExplanation(
                 at=datetime.fromtimestamp(sealed.at, UTC),
                 reason=sealed.reason,

@@ -38,7 +38,7 @@ def switch_several(worker: SimulatedWorker, nodes: Sequence[str], *, enabled: bo
             puts.append(Put(node=switched, expected=row.rev))
     tag = yield from ask(ReadEntropy(lifecycle.TAG_BYTES))
     head = yield from ask(Commit(puts=tuple(puts), tag=tag))
-    site.raise_floors([put.node.id for put in puts], head.rev)
+    site.raise_floors([put.node.id for put in puts], head)
 
 
 CHANGES: Mapping[str, Callable[[SimulatedWorker, str], Steps[Any]]] = {

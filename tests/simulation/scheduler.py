@@ -121,6 +121,7 @@ class Scheduler:
         for _ in range(steps_max):
             if task not in self.tasks:
                 return True
+            self.steps += 1
             if task.answered:
                 self._resume(task)
             else:

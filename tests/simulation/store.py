@@ -28,9 +28,9 @@ class Backup(NamedTuple):
 class SimulatedStore(MemoryStore):
     """The real store; only its history is at the mercy of the simulation."""
 
-    def prune(self, revisions: int) -> None:
-        """Forget the oldest revisions of the log, each as a whole."""
-        for rev in sorted(self._tags)[:-1][:revisions]:
+    def prune(self, keep: int) -> None:
+        """Forget all but the newest revisions of the log, each as a whole."""
+        for rev in sorted(self._tags)[:-keep]:
             del self._tags[rev]
             self._changes = [change for change in self._changes if change.rev > rev]
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 TASKS_MAX = 10
-PASSING = (0.01, 0.5, 1.5, 4.0, 20.0, 70.0)
-"""Seconds that pass at once."""
+PASSING = (1 / 64, 0.5, 1.5, 4.0, 20.0, 70.0)
+"""Seconds that pass at once; binary fractions, so that adding them up is exact."""
 
 JUMPS = (-3_600.0, -7.0, -0.5, 0.5, 7.0, 3_600.0)
 """Seconds by which a wall clock is moved."""
@@ -34,11 +34,11 @@ _FATES = {Fate.ANSWERED: 30, Fate.LOST: 1, Fate.ANSWER_LOST: 1}
 
 
 @contextmanager
-def small_limits() -> Iterator[None]:
+def small_limits(*, changes_max: int) -> Iterator[None]:
     """Let everything that is bounded reach its bound soon."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fence, "CHANGES_MAX", 4)
-        patch.setattr(memory, "CHANGES_MAX", 4)
+        patch.setattr(fence, "CHANGES_MAX", changes_max)
+        patch.setattr(memory, "CHANGES_MAX", changes_max)
         patch.setattr(local, "ABSENT_MAX", 2)
         patch.setattr(rules, "_PRUNE_EVERY", 3)
         yield
@@ -49,22 +49,25 @@ def walk(seed: int, steps: int, *, store: type[SimulatedStore] = SimulatedStore)
     chance = random.Random(seed)
     scene = Scene(
         workers=chance.choice((1, 2, 2, 3)),
-        grace=chance.choice((0.0, 0.0, 10.0)),
-        floors_max=chance.choice((2, 4, 50)),
-        cache_size_max=chance.choice((1, 3, 50)),
-        history_max=chance.choice((3, 10_000)),
+        grace=chance.choice((0.0, 10.0)),
+        floors_max=chance.choice((3, 50, 50)),
+        cache_size_max=chance.choice((1, 3, 50, 50)),
+        history_max=chance.choice((3, 10_000, 10_000)),
     )
     world = World(seed, scene, store=store)
     # One of its two clocks may deceive a machine, not both: then nothing would tell.
     suspended = chance.random() < 0.3
     events = {**_EVENTS, (_suspend if suspended else _set_wall_clock): 3}
+    hectic = chance.choice((1, 4))
+    events |= {_change: 5 * hectic, _switch_several: 3 * hectic}
     names, weights = list(events), list(events.values())
     try:
-        while world.scheduler.steps < steps:
-            busy = len(world.scheduler.tasks) >= TASKS_MAX
-            event = _step if busy else chance.choices(names, weights)[0]
-            event(world, chance)
-        world.settle()
+        with small_limits(changes_max=chance.choice((3, 8))):
+            while world.scheduler.steps < steps:
+                busy = len(world.scheduler.tasks) >= TASKS_MAX
+                event = _step if busy else chance.choices(names, weights)[0]
+                event(world, chance)
+            world.settle()
     except ViolationError as violation:
         replay = f"pytest tests/simulation/test_walks.py --seed {seed} --sim-steps {steps}"
         msg = f"seed {seed}, {steps} steps (replay: {replay}): {violation}"
@@ -82,7 +85,7 @@ def _request(world: World, chance: random.Random) -> None:
 
 def _step(world: World, chance: random.Random) -> None:
     fate = chance.choices(list(_FATES), list(_FATES.values()))[0]
-    line = chance.randrange(LINES) if chance.random() < 0.2 else 0
+    line = chance.randrange(LINES) if chance.random() < 0.4 else 0
     tasks = len(world.scheduler.tasks)
     world.step(_any(chance), fate, line=line)
     if tasks >= TASKS_MAX and len(world.scheduler.tasks) >= TASKS_MAX and chance.random() < 0.05:
@@ -96,7 +99,7 @@ def _change(world: World, chance: random.Random) -> None:
 
 def _switch_several(world: World, chance: random.Random) -> None:
     world.switch_several(
-        _any(chance), _any(chance), chance.randint(2, 4), enabled=chance.random() < 0.6
+        _any(chance), _any(chance), chance.choice((2, 3, 4, 4)), enabled=chance.random() < 0.6
     )
 
 
@@ -122,20 +125,17 @@ def _cut_off(world: World, chance: random.Random) -> None:
 
 _EVENTS: dict[Callable[[World, random.Random], None], float] = {
     _step: 140,
-    _request: 40,
-    _change: 6,
-    _switch_several: 2,
-    _suspend: 0,
-    _set_wall_clock: 0,
+    _request: 80,
+    (lambda world, chance: world.finish(_any(chance))): 60,
     (lambda world, chance: world.sync(_any(chance))): 8,
-    (lambda world, chance: world.pass_time(chance.choices(PASSING, (6, 6, 6, 4, 1, 1))[0])): 8,
+    (lambda world, chance: world.pass_time(chance.choices(PASSING, (3, 4, 6, 6, 1, 0.5))[0])): 10,
     (lambda world, chance: world.issue(_any(chance), _any(chance))): 1.5,
     _pause: 2,
-    _cut_off: 2,
+    _cut_off: 3,
     (lambda world, chance: world.kill(_any(chance))): 0.5,
     (lambda world, chance: world.restart(_any(chance))): 0.3,
-    (lambda world, chance: world.prune(chance.randint(1, 4))): 1,
+    (lambda world, chance: world.prune(chance.randint(1, 3))): 3,
     (lambda world, _chance: world.back_up()): 1.5,
     (lambda world, _chance: world.restore()): 1,
-    (lambda world, _chance: world.settle()): 0.2,
+    (lambda world, _chance: world.settle()): 0.5,
 }

@@ -37,7 +37,6 @@ BOUND = 5.0
 CREDENTIALS_MAX = 8
 GROUPS = 2
 
-_TOLERANCE = 1e-5
 _OF_THE_STORE = frozenset(
     {Reason.UNKNOWN_KEY, Reason.DISABLED, Reason.REVOKED, Reason.METHOD_NOT_ALLOWED}
 )
@@ -151,6 +150,14 @@ class World:
         """Let one task get further; see ``Scheduler.step``."""
         self.scheduler.step(index, fate, line=line)
 
+    def finish(self, index: int) -> None:
+        """Let one task come to its end while everything else waits."""
+        tasks = [task for task in self.scheduler.tasks if not task.worker.paused]
+        if tasks:
+            task = tasks[index % len(tasks)]
+            if not isinstance(task.effect, Sleep):
+                self.scheduler.finish(task)
+
     def pass_time(self, seconds: float) -> None:
         """Let time pass for everyone."""
         self.time.now += seconds
@@ -191,10 +198,10 @@ class World:
         subject.restart()
         self._note(worker, "crashed and started again")
 
-    def prune(self, revisions: int) -> None:
-        """Let the store forget the oldest revisions of its log."""
-        self.store.prune(revisions)
-        self.scheduler.note(f"the store forgets {revisions} revisions")
+    def prune(self, keep: int) -> None:
+        """Let the store forget all but the newest entries of its log."""
+        self.store.prune(keep)
+        self.scheduler.note(f"the store forgets all but the last {keep}")
 
     def back_up(self) -> None:
         """Make the backup that a later restore goes back to."""
@@ -253,7 +260,7 @@ class World:
             return
         age = self.time.now - verdict.since
         did = "accepted" if permitted else "refused"
-        if age > BOUND + self.scene.grace + _TOLERANCE:
+        if age > BOUND + self.scene.grace:
             self._violated(f"{worker.name} {did} {question} {age:.2f} s after that had changed")
         if worker.own.get(question) == verdict.turn:
             self._violated(f"{worker.name} {did} {question} after it had changed that itself")

@@ -14,10 +14,10 @@ from keybound.core.effects import Moment
 from keybound.core.fence import Applied, Fence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from keybound.core.chain import Chain
-    from keybound.core.effects import SyncAnswer
+    from keybound.core.effects import Head, SyncAnswer
 
 ABSENT_MAX = 4_096
 
@@ -76,10 +76,12 @@ class LocalCache:
         proved = boot <= entry.boot and wall <= entry.wall
         return (leased or proved) and entry.alive
 
-    def apply(self, answer: SyncAnswer, *, since: int, sent_at: Moment) -> Applied:
+    def apply(
+        self, answer: SyncAnswer, *, since: int, own: Mapping[str, Head], sent_at: Moment
+    ) -> Applied:
         """Raise the fence, drop what fell below it, and only then extend the lease."""
         with self._lock:
-            applied = self.fence.apply(answer, since=since, sent_at=sent_at)
+            applied = self.fence.apply(answer, since=since, own=own, sent_at=sent_at)
             self._drop_raised()
             if applied is Applied.DONE:
                 self._lease(self._bound)
@@ -106,11 +108,10 @@ class LocalCache:
                 self._users.setdefault(node, set()).add(entry)
             return True
 
-    def raise_floors(self, nodes: Iterable[str], rev: int) -> None:
+    def raise_floors(self, nodes: Iterable[str], head: Head) -> None:
         """Require what a change of this process's own wrote, without waiting for a sync."""
         with self._lock:
-            for node in nodes:
-                self.fence.raise_floor(node, rev)
+            self.fence.wrote(nodes, head)
             self._drop_raised()
 
     def forget(self) -> None:

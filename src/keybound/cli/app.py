@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from importlib.metadata import version
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,8 +26,8 @@ from keybound.core.errors import KeyboundError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_STATUSES = "\n\n".join(
-    ("Exit status:", *(f"{status.value}  {meaning}" for status, meaning in MEANINGS.items()))
+_STATUSES = "\n".join(
+    ("Exit status:", *(f"  {status.value}  {meaning}" for status, meaning in MEANINGS.items()))
 )
 
 app = typer.Typer(
@@ -57,8 +58,12 @@ def start(
     """Limited-access API keys: issue, narrow, explain and revoke them."""
 
 
+def start_groups(session: Session) -> None:
+    """Make groups; show, update, disable and all other commands take their ids."""
+
+
 app.callback()(spread(start))
-groups.callback()(spread(start))
+groups.callback()(spread(start_groups))
 command(app)(init)
 command(app)(check)
 command(app)(issue)
@@ -78,7 +83,7 @@ def run(arguments: Sequence[str]) -> int:
     # Python prints warnings of loggers that nobody configured; commands say such things themselves.
     logging.getLogger("keybound").addHandler(logging.NullHandler())
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name may not fit the terminal
     out = Output(as_json="--json" in arguments)
     try:

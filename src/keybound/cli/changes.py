@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from keybound.core.lifecycle import Receipt
     from keybound.guard import Guard
-    from keybound.verbs import UpdateOptions
+    from keybound.options import UpdateOptions
 
 _NONE = "[]"
 
@@ -44,7 +44,7 @@ def update(
     name: Annotated[str | None, typer.Option(help="What people call it.")] = None,
     owner: Annotated[str | None, typer.Option(help="Whose key it is; '[]' is nobody's.")] = None,
     role: Annotated[str | None, typer.Option(help="A name for the application.")] = None,
-    metadata: Metadata | None = None,
+    metadata: Metadata = None,
 ) -> None:
     """Change members, and replace the limits that are named; '*' takes a limit away."""
     members: UpdateOptions = {}

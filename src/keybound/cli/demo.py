@@ -27,6 +27,7 @@ from keybound.stores import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
+    from types import FrameType
 
     from rich.console import RenderableType
 
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from keybound.cli.demo_client import Answer, Story
 
 _COLUMNS = ("request", "key", "answer", "reason")
+_REVOKED = (
+    "The key full was revoked as another process would do it. The server refused it, and the"
+    " child below it, {seconds:.3f} s later; the bound is {bound:g} s."
+)
 _FORMS = (
     "Each key was sent as Bearer and as rest_api_key=, and answered alike. No client is told why"
     " it got a 401: the operator opens the id in the answer with `keybound explain`."
@@ -45,7 +50,10 @@ def demo(
     serve: Annotated[
         bool, typer.Option("--serve", help="Keep the server up, and show keys to try it with.")
     ] = False,
-    port: Annotated[int, typer.Option(metavar="N", help="Port of the server; 0 is any.")] = 0,
+    port: Annotated[
+        int,
+        typer.Option(metavar="N", min=0, max=65_535, help="Port of the server; 0 is any."),
+    ] = 0,
 ) -> None:
     """Show limited keys at work: issue some, send real requests with them, revoke one.
 
@@ -122,16 +130,15 @@ def _seen(story: Story) -> list[RenderableType]:
     return [
         card(ABOUT.items()),
         "",
-        table(_COLUMNS, [_row(each) for each in story.answers], whole="reason", gap=1),
+        table(_COLUMNS, [_row(each) for each in story.answers], whole=("key", "reason"), gap=1),
         "",
         _FORMS,
         "",
         f"A child of the key messages asked for more: {story.exceeding or 'and got it'}",
         "",
-        f"The key full was revoked as another process would do it. The server refused it, and the"
-        f" child below it, {story.seconds:.3f} s later; the bound is {story.bound:g} s.",
+        _REVOKED.format(seconds=story.seconds, bound=story.bound),
         "",
-        table(_COLUMNS, [_row(each) for each in story.afterwards], whole="reason", gap=1),
+        table(_COLUMNS, [_row(each) for each in story.afterwards], whole=("key", "reason"), gap=1),
         "",
     ]
 
@@ -191,10 +198,11 @@ def _row(answer: Answer) -> tuple[str, ...]:
 def _wait() -> None:
     """Return when the person at the terminal, or whoever runs this process, has seen enough."""
     enough = Event()
-    before = {
-        each: signal.signal(each, lambda *_: enough.set())
-        for each in (signal.SIGINT, signal.SIGTERM)
-    }
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        enough.set()
+
+    before = {each: signal.signal(each, end) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         enough.wait()
     finally:

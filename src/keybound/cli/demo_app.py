@@ -81,7 +81,7 @@ def served(guard: AsyncGuard, port: int) -> Generator[str]:
     """
     try:
         listener = socket.create_server((HOST, port))
-    except (OSError, OverflowError):
+    except OSError:
         raise InputError("--port", f"{port} cannot be used", fix="name another, or 0") from None
     config = uvicorn.Config(
         application(guard), lifespan="on", ws="none", log_config=None, timeout_graceful_shutdown=1

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from keybound.verbs import ExplainOptions
+    from keybound.options import ExplainOptions
 
 _REQUEST = "The request, where the routes do not say it"
 
@@ -139,7 +139,7 @@ def _checks(found: Explanation) -> Table:
         (step.check, step.node, step.clause, step.refused.value if step.refused else "passes")
         for step in found.steps
     ]
-    return table(("check", "node", "stored", "verdict"), rows, whole="node")
+    return table(("check", "node", "stored", "verdict"), rows, whole=("check", "node"))
 
 
 def _step(step: Step) -> dict[str, object]:

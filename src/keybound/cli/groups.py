@@ -13,12 +13,11 @@ from keybound.cli.options import LimitOptions, Metadata, read_metadata
 from keybound.cli.session import Session
 
 if TYPE_CHECKING:
-    from keybound.verbs import GroupOptions
+    from keybound.options import GroupOptions
 
 groups = typer.Typer(
     name="groups",
     help="Make groups; show, update, disable and all other commands take their ids.",
-    no_args_is_help=True,
 )
 
 
@@ -28,7 +27,7 @@ def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What people call the group.")],
     limits: LimitOptions,
     *,
-    metadata: Metadata | None = None,
+    metadata: Metadata = None,
 ) -> None:
     """Make a group; its limits and its state hold for every key in it."""
     with session.guard(create=True) as guard:

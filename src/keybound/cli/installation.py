@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from keybound.cli.exits import Ended, Exit
 from keybound.cli.render import Whole, card
@@ -48,9 +48,9 @@ def init(session: Session) -> None:
 class Findings:
     """What a check found: facts by name, what needs attention, and what does not work."""
 
-    facts: dict[str, Any] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict[str, Any])
+    warnings: list[str] = field(default_factory=list[str])
+    problems: list[str] = field(default_factory=list[str])
 
 
 def check(session: Session) -> None:
@@ -127,4 +127,4 @@ def _count(guard: Guard, kind: str) -> int | str:
 def _text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return ", ".join(cast("list[str]", value)) if isinstance(value, list) else str(value)

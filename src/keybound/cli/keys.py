@@ -13,14 +13,14 @@ from rich.text import Text
 from keybound.cli.installation import MAKE_SECRET, UNPROTECTED
 from keybound.cli.nodes import COLUMNS, node_card, node_data, row
 from keybound.cli.options import LimitOptions, Metadata, NodeID, read_metadata
-from keybound.cli.render import console, table
+from keybound.cli.render import Whole, console, table
 from keybound.cli.session import Session
 
 if TYPE_CHECKING:
     from keybound.core.issuing import IssuedKey
     from keybound.core.limits import Limits
     from keybound.guard import Guard
-    from keybound.verbs import IssueOptions, ListOptions
+    from keybound.options import IssueOptions, ListOptions
 
 ONCE = "This is the key. It is shown now and never again: only its digest is stored."
 _FRAME = 4
@@ -42,7 +42,7 @@ def issue(
     right: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Rights, such as can_issue.")
     ] = None,
-    metadata: Metadata | None = None,
+    metadata: Metadata = None,
 ) -> None:
     """Make a key and print it once; one plain --tenant is its home, anything else a limit."""
     with session.guard(create=True) as guard:
@@ -88,7 +88,7 @@ def list_nodes(
     with session.guard() as guard:
         found = guard.list(**wanted)
         now = guard.engine.clock.wall()
-    rows = table(COLUMNS, [row(node, now) for node in found], whole="id", fold=False)
+    rows = table(COLUMNS, [row(node, now) for node in found], last_cut=True)
     session.out.result([node_data(node, now) for node in found], rows)
     if len(found) == limit:
         session.out.note(f"there may be more: --after {found[-1].id}")
@@ -107,9 +107,12 @@ def _print_once(session: Session, issued: IssuedKey, now: float) -> None:
     """Print the key: the only line of this package that does, besides the demo's."""
     key = issued.secret.reveal()
     data = {**node_data(issued.key, now), "revision": issued.receipt.rev, "key": key}
-    content = Group(Text(key, style="bold", no_wrap=True), ONCE, "", node_card(issued.key, now))
-    width = max(console(sys.stdout).width, len(key) + _FRAME)
-    session.out.result(data, Panel(content, title="key issued", title_align="left", width=width))
+    details = node_card(issued.key, now)
+    if console(sys.stdout).width < len(key) + _FRAME:  # a frame would break the key
+        session.out.result(data, Whole(key), ONCE, "", details)
+        return
+    content = Group(Text(key, style="bold"), ONCE, "", details)
+    session.out.result(data, Panel(content, title="key issued", title_align="left"))
 
 
 def _advise(session: Session, guard: Guard, limits: Limits) -> None:

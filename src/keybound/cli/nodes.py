@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from keybound.cli.render import card, moment
+from keybound.cli.render import card, cut, moment
 from keybound.core.limits import Lifetime
 from keybound.core.nodes import APIKey, StoredNode, encode_node
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from keybound.core.lifecycle import Receipt
 
 COLUMNS = ("id", "name", "tenant", "state", "limits")
+
+_NAME_MAX, _TENANT_MAX = 16, 10
 
 
 def node_data(node: StoredNode, now: float) -> dict[str, Any]:
@@ -52,7 +54,8 @@ def state_of(node: StoredNode, now: float) -> str:
 
 def row(node: StoredNode, now: float) -> tuple[str, ...]:
     """Return the cells of ``COLUMNS``."""
-    return (node.id, node.name, node.tenant or "-", state_of(node, now), _short(node))
+    name, tenant = cut(node.name, _NAME_MAX), cut(node.tenant or "-", _TENANT_MAX)
+    return (node.id, name, tenant, state_of(node, now), _short(node))
 
 
 def node_card(node: StoredNode, now: float, *, rev: int | None = None) -> Table:
@@ -65,7 +68,7 @@ def node_card(node: StoredNode, now: float, *, rev: int | None = None) -> Table:
     ]
     if isinstance(node, APIKey):
         pairs += [
-            ("key", f"{node.hint}..."),
+            ("starts with", node.hint),
             ("environment", node.environment),
             ("owner", node.owner),
             ("role", node.role),

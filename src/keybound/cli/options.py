@@ -17,7 +17,7 @@ from keybound.core.limits import Lifetime
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from keybound.verbs import ChangeOptions
+    from keybound.options import ChangeOptions
 
 _ALL, _NONE = "*", "[]"
 _LIMITS = "Limits: '*' is all, '[]' is none; repeat an option, or separate by commas"
@@ -25,7 +25,7 @@ _CHANGES = "Changes"
 
 NodeID = Annotated[str, typer.Argument(metavar="ID", help="Id of a key or group.")]
 Metadata = Annotated[
-    list[str],
+    list[str] | None,
     typer.Option(metavar="KEY=VALUE|JSON", help="What the application wants to know."),
 ]
 
@@ -39,21 +39,21 @@ class LimitOptions(Bundle):
     """Limits as people type them."""
 
     tenant: Annotated[list[str], _limit("NAME", "Tenants: acme, R1/acme, '*/acme'.")] = field(
-        default_factory=list
+        default_factory=list[str]
     )
     network: Annotated[
         list[str], _limit("CIDR", "Client addresses: 10.0.0.0/8; '!10.1.2.3' excludes.")
-    ] = field(default_factory=list)
-    method: Annotated[list[str], _limit("GET", "HTTP methods.")] = field(default_factory=list)
+    ] = field(default_factory=list[str])
+    method: Annotated[list[str], _limit("GET", "HTTP methods.")] = field(default_factory=list[str])
     read_only: Annotated[
         bool | None,
         typer.Option("--read-only/--no-read-only", help="Only read.", rich_help_panel=_LIMITS),
     ] = None
     model: Annotated[list[str], _limit("NAME:read|write", "Resources of the API.")] = field(
-        default_factory=list
+        default_factory=list[str]
     )
     scope: Annotated[list[str], _limit("NAME", "Scopes that routes ask for.")] = field(
-        default_factory=list
+        default_factory=list[str]
     )
     expires_in: Annotated[str | None, _limit("90d", "Lifetime from now.")] = None
     expires_at: Annotated[

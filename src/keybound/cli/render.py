@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import TYPE_CHECKING
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from rich.console import RenderableType
+
+
+_KEY = re.compile(r"([a-z][a-z0-9]{0,15}_[a-z][a-z0-9]{0,15}_[0-9A-Za-z]{4})[0-9A-Za-z]{34}")
 
 
 class Whole(str):
@@ -54,12 +59,17 @@ class Output:
             console(sys.stderr).print(f"warning: {visible(text)}", style="yellow", soft_wrap=True)
 
     def error(self, data: dict[str, object]) -> None:
-        """Print an error: one line, or one object."""
+        """Print an error: one line, or one object, and never a key that somebody typed."""
+        told = {name: _hidden(value) for name, value in data.items()}
         if self.as_json:
-            sys.stderr.write(json.dumps({"error": data}) + "\n")
+            sys.stderr.write(json.dumps({"error": told}) + "\n")
         else:
-            line = f"error: {visible(str(data['message']))}"
-            console(sys.stderr).print(line, style="red", soft_wrap=True)
+            line = " ".join(f"error: {told['message']}".split())
+            console(sys.stderr).print(visible(line), style="red", soft_wrap=True)
+
+
+def _hidden(value: object) -> object:
+    return _KEY.sub(r"\1...", value) if isinstance(value, str) else value
 
 
 def console(file: TextIO) -> Console:
@@ -78,26 +88,37 @@ def table(
     columns: Sequence[str],
     rows: Iterable[Sequence[str]],
     *,
-    whole: str = "",
-    fold: bool = True,
+    whole: Sequence[str] = (),
     gap: int = 2,
+    last_cut: bool = False,
 ) -> Table:
     """Return a table that fits the terminal, or 80 columns where there is none.
 
-    The column ``whole`` is never shortened; the others are folded, or cut with an ellipsis.
+    Cells are folded, except in columns that stay ``whole``; with ``last_cut`` nothing is folded,
+    and the last column takes what room there is.
     """
+    cells = [[visible(cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
+    if last_cut:
+        room = console(sys.stdout).width - sum(widths[:-1]) - gap * (len(columns) - 1)
+        widths[-1] = max(min(room, widths[-1]), len(columns[-1]))
     made = Table(box=box.SIMPLE_HEAD, padding=(0, gap - 1, 0, 0), show_edge=False, pad_edge=False)
-    for column in columns:
-        kept = column == whole
+    for column, width in zip(columns, widths, strict=True):
+        kept = last_cut or column in whole
         made.add_column(
-            column,
-            no_wrap=kept or not fold,
-            overflow="fold" if kept or fold else "ellipsis",
-            min_width=len(column),
+            column, no_wrap=kept, overflow="fold", width=width if kept else None, min_width=6
         )
-    for row in rows:
-        made.add_row(*(Text(visible(cell)) for cell in row))
+    for row in cells:
+        row[-1] = cut(row[-1], widths[-1])
+        made.add_row(*(Text(cell) for cell in row))
     return made
+
+
+def cut(text: str, width: int) -> str:
+    """Return text that takes at most so many columns."""
+    shortened = Text(visible(text))
+    shortened.truncate(width, overflow="ellipsis")
+    return shortened.plain
 
 
 def card(pairs: Iterable[tuple[str, str | None]]) -> Table:

@@ -25,10 +25,10 @@ from keybound.core.fence import Applied
 from keybound.core.nodes import APIKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from keybound.core.chain import ChainPolicy
-    from keybound.core.effects import Loaded, Moment, Steps, SyncAnswer
+    from keybound.core.effects import Head, Loaded, Moment, Steps, SyncAnswer
     from keybound.core.fence import Fence
 
 ATTEMPTS = 6
@@ -40,7 +40,9 @@ class Cache(Protocol):
 
     fence: Fence
 
-    def apply(self, answer: SyncAnswer, *, since: int, sent_at: Moment) -> Applied:
+    def apply(
+        self, answer: SyncAnswer, *, since: int, own: Mapping[str, Head], sent_at: Moment
+    ) -> Applied:
         """Raise the fence, drop what fell below it, and only then extend the lease."""
         ...
 
@@ -73,9 +75,9 @@ def sync(worker: Worker) -> Steps[None]:
     fence = worker.cache.fence
     for _ in range(ATTEMPTS):
         sent_at = yield from ask(ReadClock())
-        since = fence.since
+        since, own = fence.since, fence.own
         answer = yield from ask(Sync(since))
-        applied = worker.cache.apply(answer, since=since, sent_at=sent_at)
+        applied = worker.cache.apply(answer, since=since, own=own, sent_at=sent_at)
         if applied in {Applied.DONE, Applied.OVERTAKEN}:
             return
         if applied is Applied.REGRESSED:  # restored, or commits were lost: orphan what others hold

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from keybound.core.facts import WEBSOCKET
 from keybound.core.routes import Route
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 class DeclaredRoute(Route):
     """A route matched exactly as its router does: by ``regex``, and by its methods alone.
 
+    Without methods it answers all but WebSockets.
+
     ``path`` is for people. ``auth`` is the least that holds: where ``protect`` says that a path is
     guarded, it is guarded, so that nothing an application declares opens anything.
     """
@@ -31,7 +34,7 @@ class DeclaredRoute(Route):
         self,
         path: str,
         regex: re.Pattern[str],
-        methods: Iterable[str],
+        methods: Iterable[str] | None,
         *,
         model: str | None = None,
         access: Access | None = None,
@@ -49,4 +52,4 @@ class DeclaredRoute(Route):
 
     def answers(self, method: str) -> bool:
         """Return whether the router answers this method here."""
-        return self.methods is not None and method in self.methods
+        return method != WEBSOCKET if self.methods is None else method in self.methods

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from keybound.core.decision import refusal_of
-from keybound.core.facts import unpack_address
+from keybound.core.mends import mend_of
 from keybound.core.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
     from keybound.core.chain import Chain, Check
@@ -92,88 +90,25 @@ class DenialExplanation:
 def explain(chain: Chain, facts: RequestFacts, now: float) -> tuple[Step, ...]:
     """Return every check of a chain with its verdict at ``now`` (POSIX seconds)."""
     return tuple(
-        explain_check(check, facts, refusal_of(check, facts, now)) for check in chain.checks
+        explain_check(chain, check, facts, refusal_of(check, facts, now)) for check in chain.checks
     )
 
 
-def explain_check(check: Check, facts: RequestFacts | None, refused: Reason | None) -> Step:
-    """Return one check with a verdict, and the edit that would turn it."""
+def explain_check(
+    chain: Chain, check: Check, facts: RequestFacts | None, refused: Reason | None
+) -> Step:
+    """Return one check of a chain with a verdict, and the edit that would turn it."""
+    dimension = check.clause.dimension
+    alike = [
+        each.clause
+        for each in chain.checks
+        if each.node == check.node and each.clause.dimension == dimension
+    ]
     return Step(
-        check=check.clause.dimension,
+        check=dimension,
         node=check.node,
         kind=check.kind,
         clause=check.clause.describe(),
         refused=refused,
-        mend=None if refused is None else _mend(check, facts, refused),
+        mend=None if refused is None else mend_of(check.node, alike, facts, refused),
     )
-
-
-def _mend(check: Check, facts: RequestFacts | None, refused: Reason) -> str:
-    advice = _ADVICE.get(refused)
-    if advice is not None:
-        return advice.format(node=check.node)
-    option = _OPTIONS.get(check.clause.dimension)
-    if option is None or facts is None:
-        return f"keybound update {check.node}, naming more for {check.clause.dimension}"
-    return f"keybound update {check.node} {option(check, facts)}"
-
-
-_ADVICE: dict[Reason, str] = {
-    Reason.DISABLED: "keybound enable {node}",
-    Reason.REVOKED: "issue a new key; revoked is for ever",
-    Reason.EXPIRED: "keybound update {node} --expires-in 90d",
-    Reason.NOT_YET_VALID: "wait, or keybound update {node} --not-before '*'",
-    Reason.TENANT_UNRESOLVED: "add a route that names the tenant of this path",
-    Reason.MODEL_UNRESOLVED: "add a route that names the model of this path",
-    Reason.NETWORK_UNKNOWN: "let the server pass on the address of the client",
-    Reason.LIMIT_INVALID: "register the dimension, or replace the limit of {node}",
-}
-
-
-def _listed(flag: str, check: Check, *more: str) -> str:
-    """Return the option that sets what is stored and what is missing."""
-    stored = check.clause.dump()
-    values = list(stored) if isinstance(stored, list | tuple) else [stored]
-    wanted = dict.fromkeys(str(value) for value in (*values, *more))
-    return " ".join(f"{flag} {_quoted(value)}" for value in wanted)
-
-
-def _quoted(text: str) -> str:
-    return f"'{text}'" if set(text) & set("*!#&; ") else text
-
-
-def _tenants(check: Check, facts: RequestFacts) -> str:
-    return _listed("--tenant", check, facts.tenant or "~")
-
-
-def _networks(check: Check, facts: RequestFacts) -> str:
-    return _listed("--network", check, unpack_address(facts.address or 0))
-
-
-def _methods(check: Check, facts: RequestFacts) -> str:
-    return _listed("--method", check, facts.method)
-
-
-def _read_only(_check: Check, _facts: RequestFacts) -> str:
-    return "--no-read-only"
-
-
-def _scopes(check: Check, facts: RequestFacts) -> str:
-    return _listed("--scope", check, *facts.scopes)
-
-
-def _models(check: Check, facts: RequestFacts) -> str:
-    dumped = check.clause.dump()
-    stored = dict(dumped) if isinstance(dumped, Mapping) else {}
-    stored[facts.model or "*"] = facts.access
-    return " ".join(f"--model {_quoted(f'{name}:{access}')}" for name, access in stored.items())
-
-
-_OPTIONS: dict[str, Callable[[Check, RequestFacts], str]] = {
-    "tenants": _tenants,
-    "networks": _networks,
-    "methods": _methods,
-    "read_only": _read_only,
-    "scopes": _scopes,
-    "models": _models,
-}

@@ -1,7 +1,8 @@
 """What a worker knows of the store's revisions, and until when it may rely on its local cache.
 
-The fence is raised by syncs alone: a record may be used iff it was read at a revision at or above
-the floor of its node, and the last sync was sent no longer ago than the bound.
+A record may be used iff it was read at a revision at or above the floor of its node, and the last
+sync was sent no longer ago than the bound. Floors come from syncs; a change of this worker's own
+adds one until a sync brings it, or shows that the store lost it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING
 from keybound.core.effects import CHANGES_MAX, EVERYTHING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from keybound.core.effects import Head, Moment, SyncAnswer
 
 FLOORS_MAX = 50_000
@@ -46,6 +49,7 @@ class Fence:
         self.since = 0
         self.synced_at: Moment | None = None
         self.floor_all = 0
+        self.own: Mapping[str, Head] = {}
         self._floors: OrderedDict[str, int] = OrderedDict()
         self._tags: dict[int, bytes] = {}
         self.raised: set[str] = set()
@@ -53,7 +57,8 @@ class Fence:
 
     def floor(self, node: str) -> int:
         """Return the lowest revision at which this node may have been read."""
-        return max(self.floor_all, self._floors.get(node, 0))
+        own = self.own.get(node)
+        return max(self.floor_all, self._floors.get(node, 0), own.rev if own is not None else 0)
 
     def has_seen(self, head: Head) -> bool:
         """Return whether this very revision was in the primary's log when this worker looked."""
@@ -63,8 +68,10 @@ class Fence:
         """Return whether the last sync is too long ago to rely on."""
         return self.synced_at is None or self.synced_at.older_than(bound, now)
 
-    def apply(self, answer: SyncAnswer, *, since: int, sent_at: Moment) -> Applied:
-        """Take in what a sync that was sent at ``sent_at`` for revision ``since`` answered."""
+    def apply(
+        self, answer: SyncAnswer, *, since: int, own: Mapping[str, Head], sent_at: Moment
+    ) -> Applied:
+        """Take in the answer of a sync; ``since`` and ``own`` are as they were when it was sent."""
         head = answer.head
         if self.synced_at is not None and sent_at.boot < self.synced_at.boot:
             return Applied.OVERTAKEN
@@ -81,12 +88,15 @@ class Fence:
         if known is not None and since not in answer.tags:  # so long ago that the store forgot it
             self.reset(head.epoch)
             return Applied.AGAIN
-        self._raise_all(_complete_above(answer, since))
+        base = _complete_above(answer, since)
+        if base > since:  # otherwise nothing is missing, and what is cached may stay
+            self._raise_all(base)
         for rev, node in answer.changes:
             if node == EVERYTHING:
                 self._raise_all(rev)
             else:
                 self.raise_floor(node, rev)
+        self.own = {node: at for node, at in self.own.items() if own.get(node) != at}
         self.since = head.rev
         self._tags = dict(sorted((self._tags | answer.tags).items())[-CHANGES_MAX:])
         self.synced_at = sent_at
@@ -102,6 +112,14 @@ class Fence:
             for _ in range(self._floors_max // 2 + 1):
                 _, forgotten = self._floors.popitem(last=False)
                 self._raise_all(forgotten)
+
+    def wrote(self, nodes: Iterable[str], head: Head) -> None:
+        """Require of these nodes what a change of this worker's own made of them."""
+        if head.rev <= self.since and not self.has_seen(head):
+            self.reset(None)  # the store went back: what was read since then may be lost
+        fresh = dict.fromkeys(nodes, head)
+        self.own = {**self.own, **fresh}
+        self.raised.update(fresh)
 
     def take_raised(self) -> set[str]:
         """Return the nodes whose floor rose since this was last asked."""

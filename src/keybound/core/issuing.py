@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from keybound.core.ceilings import check_ceilings
-from keybound.core.effects import Put, ReadEntropy, Row, absence_id, ask
+from keybound.core.effects import Put, ReadEntropy, Row, ask
 from keybound.core.errors import InputError, NotFoundError
 from keybound.core.keys import ENTROPY_BYTES
 from keybound.core.lifecycle import Receipt, commit, load, read_now
@@ -100,11 +100,9 @@ def issue(site: Site, asked: NewKey) -> Steps[IssuedKey]:
     _check_home(key, site.policy)
     if asked.parent is not None:
         check_ceilings(key, ceilings, site.policy)
-    digests = site.peppers.candidates(secret.reveal())
-    put = Put(node=key, expected=None, digest=digests[0])
+    put = Put(node=key, expected=None, digest=site.peppers.digest(secret.reveal()))
     checked = tuple((node, row.rev) for node, row in ceilings.items())
     receipt = yield from commit(site, put, ceilings=checked)
-    site.raise_floors([absence_id(digest) for digest in digests], receipt.rev)
     return IssuedKey(key=key, secret=secret, receipt=receipt)
 
 

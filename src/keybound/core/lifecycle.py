@@ -11,7 +11,17 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from keybound.core.ceilings import check_unless_narrower
-from keybound.core.effects import Commit, LoadNode, Put, ReadClock, ReadEntropy, Row, Sleep, ask
+from keybound.core.effects import (
+    Commit,
+    LoadNode,
+    Put,
+    ReadClock,
+    ReadEntropy,
+    Row,
+    Sleep,
+    absence_id,
+    ask,
+)
 from keybound.core.errors import ConflictError, NotFoundError
 from keybound.core.nodes import APIKey, StoredNode, encode_node
 
@@ -20,7 +30,7 @@ if TYPE_CHECKING:
 
     from keybound.core.chain import ChainPolicy
     from keybound.core.edits import Edit
-    from keybound.core.effects import Loaded, Steps
+    from keybound.core.effects import Head, Loaded, Steps
     from keybound.core.keys import KeyFormat, Peppers
 
 ATTEMPTS = 5
@@ -35,7 +45,7 @@ class Site:
     peppers: Peppers
     policy: ChainPolicy
     settle_for: float
-    raise_floors: Callable[[Iterable[str], int], None]
+    raise_floors: Callable[[Iterable[str], Head], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +126,8 @@ def commit(site: Site, put: Put, *, ceilings: tuple[tuple[str, int], ...] = ()) 
     """Write one node, fence it in this process at once, and say when it holds everywhere."""
     tag = yield from ask(ReadEntropy(TAG_BYTES))
     head = yield from ask(Commit(puts=(put,), ceilings=ceilings, tag=tag))
-    site.raise_floors([put.node.id], head.rev)
+    found = () if put.digest is None else (absence_id(put.digest),)
+    site.raise_floors((put.node.id, *found), head)
     settled = (yield from read_now()) + timedelta(seconds=site.settle_for)
     return Receipt(node=put.node, rev=head.rev, announced=False, effective_by=settled)
 

@@ -15,7 +15,7 @@ from keybound.core.errors import InputError, nearest
 from keybound.core.facts import OWN_TENANT, WEBSOCKET, Access, default_access
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 Auth = Literal["required", "optional", "exempt"]
 
@@ -66,7 +66,7 @@ class Route:
         """Check every part; raises ``InputError`` that names it."""
         self._set(_fields(path), path, methods, model, access, scopes, tenant, auth)
 
-    def _set(
+    def _set(  # noqa: PLR0917 - what both kinds of routes are made of
         self,
         fields: Collection[str],
         path: str,
@@ -135,9 +135,11 @@ class RouteTable:
     ) -> None:
         """Compile ``routes`` and the patterns of ``protect``: what is guarded at all."""
         self.routes = tuple(routes)
-        self.tenancy = any(route.tenant is not None for route in self.routes)
         self._compiled = [(route, route.pattern()) for route in self.routes]
         self._protect = [_compile(pattern, whole_branch=True) for pattern in protect]
+        self.tenancy = any(
+            route.tenant is not None and self._guards(route, route.path) for route in self.routes
+        )
         self._memo: dict[tuple[str, str], RouteMatch | None] = {}
         self._memo_max = memo_max
 
@@ -167,10 +169,10 @@ class RouteTable:
                 guarded = not route.configured and self._protects(path)
                 return RouteMatch(
                     auth="required" if guarded else route.auth,
-                    model=_fill(route.model, found),
+                    model=fill(route.model, found),
                     access=route.access or default_access(method),
                     scopes=route.scopes,
-                    tenant=_fill(route.tenant, found) or (None if self.tenancy else OWN_TENANT),
+                    tenant=fill(route.tenant, found) or (None if self.tenancy else OWN_TENANT),
                 )
         return RouteMatch(
             auth="required" if self._protects(path) else "exempt",
@@ -179,6 +181,9 @@ class RouteTable:
             scopes=(),
             tenant=None if self.tenancy else OWN_TENANT,
         )
+
+    def _guards(self, route: Route, path: str) -> bool:
+        return route.auth != "exempt" or (not route.configured and self._protects(path))
 
     def _protects(self, path: str) -> bool:
         # Some applications merge repeated slashes, so the merged path is guarded as well.
@@ -205,10 +210,11 @@ def _compile(path: str, *, whole_branch: bool = False) -> re.Pattern[str]:
     return re.compile(pattern, re.DOTALL)
 
 
-def _fill(template: str | None, found: re.Match[str]) -> str | None:
+def fill(template: str | None, fields: re.Match[str] | Mapping[str, str]) -> str | None:
+    """Return a template with its fields filled in; raises ``KeyError`` for one that is missing."""
     if template is None or "{" not in template:
         return template
-    return _FIELD.sub(lambda field: found[field[1]], template)
+    return _FIELD.sub(lambda field: fields[field[1]], template)
 
 
 def _fields(path: object, *, field: str = "path") -> frozenset[str]:

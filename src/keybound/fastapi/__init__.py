@@ -26,8 +26,6 @@ from keybound.fastapi.documents import Document
 from keybound.fastapi.routers import Declarations
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
     from keybound.asgi import ASGIApp, Receive, Scope, Send
     from keybound.guard import AsyncGuard
 
@@ -54,11 +52,11 @@ class DeclaredMiddleware(APIKeyMiddleware):
         super().__init__(app, declarations.guard)
         self._declarations = declarations
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, under the routes that there are by now."""
         if scope["type"] != "lifespan":
             self._declarations.refresh()
-        return super().__call__(scope, receive, send)
+        await super().__call__(scope, receive, send)
 
     async def prepare(self) -> None:
         """Do what can fail at start; raises ``InputError`` for a route that cannot be read."""

@@ -139,11 +139,15 @@ def prepare(engine: Engine) -> None:
 
     @event.listens_for(engine, "connect")
     def _(connection: DBAPIConnection, _record: object) -> None:
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA foreign_keys = ON")
-        # NORMAL may lose the last commits when power fails: a revocation would be undone.
-        cursor.execute("PRAGMA synchronous = FULL")
-        cursor.close()
+        try:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA foreign_keys = ON")
+            # NORMAL may lose the last commits when power fails: a revocation would be undone.
+            cursor.execute("PRAGMA synchronous = FULL")
+            cursor.close()
+        except BaseException:
+            connection.close()  # the pool does not know of it yet
+            raise
 
 
 def use_wal(connection: Connection) -> None:

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from keybound.core.credentials import parse_forms
+from keybound.core.effects import Commit, Head
 from keybound.core.reasons import Reason
 from keybound.core.refusals import DENIAL_HEADER, REFUSALS
+from keybound.core.secret import Secret
 from keybound.engine import Engine
 from keybound.guard import BaseGuard, Guard
 from keybound.settings import Settings
 from keybound.stores.memory import MemoryStore
+from keybound.stores.rules import logged
 from keybound.testing.clock import FakeClock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Mapping
     from typing import Unpack
 
+    from keybound.core.credentials import CredentialForm
+    from keybound.core.effects import Effect
     from keybound.core.issuing import IssuedKey
     from keybound.core.lifecycle import Receipt
-    from keybound.verbs import ChangeOptions, IssueOptions
+    from keybound.options import ChangeOptions, IssueOptions
+
+T = TypeVar("T")
+
+_SECRET = Secret("every guard of a test has this one secret")
 
 
 class Response(Protocol):
@@ -29,10 +40,12 @@ class Response(Protocol):
     @property
     def status_code(self) -> int:
         """The status."""
+        ...
 
     @property
     def headers(self) -> Mapping[str, str]:
         """The headers."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +55,7 @@ class TestKey:
     __test__ = False
 
     issued: IssuedKey
+    form: CredentialForm
 
     @property
     def id(self) -> str:
@@ -51,27 +65,42 @@ class TestKey:
     @property
     def headers(self) -> dict[str, str]:
         """The headers that carry the key."""
-        return {"Authorization": f"Bearer {self.issued.secret.reveal()}"}
+        return {"Authorization": self.form.write(self.issued.secret.reveal()).decode()}
 
 
 class Harness:
-    """A guard in memory under a fake clock that decides exactly as in production."""
+    """A store in memory and a fake clock for every guard; decisions are those of production.
+
+    What a test changes holds at once, in all of them.
+    """
 
     __test__ = False
 
     def __init__(self, settings: Settings | None = None, *, clock: FakeClock | None = None) -> None:
         """Start with an empty store; without settings, with those of the application's guard."""
         self.clock = clock or FakeClock()
-        self._store = MemoryStore()
-        self._others = list(BaseGuard.live)
-        if settings is None:
-            settings = self._others[-1].settings if self._others else Settings()
-        self.guard = Guard(self._engine(settings))
+        self._store = SharedStore()
+        self._settings = settings
+        self._real: dict[Engine, Engine] = {}
+        self._guards: dict[BaseGuard, Engine] = {}
+        self._guard: Guard | None = None
+
+    @property
+    def guard(self) -> Guard:
+        """A guard with every verb: that of the application, or of the newest if there are more."""
+        if self._guard is None:
+            newest = next(reversed(self._guards), None)
+            if self._settings is not None or newest is None:
+                self._guard = Guard(self._engine(self._settings or Settings()))
+            else:
+                self._guard = Guard(newest.engine)
+        return self._guard
 
     def issue(self, **options: Unpack[IssueOptions]) -> TestKey:
         """Make a key; the name is only needed where a test looks at it."""
         options.setdefault("name", "test")
-        return TestKey(self.guard.issue(**options))
+        issued = self.guard.issue(**options)
+        return TestKey(issued, parse_forms(self.guard.settings.credentials)[0])
 
     def revoke(self, key: TestKey | str, **options: Unpack[ChangeOptions]) -> Receipt:
         """End a key for ever."""
@@ -88,10 +117,10 @@ class Harness:
         if denial is None:
             msg = f"expected {expected}, but the request was let through ({response.status_code})"
             raise AssertionError(msg)
-        explained = self.guard.explain_denial(denial)
-        if explained.reason is not expected or response.status_code != REFUSALS[expected].status:
-            where = f" by {explained.step.check} of {explained.step.node}" if explained.step else ""
-            msg = f"expected {expected}, but it was {explained.reason} ({response.status_code}){where}"
+        found = self.guard.explain_denial(denial)
+        if found.reason is not expected or response.status_code != REFUSALS[expected].status:
+            where = f" by {found.step.check} of {found.step.node}" if found.step else ""
+            msg = f"expected {expected}, but it was {found.reason} ({response.status_code}){where}"
             raise AssertionError(msg)
 
     def assert_allowed(self, response: Response) -> None:
@@ -103,21 +132,59 @@ class Harness:
             raise AssertionError(msg)
 
     @contextmanager
-    def installed(self) -> Iterator[None]:
-        """Let every guard of this process use this store and clock, each with its own settings."""
-        real = {guard: guard.engine for guard in self._others}
+    def installed(self) -> Generator[None]:
+        """Let every guard of this process use this store and clock, each with its own settings.
+
+        Those too that are made meanwhile; in the end each is what it was.
+        """
+        if len(BaseGuard.live) > 1:
+            gc.collect()  # guards of earlier tests, which nobody uses any more
+        for guard in list(BaseGuard.live):
+            self._take_over(guard)
+        BaseGuard.newcomers.append(self._take_over)
         try:
-            for guard, engine in real.items():
-                guard.bind(self._engine(engine.settings))
             yield
         finally:
-            for guard, engine in real.items():
+            BaseGuard.newcomers.remove(self._take_over)
+            for guard, engine in self._guards.items():
                 guard.bind(engine)
 
+    def _take_over(self, guard: BaseGuard) -> None:
+        if guard.engine in self._store.engines:  # made from a guard that was taken over
+            self._guards[guard] = self._real.get(guard.engine, guard.engine)
+            return
+        self._guards[guard] = guard.engine
+        for mine, real in self._real.items():
+            if real is guard.engine:
+                guard.bind(mine)
+                return
+        mine = self._engine(guard.settings)
+        self._real[mine] = guard.engine
+        guard.bind(mine)
+
     def _engine(self, settings: Settings) -> Engine:
-        # One store has one secret, here none; and time passes only when it is told to.
-        shared = replace(settings, database="memory://", secret=None, retired_secrets=())
-        return Engine(shared, self._store, self.clock, background=False)
+        # One store has one secret; and time passes only when it is told to.
+        shared = replace(settings, database="memory://", secret=_SECRET, retired_secrets=())
+        engine = Engine(shared, self._store, self.clock, background=False)
+        self._store.engines.append(engine)
+        return engine
+
+
+class SharedStore(MemoryStore):
+    """A store whose changes hold at once in every engine that has it."""
+
+    def __init__(self) -> None:
+        """Begin empty, and without engines."""
+        super().__init__()
+        self.engines: list[Engine] = []
+
+    def perform(self, effect: Effect[T]) -> T:
+        """Answer one effect."""
+        answer = super().perform(effect)
+        if isinstance(effect, Commit) and isinstance(answer, Head):
+            for engine in self.engines:
+                engine.cache.raise_floors(logged(effect), answer)
+        return answer
 
 
 def _id(key: TestKey | str) -> str:

@@ -1,4 +1,4 @@
-"""The pytest plugin: it is loaded wherever keybound is installed, and imports nothing until used."""
+"""The pytest plugin: loaded wherever keybound is installed, and importing nothing until used."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from keybound.testing.harness import Harness
 
+FIXTURE = "keybound"
+
 
 @pytest.fixture
 def keybound() -> Iterator[Harness]:
@@ -20,3 +22,11 @@ def keybound() -> Iterator[Harness]:
     harness = Harness()
     with harness.installed():
         yield harness
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the fixture come first, so that no client of a test starts on the real store."""
+    for item in items:
+        names: list[str] = getattr(item, "fixturenames", [])
+        if FIXTURE in names:
+            names.sort(key=lambda name: name != FIXTURE)

@@ -1,0 +1,74 @@
+"""What the verbs of a guard take, all by keyword, and the same for both guards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Required, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime, timedelta
+
+    from keybound.core.limits import Limits
+
+
+class IssueOptions(TypedDict, total=False):
+    """What ``issue`` takes, all by keyword."""
+
+    name: Required[str]
+    tenant: str | None
+    owner: str | None
+    role: str | None
+    limits: Limits | Mapping[str, object]
+    expires_in: str | float | timedelta
+    parent: str | None
+    groups: Sequence[str]
+    rights: Sequence[str]
+    metadata: Mapping[str, Any]
+
+
+class GroupOptions(TypedDict, total=False):
+    """What ``create_group`` takes, all by keyword."""
+
+    name: Required[str]
+    tenant: str | None
+    limits: Limits | Mapping[str, object]
+    metadata: Mapping[str, Any]
+
+
+class ChangeOptions(TypedDict, total=False):
+    """What every change takes besides: ``wait`` returns when it holds everywhere."""
+
+    if_revision: int
+    wait: bool
+    dry_run: bool
+
+
+class UpdateOptions(ChangeOptions, total=False):
+    """What ``update`` takes; a limit of ``*`` is taken away."""
+
+    name: str
+    tenant: str | None
+    owner: str | None
+    role: str | None
+    metadata: Mapping[str, Any]
+    limits: Limits | Mapping[str, object]
+    expires_in: str | float | timedelta
+
+
+class ListOptions(TypedDict, total=False):
+    """What ``list`` takes: filters, and where to go on."""
+
+    kind: str
+    tenant: str
+    parent: str
+    after: str
+    limit: int
+
+
+class ExplainOptions(TypedDict, total=False):
+    """What ``explain`` may be told besides method and path; ``at`` is aware."""
+
+    ip: str
+    tenant: str
+    model: str
+    at: datetime

@@ -1,0 +1,105 @@
+"""Calls of ASGI applications without a server: exactly these bytes, and exactly this answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+PEER = "203.0.113.7"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was sent for one connection."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    messages: tuple[dict[str, Any], ...] = field(repr=False)
+
+    def all(self, name: str) -> list[str]:
+        """Return every value of a header."""
+        return [value for key, value in self.headers if key == name]
+
+    @property
+    def problem(self) -> dict[str, Any]:
+        """The body of a refusal."""
+        problem: dict[str, Any] = json.loads(self.body)
+        return problem
+
+    @property
+    def denial(self) -> str:
+        """The id of a denial."""
+        (denial,) = self.all("keybound-denial")
+        return denial
+
+
+def scope_of(
+    kind: str,
+    path: str,
+    *,
+    method: str = "GET",
+    headers: list[tuple[bytes, bytes]] | None = None,
+    client: tuple[str | None, int] | None = (PEER, 5000),
+    **more: Any,
+) -> dict[str, Any]:
+    """Return the scope that a server makes of a request."""
+    scope: dict[str, Any] = {
+        "type": kind,
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": headers or [],
+        "client": client,
+        "server": ("testserver", 80),
+    }
+    if kind == "http":
+        scope["method"] = method
+    else:
+        scope |= {"scheme": "ws", "subprotocols": []}
+    return scope | more
+
+
+def call(app: Any, scope: dict[str, Any]) -> Answer:
+    """Serve one connection."""
+    return asyncio.run(serve(app, scope))
+
+
+async def serve(app: Any, scope: dict[str, Any]) -> Answer:
+    """Serve one connection; a WebSocket that is accepted answers 101, and is left by its client."""
+    waiting = [
+        {"type": "http.request", "body": b"", "more_body": False}
+        if scope["type"] == "http"
+        else {"type": "websocket.connect"}
+    ]
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        if waiting:
+            return waiting.pop()
+        return {"type": "http.disconnect" if scope["type"] == "http" else "websocket.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    return _answer(sent)
+
+
+def _answer(sent: list[dict[str, Any]]) -> Answer:
+    first = sent[0]
+    if first["type"] == "websocket.accept":
+        return Answer(101, (), b"", tuple(sent))
+    if first["type"] == "websocket.close":  # what servers make of a close before the accept
+        return Answer(403, (), b"", tuple(sent))
+    headers = tuple(
+        (key.decode("latin-1"), value.decode("latin-1")) for key, value in first["headers"]
+    )
+    body = b"".join(message.get("body", b"") for message in sent[1:])
+    return Answer(first["status"], headers, body, tuple(sent))

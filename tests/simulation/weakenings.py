@@ -1,0 +1,299 @@
+"""Every way to weaken the protocol that exists so far, patched into the real code.
+
+Not here, since nothing of it exists yet: what concerns Redis, messages and host transactions. Not
+here, since nothing can go wrong: dropping the epoch alone (until something outlives a worker, its
+tags notice every lost commit), and taking in a sync that was overtaken (it only shortens the
+lease). A revision taken from a sequence is a matter of the stores: here a commit is atomic.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from keybound.caches.local import LocalCache
+from keybound.core import coherence, fence
+from keybound.core.effects import (
+    Change,
+    LoadByDigest,
+    Loaded,
+    Moment,
+    Sync,
+    SyncAnswer,
+    absence_id,
+)
+from keybound.core.fence import Applied, Fence
+from tests.simulation.store import SimulatedStore
+from tests.simulation.worker import CLOCKS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    import pytest
+
+    from keybound.caches.local import Entry
+    from keybound.core.effects import Effect
+
+    Weakening = Callable[[pytest.MonkeyPatch], type[SimulatedStore]]
+
+
+def lease_from_the_answer(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """The lease starts when a sync is answered, not when it is asked."""
+    apply = LocalCache.apply
+
+    def late(self: LocalCache, answer: SyncAnswer, **asked: Any) -> Applied:
+        return apply(self, answer, **asked | {"sent_at": _now(self)})
+
+    patch.setattr(LocalCache, "apply", late)
+    return SimulatedStore
+
+
+def proof_from_the_answer(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """A load proves its entry from when it is answered, not from when it is asked."""
+    admit = LocalCache.admit
+
+    def late(self: LocalCache, *args: Any, **read: Any) -> bool:
+        return admit(self, *args, **read | {"proof": _now(self)})
+
+    patch.setattr(LocalCache, "admit", late)
+    return SimulatedStore
+
+
+def no_lease(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """An entry is used as long as no sync ended it."""
+    patch.setattr(LocalCache, "holds", lambda _cache, entry, _boot, _wall: entry.alive)
+    return SimulatedStore
+
+
+def boot_clock_alone(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """The wall clock does not count, so a suspended machine notices nothing."""
+
+    def holds(self: LocalCache, entry: Entry, boot: float, _wall: float) -> bool:
+        return entry.alive and boot <= max(self.lease_boot, entry.boot)
+
+    patch.setattr(LocalCache, "holds", holds)
+    return SimulatedStore
+
+
+def wall_clock_alone(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """The boot clock does not count, so a wall clock that is set back extends every lease."""
+
+    def holds(self: LocalCache, entry: Entry, _boot: float, wall: float) -> bool:
+        return entry.alive and wall <= max(self.lease_wall, entry.wall)
+
+    patch.setattr(LocalCache, "holds", holds)
+    return SimulatedStore
+
+
+def lease_before_the_dead(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """The lease is extended before the entries that the sync ended are dead."""
+
+    def apply(self: LocalCache, answer: SyncAnswer, **asked: Any) -> Applied:
+        applied = self.fence.apply(answer, **asked)
+        if applied is Applied.DONE:
+            self._lease(self._bound)  # noqa: SLF001
+        self._drop_raised()  # noqa: SLF001
+        return applied
+
+    patch.setattr(LocalCache, "apply", apply)
+    return SimulatedStore
+
+
+def grace_from_now(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """The grace starts when the store is missed, not when it was last heard."""
+
+    def extend(self: LocalCache) -> None:
+        now, longer = _now(self), self._bound + self._grace  # noqa: SLF001
+        self.lease_boot, self.lease_wall = now.boot + longer, now.wall + longer
+
+    patch.setattr(LocalCache, "extend", extend)
+    return SimulatedStore
+
+
+def floors_unchecked(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """What was loaded enters the cache although a floor has risen above it meanwhile."""
+    admit, floor = LocalCache.admit, Fence.floor
+
+    def trusting(self: LocalCache, *args: Any, **read: Any) -> bool:
+        with patch.context() as inner:
+            inner.setattr(Fence, "floor", lambda _fence, _node: 0)
+            return admit(self, *args, **read)
+
+    assert floor is not None
+    patch.setattr(LocalCache, "admit", trusting)
+    return SimulatedStore
+
+
+def base_one_too_low(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """The lowest revision of a full answer counts as complete, although it may be cut."""
+
+    def complete_above(answer: SyncAnswer, since: int) -> int:
+        return answer.changes[0].rev - 1 if answer.changes else max(since, answer.head.rev)
+
+    patch.setattr(fence, "_complete_above", complete_above)
+    return SimulatedStore
+
+
+def gaps_ignored(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """What an answer leaves out is taken for unchanged."""
+    patch.setattr(fence, "_complete_above", lambda _answer, since: since)
+    return SimulatedStore
+
+
+def floors_forgotten(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """A floor too many is forgotten, and nothing is required instead."""
+    raise_floor = Fence.raise_floor
+
+    def forgetful(self: Fence, node: str, rev: int) -> None:
+        before = self.floor_all
+        raise_floor(self, node, rev)
+        self.floor_all = before
+
+    patch.setattr(Fence, "raise_floor", forgetful)
+    return SimulatedStore
+
+
+def unseen_revisions(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """What was loaded enters the cache although a restore may have lost it."""
+    patch.setattr(Fence, "has_seen", lambda _fence, _head: True)
+    return SimulatedStore
+
+
+def lost_commits_ignored(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """A store that went back is believed."""
+    apply = Fence.apply
+
+    def trusting(self: Fence, answer: SyncAnswer, **asked: Any) -> Applied:
+        self.epoch = answer.head.epoch
+        applied = apply(self, answer, **asked)
+        if applied is Applied.REGRESSED:
+            self.synced_at = asked["sent_at"]
+            return Applied.DONE
+        return applied
+
+    patch.setattr(Fence, "apply", trusting)
+    return SimulatedStore
+
+
+def tags_ignored(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """A store that went back is noticed only while its revision is lower."""
+    apply = Fence.apply
+
+    def trusting(self: Fence, answer: SyncAnswer, *, since: int, **asked: Any) -> Applied:
+        answer.tags.pop(since, None)
+        answer.tags.update({since: self._tags[since]} if since in self._tags else {})  # noqa: SLF001
+        return apply(self, answer, since=since, **asked)
+
+    patch.setattr(Fence, "apply", trusting)
+    return SimulatedStore
+
+
+def own_changes_unfenced(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """A worker learns of its own changes from the next sync."""
+    patch.setattr(LocalCache, "raise_floors", lambda _cache, _nodes, _head: None)
+    return SimulatedStore
+
+
+def own_changes_for_ever(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """The floor of an own change stays although the store lost the change."""
+    apply = Fence.apply
+
+    def stubborn(self: Fence, answer: SyncAnswer, **asked: Any) -> Applied:
+        return apply(self, answer, **asked | {"own": {}})
+
+    patch.setattr(Fence, "apply", stubborn)
+    return SimulatedStore
+
+
+def only_the_key_is_fenced(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """What ends a parent or a group does not reach the entries of the keys below."""
+    admit = LocalCache.admit
+
+    def narrow(self: LocalCache, *args: Any, nodes: Iterable[str], **read: Any) -> bool:
+        return admit(self, *args, nodes=list(nodes)[:1], **read)
+
+    patch.setattr(LocalCache, "admit", narrow)
+    return SimulatedStore
+
+
+def absence_unfenced(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """That there is no such key stays known although it was issued."""
+    patch.setattr(coherence, "absence_id", lambda digest: absence_id(digest[::-1]))
+    return SimulatedStore
+
+
+class _HalfPruned(SimulatedStore):
+    def prune(self, keep: int) -> None:
+        """Forget rows, whatever revision they belong to."""
+        del self._changes[:-keep]
+
+
+def pruning_inside_a_revision(_patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """The log loses some rows of a revision and keeps others."""
+    return _HalfPruned
+
+
+class _Replicated(SimulatedStore):
+    def perform(self, effect: Effect[Any]) -> Any:
+        """Answer syncs from a replica that lags by one revision."""
+        answer = super().perform(effect)
+        if isinstance(effect, Sync) and effect.since < answer.head.rev - 1:
+            rev = answer.head.rev - 1
+            changes = tuple(Change(*each) for each in answer.changes if each[0] <= rev)
+            tags = {each: tag for each, tag in answer.tags.items() if each <= rev}
+            head = answer.head._replace(rev=rev, tag=tags.get(rev, b""))
+            return SyncAnswer(head=head, changes=changes, tags=tags)
+        return answer
+
+
+def syncs_from_a_replica(_patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """Syncs do not ask the primary."""
+    return _Replicated
+
+
+class _TwoStatements(SimulatedStore):
+    _before: Loaded | None = None
+
+    def perform(self, effect: Effect[Any]) -> Any:
+        """Answer a load with the rows of an earlier one of the same key, and the head of now."""
+        answer = super().perform(effect)
+        if isinstance(effect, LoadByDigest):
+            before, self._before = self._before, answer
+            if before is not None and before.key == answer.key:
+                return Loaded(head=answer.head, key=before.key, rows=before.rows)
+        return answer
+
+
+def row_before_its_revision(_patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """A load reads the row first and the revision later, in two snapshots."""
+    return _TwoStatements
+
+
+WEAKENINGS: dict[Weakening, int] = {
+    lease_from_the_answer: 1000,
+    proof_from_the_answer: 1000,
+    no_lease: 1000,
+    boot_clock_alone: 1000,
+    wall_clock_alone: 1000,
+    lease_before_the_dead: 1000,
+    grace_from_now: 1000,
+    floors_unchecked: 1000,
+    base_one_too_low: 1000,
+    gaps_ignored: 1000,
+    floors_forgotten: 1000,
+    unseen_revisions: 1000,
+    lost_commits_ignored: 1000,
+    tags_ignored: 1000,
+    own_changes_unfenced: 1000,
+    own_changes_for_ever: 1000,
+    only_the_key_is_fenced: 1000,
+    absence_unfenced: 1000,
+    pruning_inside_a_revision: 1000,
+    syncs_from_a_replica: 1000,
+    row_before_its_revision: 1000,
+}
+"""How many walks each may take to be found: several times what it took."""
+
+
+def _now(cache: LocalCache) -> Moment:
+    clock = CLOCKS[cache]
+    return Moment(clock.boot(), clock.wall())
