@@ -136,7 +136,8 @@ class Engine:
         if not self._open:
             installation = yield from open_store(self.peppers)
             if self.settings.secret is None:
-                self._sealers[0] = Sealer(derive(Secret(installation.id.hex()), b"seal"))
+                # The random one goes on opening the ids of denials before this.
+                self._sealers.insert(0, Sealer(derive(Secret(installation.id.hex()), b"seal")))
             self._open = True
             _announce(self.settings, self.store.location)
         if self._syncer is not None:

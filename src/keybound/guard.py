@@ -294,5 +294,4 @@ class AsyncGuard(BaseGuard):
 
 
 def _nothing() -> Steps[None]:
-    return
-    yield
+    yield from ()

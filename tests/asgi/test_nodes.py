@@ -12,12 +12,12 @@ import pytest
 from keybound import Limits, Reason, Route
 from keybound.core.limits import Clause
 from keybound.core.limits.dimensions import DIMENSIONS, register
-from tests.asgi.sites import authorization, limits
+from keybound.stores import open_store
+from tests.asgi.sites import Site, authorization, limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from tests.asgi.sites import Site
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -152,18 +152,17 @@ def test_cycle_is_a_corrupt_record(make: Callable[..., Site]):
 
 
 @pytest.mark.parametrize("record", [b"", b"{}", b"\xff", b'{"kind":"key"}', b"[" * 70_000])
-def test_corrupt_record_is_unavailable(make: Callable[..., Site], database: str, record: bytes):
+def test_corrupt_record_is_unavailable(shape: str, tmp_path: Path, record: bytes):
     """A record that cannot be read exactly is a 503, never a key without limits."""
-    if database == "memory://":
-        return  # nothing writes there but keybound
-    site = make()
+    database = str(tmp_path / "keys.db")
+    site = Site(shape, open_store(database))
     key = site.issue()
     with closing(sqlite3.connect(database)) as file, file:
         file.execute("UPDATE keybound_nodes SET body = ?", (record,))
     answer = site.request(key=key)
     assert answer.status == 503
     assert answer.all("retry-after") == ["1"]
-    assert site.guard.explain_denial(answer.denial).reason is Reason.RECORD_CORRUPT
+    site.guard.close()
 
 
 @pytest.mark.parametrize(

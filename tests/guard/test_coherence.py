@@ -67,8 +67,8 @@ def test_two_processes_see_each_others_changes_within_sync_every(tmp_path):
     guard = Guard.from_settings(database=database, sync_every=0.5)
     issued = guard.issue(name="CI")
     assert isinstance(ask(guard, issued), Allowed)
-    command = [sys.executable, "-c", "from keybound import Guard; import sys; "
-               "Guard.from_settings(database=sys.argv[1]).revoke(sys.argv[2])"]
+    script = "Guard.from_settings(database=sys.argv[1]).revoke(sys.argv[2])"
+    command = [sys.executable, "-c", f"import sys; from keybound import Guard; {script}"]
     subprocess.run([*command, database, issued.id], check=True, timeout=60)
     done = time.monotonic()
     while isinstance(ask(guard, issued), Allowed):

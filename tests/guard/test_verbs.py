@@ -147,12 +147,13 @@ def test_a_child_can_never_do_more_than_its_parent(guard):
     """Asking for more is refused at issue, naming the dimension; leaving out takes it over."""
     limits = Limits(models={"message": "read"}, networks=["203.0.113.0/24"], scopes=["a"])
     parent = guard.issue(name="parent", tenant="acme", owner="u", limits=limits, expires_in="1d")
-    for asked in ({"models": {"device": "read"}}, {"networks": ["203.0.0.0/16"]}, {"scopes": ["b"]}):
+    wider = ({"models": {"device": "read"}}, {"networks": ["203.0.0.0/16"]}, {"scopes": ["b"]})
+    for asked in wider:
         with pytest.raises(ExceedsCeilingError, match=next(iter(asked))):
             guard.issue(name="child", parent=parent.id, limits=asked)
-    for wider in ({"tenant": "globex"}, {"expires_in": "2d"}, {"rights": ["keys:read"]}):
+    for more in ({"tenant": "globex"}, {"expires_in": "2d"}, {"rights": ["keys:read"]}):
         with pytest.raises(ExceedsCeilingError):
-            guard.issue(name="child", parent=parent.id, **wider)
+            guard.issue(name="child", parent=parent.id, **more)
     child = guard.issue(name="child", parent=parent.id, limits={"networks": ["203.0.113.7"]})
     assert (child.key.owner, child.key.tenant, child.key.issued_by) == ("u", "acme", parent.id)
     assert child.key.limits.of("models") == limits.of("models")
@@ -238,7 +239,7 @@ def test_keys_are_listed_by_pages_and_filters(guard):
         pages.append([key.id for key in page])
         after = page[-1].id
     assert [len(page) for page in pages] == [3, 3, 1]
-    assert sum(pages, []) == ids
+    assert [key for page in pages for key in page] == ids
     assert {key.tenant for key in guard.list(tenant="a")} == {"a"}
     for limit in (0, 1_001):
         with pytest.raises(InputError, match="limit"):

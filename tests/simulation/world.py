@@ -159,8 +159,11 @@ class World:
                 self.scheduler.finish(task)
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass for everyone."""
+        """Let time pass for everyone; then every thread that runs makes every request it can."""
         self.time.now += seconds
+        for worker in self.workers:
+            if not worker.paused:
+                self._read_all(worker)
 
     def set_wall_clock(self, worker: int, seconds: float) -> None:
         """Move the wall clock of one machine, forwards or back."""
@@ -169,9 +172,9 @@ class World:
 
     def suspend(self, worker: int, seconds: float) -> None:
         """Suspend a machine whose boot clock does not count that."""
-        self.time.now += seconds
         self._worker(worker).clock.boot_offset -= seconds
-        self._note(worker, f"was suspended for {seconds} s")
+        self._note(worker, f"is suspended for {seconds} s")
+        self.pass_time(seconds)
 
     def pause(self, worker: int) -> None:
         """Stop a process, or let it go on."""

@@ -25,8 +25,6 @@ def parameters_of(bundle: type[Bundle]) -> Iterator[Parameter]:
         default: Any = member.default
         if member.default_factory is not MISSING:
             default = member.default_factory()
-        elif default is MISSING:
-            default = Parameter.empty
         yield Parameter(
             member.name, Parameter.KEYWORD_ONLY, default=default, annotation=hints[member.name]
         )

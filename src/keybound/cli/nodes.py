@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -87,11 +86,6 @@ def node_card(node: StoredNode, now: float, *, rev: int | None = None) -> Table:
         ("revision", None if rev is None else str(rev)),
     ]
     return card(pairs)
-
-
-def now_of(wall: float) -> datetime:
-    """Return POSIX seconds as an aware moment."""
-    return datetime.fromtimestamp(wall, UTC)
 
 
 def _short(node: StoredNode) -> str:

@@ -96,7 +96,6 @@ class Peppers:
         """Derive a pepper from each secret; without any, digests are plain SHA-256."""
         self._secrets = ([secret] if secret is not None else []) + list(retired)
         self._peppers = [derive(each, b"pepper") for each in self._secrets]
-        self.current_id = pepper_id(secret) if secret is not None else ""
 
     def digest(self, key: str) -> bytes:
         """Return the 32 bytes that a new key is stored under."""

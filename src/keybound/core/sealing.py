@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 SEALING_KEY_BYTES = 32
 NONCE_BYTES = 6
-ID_LENGTH = 96
 
 _REASONS = tuple(Reason)
 _LAYOUT = struct.Struct(f">Q{NONCE_BYTES}sB8s8s{NODE_ID_MAX + 1}p")

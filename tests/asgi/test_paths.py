@@ -1,0 +1,208 @@
+"""Which paths are guarded, which are not, and which nobody may ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from keybound import Limits, Route
+from keybound.asgi import APIKeyMiddleware
+from tests.asgi.calls import call, scope_of
+from tests.asgi.sites import DENIAL_RESPONSE, authorization
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.asgi.sites import Site
+
+ROUTES = (
+    Route("/v1/health", auth="exempt"),
+    Route("/v1/posts", methods="GET", auth="exempt"),
+    Route("/v1/catalog", auth="optional"),
+    Route("/v1/events", methods="WEBSOCKET", auth="exempt"),
+    Route("/admin", scopes="admin"),
+)
+
+
+def site_of(make: Callable[..., Site]) -> Site:
+    """Return a site that guards what is under /v1, and the one route elsewhere that it names."""
+    return make(protect=["/v1/*"], routes=ROUTES)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/"),
+        ("GET", "/v1x"),
+        ("GET", "/V1/a"),
+        ("GET", "/x/v1/a"),
+        ("DELETE", "/v1/health"),
+        ("GET", "/v1/posts"),
+        ("HEAD", "/v1/posts"),
+        ("GET", "/v1/catalog"),
+        ("WEBSOCKET", "/v1/events"),
+        ("WEBSOCKET", "/chat"),
+    ],
+)
+def test_open_path_needs_no_key(make: Callable[..., Site], method: str, path: str):
+    """What is not protected, exempt or optional passes without a credential and has no identity."""
+    site = site_of(make)
+    assert site.request(method, path).status in {200, 101}
+    (scope,) = site.served
+    assert scope["keybound"] is None
+    assert scope["current"] is None
+    assert not scope["user"].is_authenticated
+    assert scope["auth"].scopes == ()
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1"),
+        ("GET", "/v1/"),
+        ("GET", "/v1/a"),
+        ("GET", "//v1/a"),
+        ("GET", "/v1//a"),
+        ("GET", "///v1///a"),
+        ("GET", "/v1/health/"),
+        ("GET", "/v1/HEALTH"),
+        ("GET", "/v1/health/more"),
+        ("POST", "/v1/posts"),
+        ("get", "/v1/posts"),
+        ("WEBSOCKET", "/v1/health"),
+        ("WEBSOCKET", "/v1/catalog"),
+        ("WEBSOCKET", "/v1/a"),
+        ("GET", "/v1/events"),
+        ("GET", "/admin"),
+    ],
+)
+def test_guarded_path_needs_a_key(make: Callable[..., Site], method: str, path: str):
+    """Everything else needs a key, however the path is written."""
+    site = site_of(make)
+    assert site.request(method, path, extensions=DENIAL_RESPONSE).status == 401
+    assert site.served == []
+
+
+def test_request_spelled_like_a_handshake_is_none(make: Callable[..., Site]):
+    """An HTTP request with the method ``WEBSOCKET`` gets nothing that a WebSocket is given."""
+    site = make(routes=[*ROUTES, Route("/feed", methods="WEBSOCKET", access="read")])
+    key = site.issue(limits=Limits(read_only=True))
+    for path, value, status in (("/v1/events", None, 401), ("/feed", key, 403)):
+        headers = [] if value is None else [*authorization(value)]
+        answer = call(site.app, scope_of("http", path, method="WEBSOCKET", headers=headers))
+        assert answer.status == status
+    assert site.request("WEBSOCKET", "/feed", key=key).status == 101
+    assert len(site.served) == 1
+
+
+def test_exempt_path_reads_no_key(make: Callable[..., Site]):
+    """Where no key is needed, none is looked at: neither a good one nor a bad one."""
+    site = site_of(make)
+    for value in (site.issue(), b"Bearer nonsense", b"a,b"):
+        assert site.request(path="/v1/health", key=value).status == 200
+    assert [scope["keybound"] for scope in site.served] == [None, None, None]
+
+
+def test_optional_path_reads_a_key_of_ours(make: Callable[..., Site]):
+    """With a key there is an identity; what is no key of ours is left to the site."""
+    site = site_of(make)
+    key = site.issue()
+    assert site.request(path="/v1/catalog", key=key).status == 200
+    assert site.request(path="/v1/catalog", key=b"Basic dTpw").status == 200
+    assert site.request(path="/v1/catalog", key=b"Bearer eyJhbGciOiJub25lIn0.e30.").status == 200
+    assert [scope["keybound"] and scope["keybound"].key_id for scope in site.served] == [
+        key.id,
+        None,
+        None,
+    ]
+
+
+def test_optional_path_refuses_a_bad_key_of_ours(make: Callable[..., Site]):
+    """A key that is recognised and dead, unknown, limited or sent twice is refused."""
+    site = site_of(make)
+    dead, limited = site.issue(), site.issue(limits=Limits(networks="10.0.0.1"))
+    site.guard.revoke(dead.id)
+    unknown = site.guard.engine.format.generate(bytes(32)).reveal().encode()
+    assert site.request(path="/v1/catalog", key=dead).status == 401
+    assert site.request(path="/v1/catalog", key=b"Bearer " + unknown).status == 401
+    assert site.request(path="/v1/catalog", key=limited).status == 403
+    twice = authorization(dead) * 2
+    assert site.request(path="/v1/catalog", headers=twice).status == 400
+    assert site.served == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "v1/a",
+        "*",
+        "http://evil/v1/a",
+        "/.",
+        "/..",
+        "/v1/./a",
+        "/v1/../v1/a",
+        "/v1/a/..",
+        "/v1/a/.",
+        "/open/../v1/a",
+        "/v1\\a",
+        "/v1/a\x00",
+        "/v1/a\n",
+        "/v1/\r\nx",
+        "/v1/\x7f",
+        "/\tv1/a",
+    ],
+    ids=repr,
+)
+def test_path_that_can_be_read_in_two_ways_is_refused(make: Callable[..., Site], path: str):
+    """A relative path, dot segments, backslashes and control characters are a 400 for everyone."""
+    site = site_of(make)
+    for value in (None, site.issue()):
+        answer = site.request(path=path, key=value)
+        assert answer.status == 400
+        assert answer.problem["reason"] == "invalid_path"
+    assert site.served == []
+
+
+@pytest.mark.parametrize("path", ["/v1/...", "/v1/a..b", "/v1/.well-known", "/v1/é", "/v1/a b%2f"])
+def test_unusual_path_is_a_path(make: Callable[..., Site], path: str):
+    """Names with dots, letters of all languages and what was decoded once are fine."""
+    site = site_of(make)
+    assert site.request(path=path, key=site.issue()).status == 200
+
+
+def test_long_path_is_decided_like_any_other(make: Callable[..., Site]):
+    """Paths too long to be remembered are decided every time."""
+    site = make(routes=[Route("/{tenant}/{rest:path}")])
+    key = site.issue()
+    for _ in range(2):
+        assert site.request(path="/acme/" + "x" * 5_000, key=key).status == 200
+        assert site.request(path="/evil/" + "x" * 5_000, key=key).status == 403
+
+
+def test_root_path_of_the_server_does_not_count(make_plain: Callable[..., Site]):
+    """Behind a prefix, the path that the router sees is the one that is decided on."""
+    site = make_plain(protect=["/v1/*"], routes=[Route("/v1/open", auth="exempt")])
+    for path, status in (
+        ("/api/v1/a", 401),
+        ("/api/v1/open", 200),
+        ("/v1/a", 401),  # a proxy that took the prefix away
+        ("/api", 200),
+        ("/apiv1/v1/a", 200),
+        ("/api/api/v1/a", 200),
+    ):
+        assert site.request(path=path, root_path="/api").status == status, path
+
+
+def test_middleware_under_a_mount_decides_on_the_rest(make_plain: Callable[..., Site]):
+    """A guarded application within another one is guarded by paths of its own."""
+    site = make_plain(routes=[Route("/open", auth="exempt"), Route("/{tenant}/x")])
+    inner = APIKeyMiddleware(site.application, site.guard.to_async())
+    outer = Starlette(routes=[Mount("/inner", app=inner)])
+    headers = [*authorization(site.issue())]
+    for path, status in (("/inner/open", 200), ("/inner/acme/x", 200), ("/inner/evil/x", 403)):
+        assert call(outer, scope_of("http", path, headers=headers)).status == status
+    assert call(outer, scope_of("http", "/inner/acme/x")).status == 401
