@@ -101,7 +101,7 @@ class APIKeyMiddleware:
         peer = client[0] if client else None
         try:
             outcome = self.guard.decide(method, path, peer, raw)
-            if type(outcome) is Miss:
+            if outcome.__class__ is Miss:
                 outcome = await self.guard.authorize(method, path, peer, raw)
         except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
             outcome = self.guard.engine.failed(error)

@@ -11,10 +11,9 @@ if TYPE_CHECKING:
     from keybound.core.limits import Limits
 
 
-class IssueOptions(TypedDict, total=False):
-    """What ``issue`` takes, all by keyword."""
+class KeyOptions(TypedDict, total=False):
+    """What ``issue`` takes besides a name, all by keyword."""
 
-    name: Required[str]
     tenant: str | None
     owner: str | None
     role: str | None
@@ -24,6 +23,12 @@ class IssueOptions(TypedDict, total=False):
     groups: Sequence[str]
     rights: Sequence[str]
     metadata: Mapping[str, Any]
+
+
+class IssueOptions(KeyOptions, total=False):
+    """What ``issue`` takes, all by keyword."""
+
+    name: Required[str]
 
 
 class GroupOptions(TypedDict, total=False):

@@ -11,7 +11,8 @@ from keybound.core.errors import MissingExtraError
 try:
     from starlette.responses import Response
 except ModuleNotFoundError as error:
-    raise MissingExtraError(error.name or "starlette", extra="starlette") from None
+    package = (error.name or "starlette").partition(".")[0]
+    raise MissingExtraError(package, extra="starlette") from None
 
 from typing import TYPE_CHECKING
 

@@ -23,22 +23,25 @@ from keybound.testing.records import a_key, commit, new
 from tests.asgi.calls import call, scope_of
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from keybound.core.effects import Effect
     from keybound.core.issuing import IssuedKey
     from keybound.guard import AsyncGuard
     from keybound.stores import Store
     from tests.asgi.calls import Answer
 
-DENIAL_RESPONSE = {"websocket.http.response": {}}
+DENIAL_RESPONSE: dict[str, object] = {"websocket.http.response": {}}
 """What a server offers that can answer a WebSocket handshake with more than a status."""
 
 
 class Application:
-    """Answers everything with 200, accepts every WebSocket, and remembers what it was called with."""
+    """Answers everything, as ``endpoint`` does, and remembers what it was called with."""
 
     def __init__(self) -> None:
         """Remember nothing yet."""
         self.served: list[dict[str, Any]] = []
+        self.endpoint: Callable[[Any, Any, Any], Awaitable[None]] = accept
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one connection."""
@@ -46,12 +49,17 @@ class Application:
             await lifespan(receive, send)
             return
         self.served.append({**scope, "current": current_key()})
-        if scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.accept"})
-            return
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"served"})
+        await self.endpoint(scope, receive, send)
+
+
+async def accept(scope: Any, receive: Any, send: Any) -> None:
+    """Answer a request with 200, and accept a WebSocket."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"served"})
 
 
 async def lifespan(receive: Any, send: Any) -> None:
@@ -124,7 +132,8 @@ class Site:
 
     def issue(self, **options: Any) -> IssuedKey:
         """Issue a key of acme."""
-        return self.guard.issue(**{"name": "a key", "tenant": "acme", **options})
+        given: dict[str, Any] = {"name": "a key", "tenant": "acme"} | options
+        return self.guard.issue(**given)
 
     def plant(self, *, node_id: str = "key_planted", **members: Any) -> bytes:
         """Store a record that no verb would write, and return the header value of its key."""

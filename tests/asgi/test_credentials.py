@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from keybound import Reason
-from tests.asgi.sites import Site
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.asgi.sites import Site
 
 ACCEPTED = {
     "bearer": b"Bearer %s",
@@ -54,7 +55,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("value", ACCEPTED.values(), ids=ACCEPTED)
 def test_key_is_read_in_every_form(make: Callable[..., Site], value: bytes):
-    """Both forms carry a key, the scheme and the name in any case, with blanks where HTTP allows."""
+    """Both forms carry a key: scheme and name in any case, blanks where HTTP allows them."""
     site = make()
     key = site.issue()
     answer = site.request(key=value.replace(b"%s", key.secret.reveal().encode()))

@@ -32,7 +32,7 @@ A_DAY = 86_400
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One request and what it is answered; ``by`` is the kind of node and the check that refuses."""
+    """One request and its answer; ``by`` is the kind of node and the check that refuses."""
 
     name: str
     limits: Mapping[str, Any] | None = None
@@ -57,7 +57,6 @@ MESSAGES = {"models": {"message": "write", "device": "read"}}
 OFFICE = {"networks": "10.0.0.0/8, 2001:db8::/32, !10.9.0.0/16"}
 GETS = {"methods": ["GET", "POST"]}
 DAY = {"not_before": "2026-01-02T00:00:00Z", "expires_at": "2026-01-03T00:00:00Z"}
-FOREVER = {"scopes": ["reports", "ui", "more"]}
 
 CASES = [
     # tenants

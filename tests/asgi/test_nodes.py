@@ -1,11 +1,11 @@
-"""Nodes that are dead, missing, unreadable or out of reach: every request of their keys is denied."""
+"""Nodes that are dead, missing, unreadable or out of reach: nothing passes them."""
 
 from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Whim(Clause):
     """A dimension of a site that does with a request whatever the key says."""
 
-    dimension: ClassVar[str] = "whim"
+    dimension = "whim"
 
     whim: str
 
@@ -41,7 +41,7 @@ class Whim(Clause):
         """Return whether it is the same whim."""
         return self == other
 
-    def reason(self, facts: Any, now: float, /) -> Reason:
+    def reason(self, _facts: Any, _now: float, /) -> Reason:
         """Return a reason of its own."""
         return Reason.OUTSIDE_TIME_WINDOW
 

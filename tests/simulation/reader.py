@@ -16,8 +16,8 @@ _WATCHED = frozenset({"local.py", "fence.py"})
 
 
 @contextmanager
-def reading_at(line: int, read: Callable[[], None]) -> Iterator[None]:
-    """Call ``read`` once, before the ``line``-th line that the cache and its fence execute.
+def reading_between(read: Callable[[], None], *, every: int, first: int) -> Iterator[None]:
+    """Call ``read`` before the ``first`` line that the cache and its fence execute, and so on.
 
     Threads switch between any two instructions; that readers take no lock makes each of those
     moments one at which a decision may be taken.
@@ -28,9 +28,10 @@ def reading_at(line: int, read: Callable[[], None]) -> Iterator[None]:
         nonlocal lines
         if event == "line":
             lines += 1
-            if lines == line:
+            if lines % every == first % every:
                 sys.settrace(None)
                 read()
+                sys.settrace(on_call)
         return on_line
 
     def on_call(frame: FrameType, _event: str, _arg: Any) -> Any:

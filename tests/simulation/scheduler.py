@@ -20,7 +20,7 @@ from keybound.core.effects import (
 )
 from keybound.core.errors import KeyboundError, StoreUnavailableError
 from keybound.core.keys import ENTROPY_BYTES
-from tests.simulation.reader import reading_at
+from tests.simulation.reader import reading_between
 
 if TYPE_CHECKING:
     import random
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 STEPS_MAX = 100
 """Steps that anything needs while nothing fails."""
+
+
+LINES = 8
+"""Lines of the cache after which another thread reads it again, where one does."""
 
 
 class Fate(Enum):
@@ -101,7 +105,8 @@ class Scheduler:
     def step(self, index: int, fate: Fate, *, line: int = 0) -> None:
         """Perform what a task asks for, or deliver what it was answered.
 
-        ``line``: before that line of taking in a sync, another thread reads all of the cache.
+        ``line``: before every ``LINES`` lines of taking in a sync, beginning with this one, another
+        thread reads all of the cache. 0 is never.
         """
         ready = [task for task in self.tasks if self._ready(task)]
         if not ready:
@@ -111,7 +116,9 @@ class Scheduler:
         if not task.answered:
             self._perform(task, fate)
         elif line and isinstance(task.answer, SyncAnswer):
-            with reading_at(line, lambda: self._read_all(task.worker)):
+            with reading_between(
+                lambda: self._read_all(task.worker), every=LINES, first=line
+            ):
                 self._resume(task)
         else:
             self._resume(task)

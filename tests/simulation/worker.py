@@ -58,7 +58,13 @@ class SimulatedWorker:
     """One process. ``own`` are the turns of verdicts that its own finished changes brought about."""
 
     def __init__(
-        self, name: str, settings: Settings, store: SimulatedStore, clock: WorkerClock, *, floors_max: int
+        self,
+        name: str,
+        settings: Settings,
+        store: SimulatedStore,
+        clock: WorkerClock,
+        *,
+        floors_max: int,
     ) -> None:
         """Start with an empty cache."""
         self.name = name

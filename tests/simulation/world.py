@@ -63,7 +63,7 @@ class World:
     def __init__(
         self, seed: int, scene: Scene, *, store: type[SimulatedStore] = SimulatedStore
     ) -> None:
-        """Make two groups, a parent key and its child, and two keys that are still to be issued."""
+        """Make two groups, two keys in none, one in a group, and a child of that; plan one more."""
         self.scene = scene
         self.accepts = 0
         self.latest = 0.0
@@ -100,7 +100,7 @@ class World:
         ]
         for _ in range(GROUPS):
             self._at_once(self.workers[0].verbs.create_group(name="group"))
-        for kind in (1, 0, 2):
+        for kind in (3, 3, 1, 0):
             self.issue(0, kind)
             self.scheduler.finish(self.scheduler.tasks[-1])
         self._plan()
@@ -125,7 +125,9 @@ class World:
         """Let an operator change a key or a group."""
         subject = self._worker(worker)
         node = self.targets[target % len(self.targets)]
-        self.scheduler.start(Task(f"{verb} {node}", subject, procedures.CHANGES[verb](subject, node)))
+        self.scheduler.start(
+            Task(f"{verb} {node}", subject, procedures.CHANGES[verb](subject, node))
+        )
 
     def switch_several(self, worker: int, start: int, count: int, *, enabled: bool) -> None:
         """Let an operator enable or disable several keys and groups as one change."""
@@ -272,7 +274,9 @@ class World:
 
     def _check_settled(self, worker: SimulatedWorker, question: Question) -> None:
         for steps_max in (STEPS_MAX, 0):  # the second time, it is known
-            task = self.scheduler.start(Task(str(question), worker, self._request(worker, question)))
+            task = self.scheduler.start(
+                Task(str(question), worker, self._request(worker, question))
+            )
             done = self.scheduler.finish(task, steps_max=steps_max)
             permitted = self.truth.verdicts[question].permitted
             if not done or isinstance(task.result, Allowed) is not permitted:

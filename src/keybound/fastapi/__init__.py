@@ -16,7 +16,8 @@ from keybound.core.errors import MissingExtraError
 try:
     from fastapi import FastAPI
 except ModuleNotFoundError as error:
-    raise MissingExtraError(error.name or "fastapi", extra="fastapi") from None
+    package = (error.name or "fastapi").partition(".")[0]
+    raise MissingExtraError(package, extra="fastapi") from None
 
 from typing import TYPE_CHECKING
 

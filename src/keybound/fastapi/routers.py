@@ -46,6 +46,7 @@ class Declarations:
         self._engine: Engine | None = None
         self._lists: list[Sized] = []
         self._length = 0
+        app.exception_handlers[RefusedError] = self._refuse
 
     def refresh(self) -> None:
         """Read the router if it grew since the last time, or if the guard has another table.
@@ -57,7 +58,7 @@ class Declarations:
             return
         routes = self.app.routes
         engine.declare_routes(self.app, declared(routes))
-        for each in (self.app, *_mounted(routes)):
+        for each in _mounted(routes):
             each.exception_handlers.setdefault(RefusedError, self._refuse)
         self._lists = list(_lists(routes))
         self._length = sum(map(len, self._lists))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from keybound.core.effects import Effect
     from keybound.core.issuing import IssuedKey
     from keybound.core.lifecycle import Receipt
-    from keybound.options import ChangeOptions, IssueOptions
+    from keybound.options import ChangeOptions, KeyOptions
 
 T = TypeVar("T")
 
@@ -96,10 +96,9 @@ class Harness:
                 self._guard = Guard(newest.engine)
         return self._guard
 
-    def issue(self, **options: Unpack[IssueOptions]) -> TestKey:
+    def issue(self, *, name: str = "test", **options: Unpack[KeyOptions]) -> TestKey:
         """Make a key; the name is only needed where a test looks at it."""
-        options.setdefault("name", "test")
-        issued = self.guard.issue(**options)
+        issued = self.guard.issue(name=name, **options)
         return TestKey(issued, parse_forms(self.guard.settings.credentials)[0])
 
     def revoke(self, key: TestKey | str, **options: Unpack[ChangeOptions]) -> Receipt:

@@ -1,0 +1,112 @@
+"""Every example runs as its docstring says, and does what it shows."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+class Example:
+    """A running example: the keys that it printed, and where it serves."""
+
+    def __init__(self, keys: dict[str, str], url: str) -> None:
+        """Know both."""
+        self.keys = keys
+        self.url = url
+
+    def send(self, request: str, key: str = "", form: str = "Bearer {}") -> tuple[int, Any]:
+        """Send ``METHOD /path`` with one of the keys; return status and body."""
+        method, path = request.split()
+        headers = {"Authorization": form.format(self.keys[key])} if key else {}
+        asked = Request(self.url + path, method=method, headers=headers)  # noqa: S310 - our server
+        try:
+            with urlopen(asked, timeout=10) as answer:  # noqa: S310 - our server
+                return answer.status, read(answer.read())
+        except HTTPError as refusal:
+            with refusal:
+                return refusal.code, read(refusal.read())
+
+
+def read(body: bytes) -> Any:
+    """Return JSON, or text that is none."""
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body.decode()
+
+
+@contextmanager
+def running(name: str) -> Iterator[Example]:
+    """Start an example as people do, on a free port, and end it as they do."""
+    command = [sys.executable, str(EXAMPLES / name), "--port", "0"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        said = ""
+        try:
+            for line in process.stdout:
+                said += line
+                if found := re.search(r"running on (http://\S+)", line):
+                    keys = dict(re.findall(r"^([A-Z]+)=(\S+)$", said, re.MULTILINE))
+                    yield Example(keys, found[1])
+                    break
+            else:
+                pytest.fail(f"{name} did not start:\n{said}")
+        finally:
+            process.terminate()
+            process.stdout.read()
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_example_says_how_it_is_run(path: Path):
+    """The docstring has the one command that starts it."""
+    assert f"    python examples/{path.name}" in path.read_text(encoding="utf-8")
+
+
+def test_starlette_example():
+    """Keys of one tenant, one of them only reading, and a scope that Starlette asks for."""
+    with running("starlette_app.py") as example:
+        send = example.send
+        assert send("GET /health") == (200, "ok")
+        assert send("GET /v1/acme/messages")[0] == 401
+        status, body = send("GET /v1/acme/messages", "READER")
+        assert (status, body) == (200, {"messages": "listed", "tenant": "acme", "by": "reader"})
+        assert send("POST /v1/acme/messages", "READER")[1]["reason"] == "method_not_allowed"
+        assert send("POST /v1/acme/messages", "FULL")[0] == 200
+        assert send("GET /v1/evil/messages", "FULL")[1]["reason"] == "tenant_mismatch"
+        assert send("GET /v1/acme/reports", "FULL", "rest_api_key={}")[0] == 200
+        assert send("GET /v1/acme/reports", "READER")[0] == 403
+
+
+def test_fastapi_example():
+    """What operations require is enforced, and is in the document."""
+    with running("fastapi_app.py") as example:
+        send = example.send
+        assert send("GET /") == (200, "Hello!")
+        assert send("GET /v1/acme/invoices")[0] == 401
+        status, body = send("GET /v1/acme/invoices", "READER")
+        assert (status, body) == (200, {"invoices of": "acme", "to": "reader"})
+        assert send("POST /v1/acme/invoices", "READER")[1]["reason"] == "method_not_allowed"
+        assert send("POST /v1/acme/invoices/search", "READER")[0] == 200
+        assert send("GET /v1/evil/invoices", "FULL")[1]["reason"] == "tenant_mismatch"
+        assert send("POST /v1/acme/invoices", "FULL", "rest_api_key={}")[0] == 200
+        document = send("GET /openapi.json")[1]
+        assert {"bearer", "rest_api_key"} == set(document["components"]["securitySchemes"])
+        assert document["paths"]["/v1/{tenant}/invoices"]["post"]["security"]
+        assert "security" not in document["paths"]["/"]["get"]
+        assert send("GET /docs")[0] == 200

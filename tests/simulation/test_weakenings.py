@@ -1,0 +1,21 @@
+"""The test of the test: every way to weaken the protocol is found."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.walk import walk
+from tests.simulation.weakenings import STEPS, WALKS_MAX, WEAKENINGS
+from tests.simulation.world import ViolationError
+
+
+@pytest.mark.parametrize("weaken", WEAKENINGS, ids=lambda weaken: weaken.__name__)
+def test_every_weakening_is_found(weaken, patch):
+    """A protocol that lacks any one of its rules does not get through the simulation."""
+    store = weaken(patch)
+    for seed in range(WALKS_MAX):
+        try:
+            walk(seed, STEPS, store=store)
+        except ViolationError:
+            return
+    pytest.fail(f"not found in {WALKS_MAX} walks: {weaken.__doc__}")

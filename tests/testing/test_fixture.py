@@ -1,0 +1,214 @@
+"""The fixture ``keybound``: an application's own guard, in memory, with the real decision."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fastapi.testclient import TestClient as FastAPIClient
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from keybound import Guard, Limits, Settings
+from keybound.testing import FakeClock, Harness
+from tests.testing import shop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CLIENTS = {
+    "starlette": lambda: TestClient(shop.starlette_app),
+    "fastapi": lambda: FastAPIClient(shop.fastapi_app),
+}
+
+
+@pytest.fixture(params=["not started", "started"])
+def started(request: pytest.FixtureRequest) -> bool:
+    """Return whether the application runs its lifespan."""
+    return bool(request.param == "started")
+
+
+@pytest.fixture(params=CLIENTS)
+def client(request: pytest.FixtureRequest, started: bool) -> Iterator[TestClient]:  # noqa: FBT001
+    """Return a client, made in every way that people make them."""
+    client = CLIENTS[request.param]()
+    if started:
+        with client:
+            yield client
+    else:
+        yield client
+
+
+def test_read_only(client: TestClient, keybound: Harness):
+    """The ten lines of the documentation work."""
+    key = keybound.issue(limits=Limits(read_only=True))
+    keybound.assert_allowed(client.get("/v1/x", headers=key.headers))
+    keybound.assert_allowed(client.post("/v1/search", headers=key.headers))
+    keybound.assert_denied(client.post("/v1/x", headers=key.headers), "method_not_allowed")
+    keybound.revoke(key)
+    keybound.assert_denied(client.get("/v1/x", headers=key.headers), "revoked")
+
+
+def test_time_passes_only_when_it_is_told_to(client: TestClient, keybound: Harness):
+    """The clock of all guards is the test's."""
+    key = keybound.issue(expires_in="90d")
+    keybound.assert_allowed(client.get("/v1/x", headers=key.headers))
+    keybound.clock.advance(days=89)
+    keybound.assert_allowed(client.get("/v1/x", headers=key.headers))
+    keybound.clock.advance(days=1)
+    keybound.assert_denied(client.get("/v1/x", headers=key.headers), "expired")
+
+
+def test_reasons_that_clients_are_not_told_are_known_to_tests(
+    client: TestClient, keybound: Harness
+):
+    """Every 401 is told from every other, though they look alike outside."""
+    key = keybound.issue()
+    keybound.assert_denied(client.get("/v1/x"), "missing_credentials")
+    bad = {"Authorization": "Bearer nonsense"}
+    keybound.assert_denied(client.get("/v1/x", headers=bad), "malformed_credentials")
+    keybound.disable(key)
+    keybound.assert_denied(client.get("/v1/x", headers=key.headers), "disabled")
+
+
+def test_refusal_before_anything_was_issued_is_known(client: TestClient, keybound: Harness):
+    """A test needs no key to look at a refusal."""
+    keybound.assert_denied(client.get("/v1/x"), "missing_credentials")
+
+
+def test_every_verb_is_there(client: TestClient, keybound: Harness):
+    """Groups, parents and changes are those of a guard, and hold at once."""
+    group = keybound.guard.create_group(name="group").node.id
+    key = keybound.issue(groups=[group])
+    keybound.assert_allowed(client.post("/v1/x", headers=key.headers))
+    keybound.guard.restrict(group, Limits(methods="GET"))
+    keybound.assert_denied(client.post("/v1/x", headers=key.headers), "method_not_allowed")
+
+
+def test_websocket_is_denied_like_a_request(client: TestClient, keybound: Harness):
+    """The disconnect of a refused WebSocket is a response to look at."""
+    key = keybound.issue(limits=Limits(read_only=True))
+    with (
+        pytest.raises(WebSocketDisconnect) as caught,
+        client.websocket_connect("/v1/live", headers=key.headers),
+    ):
+        pass
+    refused: Any = caught.value
+    keybound.assert_denied(refused, "method_not_allowed")
+
+
+def test_declared_demands_hold(keybound: Harness):
+    """What FastAPI's operations require is enforced on the guard in memory as well."""
+    client = FastAPIClient(shop.fastapi_app)
+    key = keybound.issue(limits=Limits(scopes="reports", models={"report": "read"}))
+    keybound.assert_allowed(client.get("/v1/reports", headers=key.headers))
+    lacking = keybound.issue()
+    keybound.assert_denied(client.get("/v1/reports", headers=lacking.headers), "insufficient_scope")
+
+
+@pytest.mark.parametrize("_time", [1, 2])
+def test_every_test_begins_empty(keybound: Harness, _time: int):
+    """No key of one test is there in another one."""
+    assert keybound.guard.list() == ()
+    assert keybound.clock.now == FakeClock().now
+    keybound.issue()
+    keybound.clock.advance(days=1)
+
+
+def test_key_of_another_store_is_unknown(client: TestClient, keybound: Harness):
+    """A key that was issued elsewhere opens nothing here."""
+    stranger = Guard.from_settings(database="memory://", prefix="shop").engine.format
+    headers = {"Authorization": f"Bearer {stranger.generate(bytes(range(32))).reveal()}"}
+    keybound.assert_denied(client.get("/v1/x", headers=headers), "unknown_key")
+
+
+def test_settings_are_those_of_the_application(keybound: Harness):
+    """Keys look as the application's do, and only the store, the clock and the secret differ."""
+    real = shop.guard.settings
+    assert keybound.issue().headers["Authorization"].startswith("Bearer shop_live_")
+    assert (real.prefix, real.routes) == (keybound.guard.settings.prefix, real.routes)
+    assert real.database == "memory://"
+
+
+def test_guard_that_a_test_makes_is_taken_over_too(keybound: Harness):
+    """A factory that is called in the test gets the store of the test."""
+    client = TestClient(shop.make_app())
+    key = keybound.issue()
+    assert key.headers["Authorization"].startswith("Bearer kb_test_")
+    keybound.assert_allowed(client.get("/v1/x", headers=key.headers))
+
+
+def test_guard_is_given_back():
+    """After a test every guard is what it was, also after one that failed."""
+    engine = shop.guard.engine
+    harness = Harness()
+
+    def fail() -> None:
+        with harness.installed():
+            assert shop.guard.engine is not engine
+            assert shop.guard.engine.store is harness.guard.engine.store
+            made = Guard.from_settings(database="memory://")
+            fail.made = made  # type: ignore[attr-defined]
+            message = "a test that fails"
+            raise LookupError(message)
+
+    with pytest.raises(LookupError):
+        fail()
+    assert shop.guard.engine is engine
+    made: Guard = fail.made  # type: ignore[attr-defined]
+    assert made.engine.store is not harness.guard.engine.store
+
+
+def test_guards_that_share_an_engine_go_on_sharing_it():
+    """A blocking and an awaiting guard over one cache stay that in a test."""
+    blocking = Guard.from_settings(database="memory://")
+    awaiting = blocking.to_async()
+    with Harness().installed():
+        assert blocking.engine is awaiting.engine
+        assert blocking.to_async().engine is blocking.engine
+
+
+def test_change_by_one_guard_holds_at_once_for_all(keybound: Harness):
+    """Nothing in a test waits for a sync."""
+    key = keybound.issue()
+    value = key.headers["Authorization"].encode()
+    guards = [Guard.from_settings(database="memory://", prefix="shop") for _ in range(3)]
+    for guard in guards:
+        assert guard.authorize("GET", "/", None, value).__class__.__name__ == "Allowed"
+    guards[0].revoke(key.id)
+    for guard in guards:
+        assert guard.authorize("GET", "/", None, value).__class__.__name__ == "Denied"
+
+
+def test_assertions_say_what_happened_instead(client: TestClient, keybound: Harness):
+    """A test that fails names the reason, the check and the node."""
+    key = keybound.issue(limits=Limits(methods="GET"))
+    refused = client.post("/v1/x", headers=key.headers)
+    allowed = client.get("/v1/x", headers=key.headers)
+    with pytest.raises(AssertionError, match=rf"method_not_allowed \(403\) by methods of {key.id}"):
+        keybound.assert_denied(refused, "revoked")
+    with pytest.raises(AssertionError, match=r"let through \(200\)"):
+        keybound.assert_denied(allowed, "revoked")
+    with pytest.raises(AssertionError, match="method_not_allowed"):
+        keybound.assert_allowed(refused)
+    with pytest.raises(ValueError, match="no_such_reason"):
+        keybound.assert_denied(refused, "no_such_reason")
+
+
+def test_harness_without_an_application():
+    """The harness serves without the fixture, under settings of its own."""
+    harness = Harness(Settings(database="memory://", credentials=("rest_api_key",)))
+    key = harness.issue(tenant="acme")
+    assert key.headers["Authorization"].startswith("rest_api_key=kb_live_")
+    raw = key.headers["Authorization"].encode()
+    assert harness.guard.authorize("GET", "/", None, raw).__class__.__name__ == "Allowed"
+    harness.revoke(key.id)
+    assert harness.guard.authorize("GET", "/", None, raw).__class__.__name__ == "Denied"
+
+
+def test_waiting_takes_no_time(keybound: Harness):
+    """A change that waits until it holds everywhere moves the clock instead."""
+    key = keybound.issue()
+    before = keybound.clock.now
+    keybound.revoke(key, wait=True)
+    assert keybound.clock.now > before
