@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from math import inf
 
 import pytest
 
@@ -91,7 +92,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_right_one(where, tmp_path, 
     [
         ("database", "", "database"),
         ("database", None, "expected `str`"),
-        ("store_connections", 0, ">= 1"),
+        ("store_connections", 1, ">= 2"),
         ("store_connections", "many", "expected `int`"),
         ("store_connections", True, "expected `int`"),
         ("cache_size_max", 1.5, "expected `int`"),
@@ -102,6 +103,8 @@ def test_an_unknown_name_is_refused_with_the_nearest_right_one(where, tmp_path, 
         ("retired_secrets", [SECRET, "short"], "32 or more"),
         ("prefix", "Kb", "not 1 to 16 of a-z"),
         ("environment", "no_underscore", "not 1 to 16 of a-z"),
+        ("environment", "Prod", "for example 'live'"),
+        ("prefix", "Prod", "for example 'kb'"),
         ("accepted_prefixes", "kb", "expected `array`"),
         ("protect", [], "length >= 1"),
         ("protect", ["v1/*"], "does not start with a slash"),
@@ -110,7 +113,14 @@ def test_an_unknown_name_is_refused_with_the_nearest_right_one(where, tmp_path, 
         ("routes", [{"path": "/x", "modle": "m"}], "unknown field `modle`"),
         ("routes", [{"model": "m"}], "missing required field `path`"),
         ("routes", [{"path": "/x", "auth": "optionl"}], "did you mean 'optional'"),
-        ("routes", ["/x"], "expected `object`"),
+        ("routes", ["/x"], "routes[0]: expected `object`"),
+        (
+            "routes",
+            [{"path": "/a"}, {"path": "/b", "access": "raed"}],
+            "routes[1] (/b): access: 'raed' is unknown; did you mean 'read'",
+        ),
+        ("routes", [{"path": "/a", "modle": "m"}], "routes[0] (/a): "),
+        ("routes", [{"path": "b"}], "routes[0] (b): path: "),
         ("credentials", ["barer"], "did you mean 'bearer'"),
         ("credentials", [], "length >= 1"),
         ("revoke_within", "soon", "is not a duration"),
@@ -118,11 +128,13 @@ def test_an_unknown_name_is_refused_with_the_nearest_right_one(where, tmp_path, 
         ("revoke_within", -1, "is not a duration"),
         ("revoke_within", True, "is not a duration"),
         ("sync_every", 3, "more than a third of revoke_within"),
+        ("sync_every", inf, "is not a duration"),
+        ("sync_every", None, "is not a duration"),
         ("stale_grace", False, "is not a duration"),
         ("realm", 'with "quotes"', "matching regex"),
         ("realm", "two\nlines", "matching regex"),
-        ("reveal_reason", "maybe", "expected `bool`"),
-        ("wildcard_scopes", 1, "expected `bool`"),
+        ("reveal_reason", "maybe", "write true or false"),
+        ("wildcard_scopes", 1, "write true or false"),
     ],
 )
 def test_a_value_that_cannot_work_names_the_setting_and_the_problem(name, value, said):
@@ -131,6 +143,34 @@ def test_a_value_that_cannot_work_names_the_setting_and_the_problem(name, value,
         Settings.load({name: value})
     assert str(caught.value).startswith(name)
     assert said.lower() in str(caught.value).lower()
+
+
+@pytest.mark.parametrize(
+    ("given", "chosen"),
+    [
+        ({}, 1.0),
+        ({"revoke_within": 60}, 1.0),
+        ({"revoke_within": "2s"}, 2 / 3),
+        ({"revoke_within": 0.3}, 0.3 / 3),
+        ({"revoke_within": 2, "sync_every": 0.5}, 0.5),
+    ],
+)
+def test_a_bound_alone_is_enough(given, chosen):
+    """Unless somebody chose it, the pause between syncs fits whatever bound is set."""
+    assert Settings.load(given).sync_every == chosen
+    assert Settings(**given).sync_every == chosen
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT", "PORT_80_TCP_ADDR", "API_PORT"],
+)
+def test_a_variable_of_a_container_platform_is_said_to_be_one(monkeypatch, name):
+    """Where a service is called keybound, whoever deploys learns why a strange name is there."""
+    monkeypatch.setenv(f"KEYBOUND_{name}", "tcp://10.0.0.1:80")
+    with pytest.raises(SettingsError, match="container platform.*unset it, or rename") as caught:
+        Settings.load()
+    assert str(caught.value).startswith(f"KEYBOUND_{name}: ")
 
 
 @pytest.mark.parametrize("name", ["secret", "retired_secrets"])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from keybound.core.errors import KeyboundError
-
 if TYPE_CHECKING:
     from keybound.core.effects import Effect, Steps
 
@@ -33,7 +31,7 @@ def run(steps: Steps[T], perform: Perform) -> T:
         while True:
             try:
                 answer = perform(effect)
-            except KeyboundError as error:
+            except Exception as error:  # noqa: BLE001 - what a failure means, the procedure knows
                 effect = steps.throw(error)
             else:
                 effect = steps.send(answer)
@@ -43,16 +41,18 @@ def run(steps: Steps[T], perform: Perform) -> T:
 
 
 async def arun(steps: Steps[T], perform: AsyncPerform) -> T:
-    """Drive a procedure to its end in this task."""
+    """Drive a procedure to its end in this task; one that is cancelled ends there and then."""
     try:
         effect = next(steps)
         while True:
             try:
                 answer = await perform(effect)
-            except KeyboundError as error:
+            except Exception as error:  # noqa: BLE001 - what a failure means, the procedure knows
                 effect = steps.throw(error)
             else:
                 effect = steps.send(answer)
     except StopIteration as stop:
         value: T = stop.value
         return value
+    finally:
+        steps.close()

@@ -1,50 +1,81 @@
-"""What one process keeps: settings compiled, a store, a cache, and the plain call that decides."""
+"""What one process keeps: settings, a store, the rules in force, and questions under way."""
 
 from __future__ import annotations
 
 import logging
+import os
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from weakref import WeakKeyDictionary, WeakSet
 
-from keybound.caches.local import LocalCache
 from keybound.clocks import read_entropy
-from keybound.core.chain import ChainPolicy
-from keybound.core.coherence import Worker, look_up, sync
+from keybound.core.coherence import look_up, sync
 from keybound.core.credentials import parse_forms
 from keybound.core.decision import Denied
-from keybound.core.effects import Moment, ReadClock, ReadEntropy, Sleep
+from keybound.core.effects import Effect, Moment, ReadClock, ReadEntropy, Sleep, ask
 from keybound.core.errors import InputError, KeyboundError, RecordCorruptError
 from keybound.core.keys import Peppers, derive
-from keybound.core.lifecycle import Site
 from keybound.core.opening import open_store
 from keybound.core.reasons import Reason
 from keybound.core.refusals import Refusals
-from keybound.core.routes import RouteTable
 from keybound.core.sealing import NONCE_BYTES, SEALING_KEY_BYTES, Sealer
 from keybound.core.secret import Secret
 from keybound.drivers import run
-from keybound.judge import INDEX_KEY_BYTES, Judge
+from keybound.flights import Flights
+from keybound.judge import Miss
+from keybound.rules import Rules
 from keybound.settings import HOW_TO_MAKE_ONE
 from keybound.syncing import Syncer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from concurrent.futures import Future
 
+    from keybound.caches.local import LocalCache
     from keybound.clocks import Clock
-    from keybound.core.effects import Effect, Steps
+    from keybound.core.decision import Allowed
+    from keybound.core.effects import Steps
+    from keybound.core.lifecycle import Site
     from keybound.core.refusals import RefusalResponse
-    from keybound.core.routes import Route
+    from keybound.core.routes import Route, RouteTable
     from keybound.core.sealing import SealedDenial
-    from keybound.judge import Miss
+    from keybound.judge import Outcome, Unguarded
     from keybound.settings import Settings
     from keybound.stores import Store
 
+    Decide = Callable[[str, str, str | None, bytes | Reason | None], Outcome]
+
 T = TypeVar("T")
+
+ATTEMPTS = 3
+"""How often a request asks the store when what it was answered is outdated on arrival."""
 
 logger = logging.getLogger("keybound")
 denials = logging.getLogger("keybound.denials")
+
+
+@dataclass(frozen=True, slots=True)
+class Join(Effect[bool]):
+    """Wait for who asks about this already; true for whoever has to ask."""
+
+    flights: Flights
+    about: bytes
+
+    def under_way(self) -> Future[None] | None:
+        """Return what to wait for, ``None`` for whoever has to ask; it raises what went wrong."""
+        return self.flights.join(self.about)
+
+
+class Bound(Protocol):
+    """A guard, as its engine sees it."""
+
+    engine: Engine
+
+    def bind(self, engine: Engine) -> None:
+        """Take over what the engine decides with now."""
+        ...
 
 
 class Engine:
@@ -69,64 +100,93 @@ class Engine:
         if settings.secret is None:  # until the store's own random id is known
             self._sealers.insert(0, Sealer(read_entropy(SEALING_KEY_BYTES)))
         self._open = False
+        self._forms = forms
         self._declared: WeakKeyDictionary[object, tuple[Route, ...]] = WeakKeyDictionary()
-        self.cache = LocalCache(
-            bound=settings.revoke_within,
-            grace=settings.stale_grace,
-            size_max=settings.cache_size_max,
-        )
-        self._judge = Judge(
-            self.cache,
-            RouteTable(settings.routes, protect=settings.protect),
-            clock,
-            forms=forms,
-            key_format=self.format,
-            index_key=read_entropy(INDEX_KEY_BYTES),
-        )
-        self.decide = self._judge.decide
-        self._apply_policy()
+        self._routes: tuple[Route, ...] = settings.routes
+        self.sources: list[Callable[[], None]] = []
+        self._guards: WeakSet[Bound] = WeakSet()
         self._syncer = Syncer(self._sync, interval=settings.sync_every) if background else None
+        self.renew()
+        _engines.add(self)
+
+    def renew(self) -> None:
+        """Start anew with an empty cache: after the routes changed, and in a forked child."""
+        self._flights = Flights()
+        self.rules = Rules(
+            self.settings,
+            self._routes,
+            self.clock,
+            forms=self._forms,
+            key_format=self.format,
+            peppers=self.peppers,
+        )
+        for guard in list(self._guards):
+            if guard.engine is self:
+                guard.bind(self)
+
+    def bound(self, guard: Bound) -> Decide:
+        """Note a guard, to be told of new rules, and return what it decides with."""
+        self._guards.add(guard)
+        return self.rules.decide
 
     @property
     def table(self) -> RouteTable:
-        """The route table in force."""
-        return self._judge.table
+        """The route table in force, with what applications declare by now."""
+        self._refresh()
+        return self.rules.table
+
+    @property
+    def cache(self) -> LocalCache:
+        """The cache in force."""
+        return self.rules.cache
+
+    @property
+    def site(self) -> Site:
+        """What the settings and the routes mean for changes."""
+        return self.rules.site
 
     def use_routes(self, routes: Iterable[Route]) -> None:
         """Compile the route table anew; what was decided under the old one is forgotten."""
-        self._judge.table = RouteTable(tuple(routes), protect=self.settings.protect)
-        self._apply_policy()
-        self._judge.forget()
+        self._routes = tuple(routes)
+        self.renew()
 
     def declare_routes(self, application: object, routes: Iterable[Route]) -> None:
         """Let what an application's router says join the table, after the configured routes."""
         self._declared[application] = tuple(routes)
         self.use_routes(chain(self.settings.routes, *self._declared.values()))
 
-    def _apply_policy(self) -> None:
-        settings = self.settings
-        policy = ChainPolicy(tenancy=self.table.tenancy, wildcard_scopes=settings.wildcard_scopes)
-        self.worker = Worker(
-            cache=self.cache,
-            policy=policy,
-            bound=settings.revoke_within,
-            grace=settings.stale_grace,
-        )
-        self.site = Site(
-            format=self.format,
-            peppers=self.peppers,
-            policy=policy,
-            settle_for=settings.revoke_within + settings.stale_grace,
-            raise_floors=self.cache.raise_floors,
-        )
+    def _refresh(self) -> None:
+        for refresh in self.sources:
+            refresh()
+
+    def authorized(
+        self, method: str, path: str, peer: str | None, raw: bytes | Reason | None
+    ) -> Steps[Allowed | Denied | Unguarded]:
+        """Decide a request, asking the store where the cache cannot tell. Nothing is raised."""
+        for _ in range(ATTEMPTS):
+            outcome = self.rules.decide(method, path, peer, raw)
+            if not isinstance(outcome, Miss):
+                return outcome
+            try:
+                yield from self.settle(outcome)
+            except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
+                return self.failed(error)
+        return Denied(Reason.STORE_UNAVAILABLE)
 
     def settle(self, miss: Miss) -> Steps[None]:
-        """Ask the store about a key, so that ``decide`` can answer. Raises ``StoreError``."""
-        digests = self.peppers.candidates(miss.credential)
-        worker = self.worker
-        yield from self.opened(look_up(worker, miss.index, digests))
-        if self.worker is not worker:  # the routes changed, and with them what chains mean
-            self._judge.forget()
+        """Ask the store about a key, or wait for who does, so that it can be decided."""
+        flights = self._flights
+        if not (yield from ask(Join(flights, miss.index))):
+            return
+        failure: Exception | None = None
+        try:
+            digests = self.peppers.candidates(miss.credential)
+            yield from self.opened(look_up(self.rules.worker, miss.index, digests))
+        except Exception as error:
+            failure = error
+            raise
+        finally:
+            flights.land(miss.index, failure)
 
     def opened(self, steps: Steps[T]) -> Steps[T]:
         """Run a procedure on a store that was checked once, with syncs going on from then.
@@ -140,6 +200,7 @@ class Engine:
                 self._sealers.insert(0, Sealer(derive(Secret(installation.id.hex()), b"seal")))
             self._open = True
             _announce(self.settings, self.store.location)
+        self._refresh()
         if self._syncer is not None:
             self._syncer.start()
         return (yield from steps)
@@ -151,6 +212,11 @@ class Engine:
             return local
         if isinstance(effect, Sleep):
             return self.clock.sleep(effect.seconds)
+        if isinstance(effect, Join):
+            other = effect.under_way()
+            if other is not None:
+                other.result()
+            return other is None
         return self.store.perform(effect)
 
     def local(self, effect: Effect[Any]) -> Moment | bytes | None:
@@ -171,6 +237,12 @@ class Engine:
 
     def refuse(self, denied: Denied) -> RefusalResponse:
         """Return the answer to a denied request, and log the id that ``explain`` opens."""
+        try:
+            return self._refuse(denied)
+        except Exception as error:  # noqa: BLE001 - a clause of the site's own may not even dump
+            return self._refuse(self.failed(error))
+
+    def _refuse(self, denied: Denied) -> RefusalResponse:
         nonce = read_entropy(NONCE_BYTES)
         denial = self._sealers[0].seal(denied, at=self.clock.wall(), nonce=nonce)
         check = denied.check
@@ -198,7 +270,20 @@ class Engine:
         self.store.close()
 
     def _sync(self) -> None:
-        run(sync(self.worker), self.perform)
+        run(sync(self.rules.worker), self.perform)
+
+
+_engines: WeakSet[Engine] = WeakSet()
+
+
+def _after_fork() -> None:
+    """Leave what the parent's threads held: locks, questions under way, a half-changed cache."""
+    for engine in _engines:
+        engine.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _announce(settings: Settings, location: str) -> None:

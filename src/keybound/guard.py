@@ -11,12 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from keybound.clocks import SystemClock
-from keybound.core.decision import Denied
 from keybound.core.effects import Sleep
-from keybound.core.reasons import Reason
 from keybound.drivers import arun, run
-from keybound.engine import Engine
-from keybound.judge import Miss
+from keybound.engine import Engine, Join
 from keybound.settings import Settings
 from keybound.stores import open_store
 from keybound.verbs import Verbs
@@ -26,13 +23,14 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Unpack
 
-    from keybound.core.decision import Allowed
+    from keybound.core.decision import Allowed, Denied
     from keybound.core.effects import Effect, Steps
     from keybound.core.explain import DenialExplanation, Explanation
     from keybound.core.issuing import IssuedKey
     from keybound.core.lifecycle import Receipt
     from keybound.core.limits import Limits
     from keybound.core.nodes import StoredNode
+    from keybound.core.reasons import Reason
     from keybound.judge import Unguarded
     from keybound.options import (
         ChangeOptions,
@@ -43,9 +41,6 @@ if TYPE_CHECKING:
         UpdateOptions,
     )
     from keybound.verbs import Shown
-
-ATTEMPTS = 3
-"""How often a request asks the store when what it was answered is outdated on arrival."""
 
 T = TypeVar("T")
 
@@ -92,7 +87,7 @@ class BaseGuard:
     def bind(self, engine: Engine) -> None:
         """Use another engine from now on; tests do."""
         self.engine = engine
-        self.decide = engine.decide
+        self.decide = engine.bound(self)
         self.refuse = engine.refuse
         self._verbs = Verbs(engine)
 
@@ -120,15 +115,7 @@ class Guard(BaseGuard):
         self, method: str, path: str, peer: str | None, raw: bytes | Reason | None
     ) -> Allowed | Denied | Unguarded:
         """Return the decision on a request, as ``decide`` does; asks the store on a miss."""
-        for _ in range(ATTEMPTS):
-            outcome = self.decide(method, path, peer, raw)
-            if not isinstance(outcome, Miss):
-                return outcome
-            try:
-                self._run(self.engine.settle(outcome))
-            except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
-                return self.engine.failed(error)
-        return Denied(Reason.STORE_UNAVAILABLE)
+        return self._run(self.engine.authorized(method, path, peer, raw))
 
     def issue(self, **options: Unpack[IssueOptions]) -> IssuedKey:
         """Make a key; ``secret.reveal()`` is the key itself, here and never again.
@@ -193,8 +180,9 @@ class AsyncGuard(BaseGuard):
     """A guard whose verbs await; for ASGI. The store is asked from a few worker threads."""
 
     def bind(self, engine: Engine) -> None:
-        """Use another engine from now on; tests do."""
+        """Use an engine, or what it decides with now."""
         super().bind(engine)
+        # Made anew in a forked child as well: the threads of an executor do not survive a fork.
         self._threads = ThreadPoolExecutor(
             engine.settings.store_connections, thread_name_prefix="keybound-store"
         )
@@ -215,15 +203,7 @@ class AsyncGuard(BaseGuard):
         self, method: str, path: str, peer: str | None, raw: bytes | Reason | None
     ) -> Allowed | Denied | Unguarded:
         """Return the decision on a request, as ``decide`` does; asks the store on a miss."""
-        for _ in range(ATTEMPTS):
-            outcome = self.decide(method, path, peer, raw)
-            if not isinstance(outcome, Miss):
-                return outcome
-            try:
-                await self._run(self.engine.settle(outcome))
-            except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
-                return self.engine.failed(error)
-        return Denied(Reason.STORE_UNAVAILABLE)
+        return await self._run(self.engine.authorized(method, path, peer, raw))
 
     async def issue(self, **options: Unpack[IssueOptions]) -> IssuedKey:
         """Make a key; ``secret.reveal()`` is the key itself, here and never again.
@@ -289,6 +269,11 @@ class AsyncGuard(BaseGuard):
             return answer
         if isinstance(effect, Sleep):
             return await self.engine.clock.asleep(effect.seconds)
+        if isinstance(effect, Join):
+            other = effect.under_way()
+            if other is not None:  # whoever stops waiting must not stop who asks
+                await asyncio.shield(asyncio.wrap_future(other))
+            return other is None
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self.engine.perform, effect)
 

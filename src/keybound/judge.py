@@ -7,11 +7,12 @@ from enum import Enum
 from hashlib import blake2b
 from typing import TYPE_CHECKING, TypeAlias
 
+from keybound.clocks import read_entropy
 from keybound.core.credentials import Credential, read_credential
 from keybound.core.decision import Allowed, Denied, decide
 from keybound.core.facts import OWN_TENANT, RequestFacts, pack_address
 from keybound.core.reasons import Reason
-from keybound.core.routes import PATH_REMEMBERED_MAX
+from keybound.core.routes import METHOD_REMEMBERED_MAX, PATH_REMEMBERED_MAX
 from keybound.warm import warm_path
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 DECISIONS_MAX = 16_384
 """Allowed requests that are remembered while their chain is alive."""
 
-INDEX_KEY_BYTES = 32
 _INDEX_BYTES = 16
+_INDEX_KEY_BYTES = 32
 
 
 class Unguarded(Enum):
@@ -54,10 +55,10 @@ Outcome: TypeAlias = Allowed | Denied | Miss | Unguarded
 
 
 class Judge:
-    """Decides requests over one cache; safe for threads.
+    """Decides requests under one table over one cache; safe for threads.
 
-    ``table`` may be replaced, followed by ``forget``. ``index_key`` is a random key of this
-    process, so that no credential and no digest is a key of the cache.
+    Its cache is keyed by BLAKE2b of the header under a random key of this process, so that neither
+    a credential nor a digest is in it.
     """
 
     def __init__(
@@ -68,35 +69,41 @@ class Judge:
         *,
         forms: Sequence[CredentialForm],
         key_format: KeyFormat,
-        index_key: bytes,
     ) -> None:
         """Remember nothing yet."""
-        self.table = table
+        self._table = table
         self._cache = cache
         self._boot = clock.boot
         self._wall = clock.wall
         self._forms = forms
         self._format = key_format
-        self._new_hasher = blake2b(digest_size=_INDEX_BYTES, key=index_key).copy
+        self._new_hasher = blake2b(
+            digest_size=_INDEX_BYTES, key=read_entropy(_INDEX_KEY_BYTES)
+        ).copy
         self._decisions: Decisions = {}
         self.decide = warm_path(
             cache, self._decisions, clock, new_hasher=self._new_hasher, judge=self._judge
         )
 
-    def forget(self) -> None:
-        """Forget every chain and every decision."""
-        self._cache.forget()
-        self._decisions.clear()
-
     def _judge(
-        self, method: str, path: str, peer: str | None, raw: bytes | Reason | None
+        self,
+        method: str,
+        path: str,
+        peer: str | None,
+        raw: bytes | Reason | None,
+        known: Entry | None,
     ) -> Outcome:
-        """Decide what was not decided before."""
-        match = self.table.match(method, path)
+        """Decide what was not decided before; ``known`` is where ``raw`` was found already."""
+        match = self._table.match(method, path)
         if match is None:
             return Denied(Reason.INVALID_PATH)
         if match.auth == "exempt":
             return Unguarded.UNGUARDED
+        wall = self._wall()
+        if known is not None and self._cache.holds(known, self._boot(), wall):
+            decision = _decide(known, match, method=method, path=path, peer=peer, now=wall)
+            self._remember(known, method, path, peer, decision)
+            return decision
         credential = self._read(raw)
         if isinstance(credential, Reason):
             optional = match.auth == "optional" and credential in _NO_KEY_OF_OURS
@@ -105,13 +112,9 @@ class Judge:
         hasher.update(credential.canonical)
         index = hasher.digest()
         entry = self._cache.entries.get(index) or self._cache.absent.get(index)
-        wall = self._wall()
         if entry is None or not self._cache.holds(entry, self._boot(), wall):
             return Miss(index, credential.token)
-        decision = _decide(entry, match, method=method, path=path, peer=peer, now=wall)
-        if isinstance(decision, Allowed) and raw == credential.canonical:
-            self._remember(entry, method, path, peer, decision)
-        return decision
+        return _decide(entry, match, method=method, path=path, peer=peer, now=wall)
 
     def _read(self, raw: bytes | Reason | None) -> Credential | Reason:
         credential = raw if isinstance(raw, Reason) else read_credential(raw, self._forms)
@@ -120,13 +123,15 @@ class Judge:
         return credential
 
     def _remember(
-        self, entry: Entry, method: str, path: str, peer: str | None, allowed: Allowed
+        self, entry: Entry, method: str, path: str, peer: str | None, decision: Decision
     ) -> None:
-        if len(path) > PATH_REMEMBERED_MAX:
+        if not isinstance(decision, Allowed) or decision.begins >= decision.ends:
+            return
+        if len(path) > PATH_REMEMBERED_MAX or len(method) > METHOD_REMEMBERED_MAX:
             return
         if len(self._decisions) >= DECISIONS_MAX:
             self._decisions.clear()
-        self._decisions[entry, method, path, peer] = allowed
+        self._decisions[entry, method, path, peer] = decision
 
 
 _NO_KEY_OF_OURS = frozenset({Reason.MISSING_CREDENTIALS, Reason.MALFORMED_CREDENTIALS})

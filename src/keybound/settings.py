@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import msgspec
 
@@ -12,7 +12,8 @@ from keybound.core.credentials import FORMS, parse_forms
 from keybound.core.durations import parse_duration
 from keybound.core.errors import InputError, SettingsError
 from keybound.core.keys import KeyFormat
-from keybound.core.routes import Route, check_pattern
+from keybound.core.patterns import check_protected
+from keybound.core.routes import Route
 from keybound.core.secret import Secret
 from keybound.sources import load_values
 
@@ -24,7 +25,13 @@ SECRET_LENGTH_MIN = 32
 
 HOW_TO_MAKE_ONE = "make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
 
+SYNC_EVERY_MAX = 1.0
+"""Seconds between two questions to the store where nobody chose."""
+
 _DIFFERENT_MIN = 8
+
+# Told apart by identity from a number that somebody wrote.
+_UNCHOSEN: Final = float("inf")
 
 _Text = Annotated[str, msgspec.Meta(max_length=4_096, pattern=r'^[^"\x00-\x1f\x7f]+\Z')]
 _Texts = Annotated[tuple[_Text, ...], msgspec.Meta(min_length=1)]
@@ -35,7 +42,8 @@ class Settings:
     """What a site decides. Durations are seconds, or text such as ``"5s"``.
 
     :param database: path of an SQLite file, or the URL of another store.
-    :param store_connections: connections that one process keeps to it.
+    :param store_connections: connections that one process keeps to it, at least 2: while one
+        waits to write, others read.
     :param cache_size_max: keys that one process remembers.
     :param secret: what digests and denial ids rest on; at least 32 characters. Losing it ends
         every key; changing it needs the old one in ``retired_secrets``.
@@ -47,7 +55,8 @@ class Settings:
     :param routes: what requests are about; the first that matches wins.
     :param credentials: forms of the ``Authorization`` header that are read.
     :param revoke_within: a revoked key may live this long, whatever fails.
-    :param sync_every: how often a process asks the store what changed; at most a third of it.
+    :param sync_every: how often a process asks the store what changed; at most a third of
+        ``revoke_within``. Unless chosen, that third, and no more than a second.
     :param stale_grace: how much longer known keys are served while the store cannot be reached; a
         revoked key may then live for ``revoke_within + stale_grace``.
     :param realm: name of the protected space in challenges.
@@ -67,7 +76,7 @@ class Settings:
     routes: tuple[Route, ...] = ()
     credentials: tuple[str, ...] = tuple(FORMS)
     revoke_within: float = 5.0
-    sync_every: float = 1.0
+    sync_every: float = _UNCHOSEN
     stale_grace: float = 0.0
     realm: str = "api"
     reveal_reason: bool = False
@@ -84,6 +93,8 @@ class Settings:
                 raise SettingsError(name, str(error)) from None
         parse_forms(self.credentials)
         self.key_format()
+        if self.sync_every is _UNCHOSEN:
+            object.__setattr__(self, "sync_every", min(SYNC_EVERY_MAX, self.revoke_within / 3))
         if self.sync_every > self.revoke_within / 3:
             raise SettingsError(
                 "sync_every",
@@ -119,35 +130,39 @@ class _RouteValues(msgspec.Struct, forbid_unknown_fields=True):
     auth: str = "required"
 
 
-def _of_type(kind: object) -> Callable[[str, object], object]:
+def _of_type(kind: object, *, fix: str = "") -> Callable[[str, object], object]:
     """Return the reader of values of one type; text from the environment is read leniently."""
 
     def read(name: str, value: object) -> object:
         try:
             return msgspec.convert(value, kind, strict=not isinstance(value, str))
         except msgspec.ValidationError as error:
-            raise SettingsError(name, str(error)) from None
+            raise SettingsError(name, str(error), fix=fix) from None
 
     return read
 
 
 def _patterns(name: str, value: object) -> tuple[str, ...]:
     patterns = cast("tuple[str, ...]", _of_type(_Texts)(name, value))
-    return tuple(check_pattern(name, pattern) for pattern in patterns)
+    return tuple(check_protected(name, pattern) for pattern in patterns)
 
 
 def _routes(name: str, value: object) -> tuple[Route, ...]:
-    return tuple(_route(name, each) for each in _listed(name, value))
+    listed = enumerate(_listed(name, value))
+    return tuple(_route(f"{name}[{index}]", each) for index, each in listed)
 
 
-def _route(name: str, value: object) -> Route:
+def _route(place: str, value: object) -> Route:
     if isinstance(value, Route):
         return value
+    path = cast("Mapping[str, object]", value).get("path") if isinstance(value, Mapping) else None
+    where = f"{place} ({path})" if isinstance(path, str) else place
     try:
-        values = msgspec.convert(value, _RouteValues)
+        return Route(**msgspec.structs.asdict(msgspec.convert(value, _RouteValues)))
     except msgspec.ValidationError as error:
-        raise SettingsError(name, str(error), fix="members are those of Route") from None
-    return Route(**msgspec.structs.asdict(values))
+        raise SettingsError(where, str(error), fix="members are those of Route") from None
+    except InputError as error:
+        raise SettingsError(where, f"{error.field}: {error.problem}", fix=error.fix) from None
 
 
 def _secret(name: str, value: object) -> Secret | None:
@@ -180,13 +195,19 @@ def _seconds(name: str, value: object) -> float:
     return parse_duration(name, value)
 
 
+def _interval(name: str, value: object) -> float:
+    return _UNCHOSEN if value is _UNCHOSEN else _seconds(name, value)
+
+
 def _grace(name: str, value: object) -> float:
     return 0.0 if value in {0, "0"} and not isinstance(value, bool) else _seconds(name, value)
 
 
+_switch = _of_type(bool, fix="write true or false")
+
 _READERS: dict[str, Callable[[str, object], object]] = {
     "database": _of_type(_Text),
-    "store_connections": _of_type(Annotated[int, msgspec.Meta(ge=1, le=1_000)]),
+    "store_connections": _of_type(Annotated[int, msgspec.Meta(ge=2, le=1_000)]),
     "cache_size_max": _of_type(Annotated[int, msgspec.Meta(ge=1, le=100_000_000)]),
     "secret": _secret,
     "retired_secrets": _secrets,
@@ -197,11 +218,11 @@ _READERS: dict[str, Callable[[str, object], object]] = {
     "routes": _routes,
     "credentials": _of_type(_Texts),
     "revoke_within": _seconds,
-    "sync_every": _seconds,
+    "sync_every": _interval,
     "stale_grace": _grace,
     "realm": _of_type(_Text),
-    "reveal_reason": _of_type(bool),
-    "wildcard_scopes": _of_type(bool),
+    "reveal_reason": _switch,
+    "wildcard_scopes": _switch,
 }
 
 _LISTS = frozenset({"retired_secrets", "accepted_prefixes", "protect", "routes", "credentials"})

@@ -7,6 +7,7 @@ file. Python wins over the environment, that over the file.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -22,6 +23,9 @@ ENVIRONMENT_PREFIX = "KEYBOUND_"
 SETTINGS_FILE = "keybound.toml"
 FILE_VARIABLE = "KEYBOUND_SETTINGS"
 """The one variable that is no setting: it names the file."""
+
+# Kubernetes and Docker links tell containers where a service called keybound (or keybound-x) is.
+_INJECTED = re.compile(r"(?:.+_)?(?:service_host|service_port(?:_.+)?|port(?:_[0-9]+_.+)?)")
 
 
 def load_values(
@@ -76,6 +80,12 @@ def _from_environment(known: Collection[str], lists: Collection[str]) -> dict[st
         if not variable.startswith(ENVIRONMENT_PREFIX) or variable == FILE_VARIABLE:
             continue
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if name not in known and _INJECTED.fullmatch(name):
+            raise SettingsError(
+                variable,
+                "is no setting; a container platform sets it where a service is called keybound",
+                fix="unset it, or rename the service",
+            )
         _check_name(name, known, shown=variable)
         values[name] = _split(name, text) if name in lists else text
     return values

@@ -69,9 +69,11 @@ def _loop(
             return
         try:
             sync()
-        except KeyboundError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, the next sync may work
             if reachable:
-                logger.warning("cannot sync with the store: %s", error)
+                known = isinstance(error, KeyboundError)
+                shown = error if known else type(error).__qualname__
+                logger.warning("cannot sync with the store: %s", shown)
             reachable = False
         else:
             if not reachable:

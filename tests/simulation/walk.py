@@ -47,7 +47,7 @@ def walk(seed: int, steps: int, *, store: type[SimulatedStore] = SimulatedStore)
     scene = Scene(
         workers=chance.choice((1, 2, 2, 3)),
         grace=chance.choice((0.0, 10.0)),
-        floors_max=chance.choice((3, 50, 50)),
+        floors_max=chance.choice((3, 50)),
         cache_size_max=chance.choice((1, 3, 50, 50)),
         history_max=chance.choice((3, 10_000, 10_000)),
     )
@@ -133,7 +133,7 @@ _EVENTS: dict[Callable[[World, random.Random], None], float] = {
     _cut_off: 3,
     (lambda world, chance: world.kill(_any(chance))): 0.5,
     (lambda world, chance: world.restart(_any(chance))): 0.3,
-    (lambda world, chance: world.prune(chance.randint(1, 3))): 3,
+    (lambda world, chance: world.prune(chance.choice((1, 2, 3, 5)))): 5,
     (lambda world, _chance: world.back_up()): 1.5,
     (lambda world, _chance: world.restore()): 1,
     (lambda world, _chance: world.settle()): 0.5,

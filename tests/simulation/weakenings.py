@@ -221,13 +221,15 @@ def absence_unfenced(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
 
 
 class _HalfPruned(SimulatedStore):
-    def prune(self, keep: int) -> None:
-        """Forget rows, whatever revision they belong to."""
-        del self._changes[:-keep]
+    def perform(self, effect: Effect[Any]) -> Any:
+        """Keep the newest rows of the log, whatever revision they belong to."""
+        answer = super().perform(effect)
+        del self._changes[:-3]
+        return answer
 
 
 def pruning_inside_a_revision(_patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
-    """The log loses some rows of a revision and keeps others."""
+    """The log is pruned by rows, so that it loses a part of a revision."""
     return _HalfPruned
 
 

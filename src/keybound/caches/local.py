@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 ABSENT_MAX = 4_096
 
+_CHANCES = 64
+"""Second chances given before one entry must go: readers use entries while this holds the lock."""
+
 
 class Entry:
     """A chain, or ``None`` for a known absence, as read from the store.
@@ -167,11 +170,13 @@ class LocalCache:
         """Second chance: what was used since it was last looked at stays."""
         while len(self.absent) >= ABSENT_MAX:
             self._kill(next(iter(self.absent.values())))
+        chances = _CHANCES
         while self._order and (
             len(self.entries) >= self._size_max or len(self._order) >= 2 * self._size_max
         ):
             entry = self._order.popleft()
-            if entry.alive and entry.used:
+            if entry.alive and entry.used and chances:
+                chances -= 1
                 entry.used = False
                 self._order.append(entry)
             else:

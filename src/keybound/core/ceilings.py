@@ -1,4 +1,8 @@
-"""A key never does more than the nodes above its parent: refused early, naming where it exceeds."""
+"""A key never does more than the keys above it: refused early, naming where it exceeds.
+
+Groups are no ceilings here: a child is in all groups of its parent, and each is checked on every
+request.
+"""
 
 from __future__ import annotations
 
@@ -6,39 +10,69 @@ from typing import TYPE_CHECKING
 
 from keybound.core.chain import effective_limits
 from keybound.core.errors import ExceedsCeilingError
+from keybound.core.limits import Limits
 from keybound.core.nodes import APIKey
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from keybound.core.chain import ChainPolicy
     from keybound.core.effects import Row
-    from keybound.core.nodes import StoredNode
 
 
 def check_ceilings(key: APIKey, ceilings: Mapping[str, Row], policy: ChainPolicy) -> None:
-    """Raise ``ExceedsCeilingError`` unless every node of the parent's chain covers the key."""
+    """Raise ``ExceedsCeilingError`` unless every key above covers this one.
+
+    Its limits and rights, and its home tenant, must lie within theirs; owner, role and groups are
+    those of its parent.
+    """
     asked = effective_limits(key, policy)
-    for name, row in ceilings.items():
-        if name in key.groups:
+    home = Limits() if key.tenant is None else Limits(tenants=[key.tenant])
+    for row in ceilings.values():
+        if not isinstance(row.node, APIKey):
             continue
-        for clause in asked.exceeds(effective_limits(row.node, policy)):
+        above = effective_limits(row.node, policy)
+        for clause in asked.exceeds(above):
             mine = " and ".join(own.describe() for own in asked.of(clause.dimension)) or "no limit"
-            raise ExceedsCeilingError(
-                node=name, dimension=clause.dimension, allowed=clause.describe(), asked=mine
-            )
-        if isinstance(row.node, APIKey) and not set(key.rights) <= set(row.node.rights):
-            raise ExceedsCeilingError(
-                node=name,
-                dimension="rights",
-                allowed=", ".join(row.node.rights) or "none",
-                asked=", ".join(key.rights),
-            )
+            raise _exceeds(row.node, clause.dimension, clause.describe(), mine)
+        if key.tenant is not None and not Limits.of_clauses(above.of("tenants")).covers(home):
+            allowed = above.describe().get("tenants", "none")
+            raise _exceeds(row.node, "tenant", allowed, key.tenant)
+        if not set(key.rights) <= set(row.node.rights):
+            raise _exceeds(row.node, "rights", _listed(row.node.rights), _listed(key.rights))
+        if row.node.id == key.parent:
+            _check_members(key, row.node)
 
 
-def check_unless_narrower(
-    node: APIKey, before: StoredNode, ceilings: Mapping[str, Row], policy: ChainPolicy
+def check_edit(
+    node: APIKey, before: APIKey, ceilings: Mapping[str, Row], policy: ChainPolicy
 ) -> None:
-    """Check a change, unless it only narrows: that is welcome even where a ceiling came down."""
-    if not effective_limits(before, policy).covers(effective_limits(node, policy)):
+    """Check a changed key, unless its limits only narrowed: that is always welcome."""
+    if node.parent is None:
+        return
+    narrowed = effective_limits(before, policy).covers(effective_limits(node, policy))
+    if not narrowed or _members(node) != _members(before):
         check_ceilings(node, ceilings, policy)
+
+
+def _check_members(key: APIKey, parent: APIKey) -> None:
+    for member, allowed, asked in (
+        ("owner", parent.owner, key.owner),
+        ("role", parent.role, key.role),
+    ):
+        if asked != allowed:
+            raise _exceeds(parent, member, allowed or "none", asked or "none")
+    if not set(key.groups) <= set(parent.groups):
+        raise _exceeds(parent, "groups", _listed(parent.groups), _listed(key.groups))
+
+
+def _members(key: APIKey) -> tuple[object, ...]:
+    return key.tenant, key.owner, key.role, key.groups, key.rights
+
+
+def _exceeds(node: APIKey, dimension: str, allowed: str, asked: str) -> ExceedsCeilingError:
+    return ExceedsCeilingError(node=node.id, dimension=dimension, allowed=allowed, asked=asked)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"

@@ -7,6 +7,8 @@ every node is alive and permits the request, or the request is refused and the n
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import isinf
 from typing import TYPE_CHECKING, NoReturn
 
 from keybound.core.errors import LimitError, RecordCorruptError
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
     from keybound.core.facts import RequestFacts
     from keybound.core.limits import Json
+
+_IDENTITIES_MAX = 64
 
 CHAIN_MAX = 32
 """Nodes of the longest chain; a longer one, or one that returns to its key, is corrupt."""
@@ -105,7 +109,18 @@ class Chain:
     no lifetime changes, so that a decision taken inside holds until ``ends`` when ``steady``.
     """
 
-    __slots__ = ("_models", "_scopes", "begins", "checks", "ends", "home", "key", "nodes", "steady")
+    __slots__ = (
+        "_identities",
+        "_models",
+        "_scopes",
+        "begins",
+        "checks",
+        "ends",
+        "home",
+        "key",
+        "nodes",
+        "steady",
+    )
 
     def __init__(
         self, key: APIKey, above: Mapping[str, StoredNode | None], policy: ChainPolicy
@@ -139,13 +154,21 @@ class Chain:
         self.begins = max((life.begins for life in lives), default=float("-inf"))
         self.ends = min((life.ends for life in lives), default=float("inf"))
         self.steady = all(type(clause) in _STEADY for clause in clauses)
+        self._identities: dict[str | None, Identity] = {}
         self._scopes = tuple(clause for clause in clauses if isinstance(clause, Scopes))
         self._models = tuple(clause for clause in clauses if isinstance(clause, Models))
 
     def identity(self, request_tenant: str | None) -> Identity:
-        """Return who is calling, for a request about this tenant."""
+        """Return who is calling, for a request about this tenant; one object for many requests."""
+        known = self._identities.get(request_tenant)
+        if known is None:
+            if len(self._identities) >= _IDENTITIES_MAX:
+                self._identities.clear()
+            known = self._identities[request_tenant] = self._identity(request_tenant)
+        return known
+
+    def _identity(self, request_tenant: str | None) -> Identity:
         key = self.key
-        lives = [clause for clause in key.limits if isinstance(clause, Lifetime)]
         named = {name for clause in self._scopes for name in clause.names}
         granted = frozenset(name for name in named if all(c.grants(name) for c in self._scopes))
         names = ("authenticated", *sorted(granted))
@@ -161,7 +184,7 @@ class Chain:
             scopes=granted,
             read_only=any(isinstance(check.clause, ReadOnly) for check in self.checks),
             environment=key.environment,
-            expires_at=min((life.expires_at for life in lives if life.expires_at), default=None),
+            expires_at=None if isinf(self.ends) else datetime.fromtimestamp(self.ends, UTC),
             metadata=freeze(key.metadata),
             auth=Grants(EveryScope(names) if every else names),
             _scopes=self._scopes,

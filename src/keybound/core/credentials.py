@@ -130,6 +130,8 @@ def read_credential(raw: bytes | None, forms: Sequence[CredentialForm]) -> Crede
         token = form.read(value)
         if token is not None:
             return Credential(token, form.write(token))
-    if "," in value:  # what servers make of two lines: "A,B"
+    # Two lines arrive as "A,B" from some servers; other schemes have commas of their own.
+    parts = [part.strip(" \t") for part in value.split(",")]
+    if len(parts) > 1 and any(form.read(part) is not None for part in parts for form in forms):
         return Reason.DUPLICATE_CREDENTIALS
     return Reason.MALFORMED_CREDENTIALS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from keybound.core.reasons import Reason
+from keybound.core.reasons import LIMIT_REASONS, Reason
 
 if TYPE_CHECKING:
     from keybound.core.chain import Chain, Check
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """The request passed every check; the same one passes again from ``begins`` until ``ends``."""
+    """The request passed every check; the same one passes again from ``begins`` until ``ends``.
+
+    Where the two are equal, it has to be decided anew every time.
+    """
 
     identity: Identity
     begins: float
@@ -49,8 +52,8 @@ def decide(chain: Chain, facts: RequestFacts, now: float) -> Decision:
         if reason is not None:
             scopes = facts.scopes if reason is Reason.INSUFFICIENT_SCOPE else ()
             return Denied(reason, key=chain.key.id, check=check, scopes=scopes)
-    ends = chain.ends if chain.steady else now
-    return Allowed(chain.identity(facts.tenant), chain.begins, ends)
+    begins, ends = (chain.begins, chain.ends) if chain.steady else (now, now)
+    return Allowed(chain.identity(facts.tenant), begins, ends)
 
 
 def refusal_of(check: Check, facts: RequestFacts, now: float) -> Reason | None:
@@ -59,6 +62,10 @@ def refusal_of(check: Check, facts: RequestFacts, now: float) -> Reason | None:
         clause = check.clause
         if clause.permits(facts, now) is True:
             return None
-        return clause.reason(facts, now)
+        reason: object = clause.reason(facts, now)
     except Exception:  # noqa: BLE001 - a site's own dimension may raise anything: that denies
         return Reason.LIMIT_INVALID
+    # A site's own dimension may say anything, but it refuses, and for a reason that a limit can have.
+    return (
+        reason if isinstance(reason, Reason) and reason in LIMIT_REASONS else Reason.LIMIT_INVALID
+    )

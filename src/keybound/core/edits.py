@@ -11,7 +11,7 @@ import msgspec
 from keybound.core.chain import effective_limits
 from keybound.core.errors import InputError
 from keybound.core.limits import Limits, parse_tenant
-from keybound.core.nodes import StoredNode, check_metadata, check_text
+from keybound.core.nodes import APIKey, StoredNode, check_metadata, check_text
 
 if TYPE_CHECKING:
     from keybound.core.chain import ChainPolicy
@@ -25,12 +25,20 @@ def restriction(limits: Limits, policy: ChainPolicy) -> Edit:
 
     def change(node: StoredNode, _now: datetime) -> StoredNode:
         touched = {clause.dimension for clause in limits}
+        if "tenants" in touched and isinstance(node, APIKey) and not _has_tenants(node):
+            raise InputError(
+                "tenants", f"{node.id} has none to narrow, nor a home", fix="use update instead"
+            )
         implied = Limits.of_clauses(
             clause for clause in effective_limits(node, policy) if clause.dimension in touched
         )
         return msgspec.structs.replace(node, limits=node.limits.meet(implied).meet(limits))
 
     return change
+
+
+def _has_tenants(key: APIKey) -> bool:
+    return key.tenant is not None or bool(key.limits.of("tenants"))
 
 
 def activation(*, enabled: bool) -> Edit:

@@ -66,7 +66,8 @@ class Fence:
 
     def lapsed(self, bound: float, now: Moment) -> bool:
         """Return whether the last sync is too long ago to rely on."""
-        return self.synced_at is None or self.synced_at.older_than(bound, now)
+        synced_at = self.synced_at  # once: another thread may reset it
+        return synced_at is None or synced_at.older_than(bound, now)
 
     def apply(
         self, answer: SyncAnswer, *, since: int, own: Mapping[str, Head], sent_at: Moment

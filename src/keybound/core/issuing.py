@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from keybound.core.ceilings import check_ceilings
 from keybound.core.effects import Put, ReadEntropy, Row, ask
-from keybound.core.errors import InputError, NotFoundError
+from keybound.core.errors import ConflictError, InputError, NotFoundError
 from keybound.core.keys import ENTROPY_BYTES
-from keybound.core.lifecycle import Receipt, commit, load, read_now
+from keybound.core.lifecycle import ATTEMPTS, Receipt, commit, load, read_now
 from keybound.core.limits import Limits, parse_tenant
 from keybound.core.nodes import (
     APIKey,
@@ -65,8 +65,20 @@ class IssuedKey:
 
 
 def issue(site: Site, asked: NewKey) -> Steps[IssuedKey]:
-    """Make a key. Raises ``InputError``, ``ExceedsCeilingError``, ``NotFoundError``."""
+    """Make a key. Raises ``InputError``, ``ExceedsCeilingError``, ``NotFoundError``.
+
+    A parent or group that is changed meanwhile is read again; ``ConflictError`` if that goes on.
+    """
     asked = _checked(asked)
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return (yield from _issue(site, asked))
+        except ConflictError:
+            continue
+    return (yield from _issue(site, asked))
+
+
+def _issue(site: Site, asked: NewKey) -> Steps[IssuedKey]:
     now = yield from read_now()
     ceilings: dict[str, Row] = {}
     if asked.parent is not None:
@@ -75,6 +87,8 @@ def issue(site: Site, asked: NewKey) -> Steps[IssuedKey]:
         asked = _inherit(asked, ceilings[asked.parent].node, ceilings.values())
     for group in asked.groups:
         ceilings |= _alive((yield from load(group)), group, role="groups")
+        if not isinstance(ceilings[group].node, Group):
+            raise InputError("groups", f"{group} is a key", fix="name groups")
     limits = asked.limits
     if asked.expires_for is not None:
         limits = limits.meet(Limits(expires_at=now + timedelta(seconds=asked.expires_for)))
@@ -144,7 +158,10 @@ def _checked(asked: NewKey) -> NewKey:
 
 
 def _inherit(asked: NewKey, parent: StoredNode, chain: Iterable[Row]) -> NewKey:
-    """Give a child its parent's owner, groups, tenant, and every limit it does not narrow."""
+    """Give a child what its parent is and may, where it asks for nothing of its own.
+
+    Limits of groups are not taken over: the child is in the same groups.
+    """
     if not isinstance(parent, APIKey):
         raise InputError("parent", f"{parent.id} is a {parent.kind}", fix="name a key")
     tenant = asked.tenant if asked.tenant is not None else parent.tenant
@@ -153,10 +170,12 @@ def _inherit(asked: NewKey, parent: StoredNode, chain: Iterable[Row]) -> NewKey:
         own.add("lifetime")
     if tenant is not None:
         own.add("tenants")
-    inherited = [c for row in chain for c in row.node.limits if c.dimension not in own]
+    keys = [row.node for row in chain if isinstance(row.node, APIKey)]
+    inherited = [clause for key in keys for clause in key.limits if clause.dimension not in own]
     return replace(
         asked,
         owner=asked.owner if asked.owner is not None else parent.owner,
+        role=asked.role if asked.role is not None else parent.role,
         tenant=tenant,
         groups=tuple(dict.fromkeys((*parent.groups, *asked.groups))),
         limits=asked.limits.meet(Limits.of_clauses(inherited)),

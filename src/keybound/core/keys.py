@@ -49,7 +49,7 @@ class KeyFormat:
                 raise SettingsError(
                     name,
                     f"{word!r} is not 1 to 16 of a-z and 0-9 starting with a letter",
-                    fix="for example 'kb'",
+                    fix=f"for example {'live' if name == 'environment' else 'kb'!r}",
                 )
         prefixes = "|".join(dict.fromkeys((self.prefix, *self.accepted_prefixes)))
         object.__setattr__(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from keybound.core.ceilings import check_unless_narrower
+from keybound.core.ceilings import check_edit
 from keybound.core.effects import (
     Commit,
     LoadNode,
@@ -86,9 +86,11 @@ def edit(
         node = change(row.node, now)
         encode_node(node)
         ceilings = {name: found for name, found in loaded.rows.items() if found and name != node_id}
-        if isinstance(node, APIKey) and node.parent is not None and node != row.node:
-            check_unless_narrower(node, row.node, ceilings, site.policy)
+        if isinstance(node, APIKey) and isinstance(row.node, APIKey) and node != row.node:
+            check_edit(node, row.node, ceilings, site.policy)
         if dry_run or node == row.node:
+            if wait and not dry_run:  # somebody else may have made the same change just now
+                yield from ask(Sleep(site.settle_for))
             settled = now + timedelta(seconds=site.settle_for)
             return Receipt(node=node, rev=row.rev, announced=False, effective_by=settled)
         checked = tuple((name, found.rev) for name, found in ceilings.items())

@@ -1,6 +1,6 @@
 """The records of the store: keys and groups, each a node that a request must pass.
 
-They are their own wire schema: closed, versioned, with every member required, so that a record of
+They are their own wire schema: closed, versioned by ``record``, with every member required, so that a record of
 another version, with an unknown or a missing member, is corrupt and never read with a default.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 
 import msgspec
 
@@ -23,26 +23,27 @@ RECORD_MAX = 65_536
 _NAME_MAX = 200
 _METADATA_MAX = 8_192
 
-Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+Timestamp = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
-class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
+class Node(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="record"
+):
     """What a key and a group have in common: a name, a state, and limits."""
 
-    v: Literal[1] = 1
     id: Annotated[str, msgspec.Meta(pattern=rf"^[A-Za-z0-9_.:-]{{1,{NODE_ID_MAX}}}\Z")]
     name: str
     tenant: str | None
     limits: Limits
     enabled: bool
-    revoked_at: Moment | None
-    created_at: Moment
+    revoked_at: Timestamp | None
+    created_at: Timestamp
     metadata: dict[str, Any]
 
     @property
     def kind(self) -> str:
         """``key`` or ``group``."""
-        return str(type(self).__struct_config__.tag)
+        return str(type(self).__struct_config__.tag).partition("/")[0]
 
     @property
     def above(self) -> tuple[str, ...]:
@@ -50,7 +51,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return ()
 
 
-class APIKey(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="key"):
+class APIKey(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="key/1"):
     """A stored key. ``id`` is public, the key itself is nowhere, ``hint`` may be shown.
 
     ``parent`` is a ceiling on every request; ``issued_by`` says who made the key, checked once.
@@ -71,7 +72,7 @@ class APIKey(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="k
         return ((self.parent,) if self.parent is not None else ()) + self.groups
 
 
-class Group(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="group"):
+class Group(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="group/1"):
     """A set of keys that share limits and a state: disabling it stops all of them at once."""
 
 

@@ -37,3 +37,24 @@ class Reason(StrEnum):
 
     STORE_UNAVAILABLE = "store_unavailable"
     RECORD_CORRUPT = "record_corrupt"
+
+
+LIMIT_REASONS = frozenset(
+    {
+        Reason.DISABLED,
+        Reason.EXPIRED,
+        Reason.NOT_YET_VALID,
+        Reason.REVOKED,
+        Reason.TENANT_MISMATCH,
+        Reason.TENANT_UNRESOLVED,
+        Reason.NETWORK_NOT_ALLOWED,
+        Reason.NETWORK_UNKNOWN,
+        Reason.METHOD_NOT_ALLOWED,
+        Reason.INSUFFICIENT_SCOPE,
+        Reason.OUTSIDE_TIME_WINDOW,
+        Reason.MODEL_NOT_ALLOWED,
+        Reason.MODEL_UNRESOLVED,
+        Reason.LIMIT_INVALID,
+    }
+)
+"""Reasons that one check of one node can have."""

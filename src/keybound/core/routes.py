@@ -13,28 +13,32 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast, get_args
 
 from keybound.core.errors import InputError, nearest
 from keybound.core.facts import OWN_TENANT, WEBSOCKET, Access, default_access
+from keybound.core.limits import Scopes
+from keybound.core.patterns import compile_path, fill, path_fields, template_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
 Auth = Literal["required", "optional", "exempt"]
 
 PATH_REMEMBERED_MAX = 256
 """Characters of the longest path for which anything is remembered."""
 
-_METHOD_REMEMBERED_MAX = 16
+METHOD_REMEMBERED_MAX = 16
+
+PATH_MAX = 8_192
+"""Characters of the longest path that is matched at all."""
 
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Z-]+", re.ASCII)
-_FIELD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:path)?\}", re.ASCII)
-_STRANGE = re.compile(r"[\x00-\x1f\x7f\\]|(?:^|/)\.\.?(?:/|\Z)")
+_STRANGE = re.compile(r"[\x00-\x1f\x7f\\]|//|(?:^|/)\.\.?(?:/|\Z)")
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class Route:
     """What requests to a path are: their model, access, scopes and tenant, and how guarded.
 
-    ``path`` is matched whole: ``{name}`` is one segment, ``{name:path}`` one or more, a last
-    segment ``*`` everything beneath. A field named ``tenant`` or ``model`` gives that fact; both
+    ``path`` is matched whole: ``{name}`` is one segment, ``{name:path}`` any number, a last
+    segment ``*`` everything beneath; a path has one of these two at most. A field named ``tenant`` or ``model`` gives that fact; both
     may also be written out, with fields in them: ``tenant="{domain}/{user}"``. ``tenant="~"`` is
     the caller's own. ``methods`` absent is all of them; ``GET`` includes ``HEAD``; the method of
     a WebSocket is ``WEBSOCKET``. ``access`` absent is decided by the method. ``auth="optional"``
@@ -64,7 +68,7 @@ class Route:
         auth: Auth = "required",
     ) -> None:
         """Check every part; raises ``InputError`` that names it."""
-        self._set(_fields(path), path, methods, model, access, scopes, tenant, auth)
+        self._set(path_fields(path), path, methods, model, access, scopes, tenant, auth)
 
     def _set(  # noqa: PLR0917 - what both kinds of routes are made of
         self,
@@ -87,23 +91,23 @@ class Route:
                 fix="say which methods only read: methods='POST'",
             )
         for name, template in (("model", model), ("tenant", tenant)):
-            for used in _FIELD.findall(template or ""):
-                if used[0] not in fields:
+            for used in template_fields(template):
+                if used not in fields:
                     raise InputError(
-                        name, f"{{{used[0]}}} is not a field of {path}", fix=f"add it to {path}"
+                        name, f"{{{used}}} is not a field of {path}", fix=f"add it to {path}"
                     )
         put = object.__setattr__
         put(self, "path", path)
         put(self, "methods", chosen)
         put(self, "model", model or ("{model}" if "model" in fields else None))
         put(self, "access", access)
-        put(self, "scopes", _names("scopes", scopes))
+        put(self, "scopes", _scopes(scopes))
         put(self, "tenant", tenant or ("{tenant}" if "tenant" in fields else None))
         put(self, "auth", auth)
 
     def pattern(self) -> re.Pattern[str]:
         """Return what a whole path must match, with its fields as named groups."""
-        return _compile(self.path)
+        return compile_path(self.path)
 
     def answers(self, method: str) -> bool:
         """Return whether requests with this method are meant."""
@@ -136,7 +140,7 @@ class RouteTable:
         """Compile ``routes`` and the patterns of ``protect``: what is guarded at all."""
         self.routes = tuple(routes)
         self._compiled = [(route, route.pattern()) for route in self.routes]
-        self._protect = [_compile(pattern, whole_branch=True) for pattern in protect]
+        self._protect = [compile_path(pattern, whole_branch=True) for pattern in protect]
         self.tenancy = any(
             route.tenant is not None and self._guards(route, route.path) for route in self.routes
         )
@@ -146,31 +150,35 @@ class RouteTable:
     def match(self, method: str, path: str) -> RouteMatch | None:
         """Return what the table says, or ``None`` for a path that no router reads in one way only.
 
-        Such paths do not start with a slash, have dot segments, backslashes or control characters.
+        Such paths do not start with a slash, have empty or dot segments, backslashes or control
+        characters, or more than ``PATH_MAX`` characters.
         """
         try:
             return self._memo[method, path]
         except KeyError:
             found = self._find(method, path)
-        if len(path) <= PATH_REMEMBERED_MAX and len(method) <= _METHOD_REMEMBERED_MAX:
+        if len(path) <= PATH_REMEMBERED_MAX and len(method) <= METHOD_REMEMBERED_MAX:
             if len(self._memo) >= self._memo_max:
                 self._memo.clear()
             self._memo[method, path] = found
         return found
 
     def _find(self, method: str, path: str) -> RouteMatch | None:
-        if not path.startswith("/") or _STRANGE.search(path):
+        if not path.startswith("/") or len(path) > PATH_MAX or _STRANGE.search(path):
             return None
+        # Some applications take methods in any case, so demands hold in any, favours in one.
+        asked = method.upper() if method.upper() != WEBSOCKET else method
         for route, pattern in self._compiled:
-            if not route.answers(method):
+            if not route.answers(asked):
                 continue
             found = pattern.fullmatch(path)
             if found is not None:
-                guarded = not route.configured and self._protects(path)
+                spelled = asked == method
+                guarded = not spelled or (not route.configured and self._protects(path))
                 return RouteMatch(
                     auth="required" if guarded else route.auth,
                     model=fill(route.model, found),
-                    access=route.access or default_access(method),
+                    access=(route.access if spelled else None) or default_access(method),
                     scopes=route.scopes,
                     tenant=fill(route.tenant, found) or (None if self.tenancy else OWN_TENANT),
                 )
@@ -186,53 +194,13 @@ class RouteTable:
         return route.auth != "exempt" or (not route.configured and self._protects(path))
 
     def _protects(self, path: str) -> bool:
-        # Some applications merge repeated slashes, so the merged path is guarded as well.
-        merged = re.sub("/{2,}", "/", path)
-        return any(p.fullmatch(path) or p.fullmatch(merged) for p in self._protect)
-
-
-def check_pattern(field: str, pattern: str) -> str:
-    """Return a path pattern that can be compiled; raises ``InputError`` naming ``field``."""
-    _fields(pattern, field=field)
-    return pattern
-
-
-def _compile(path: str, *, whole_branch: bool = False) -> re.Pattern[str]:
-    body, star, _ = path.partition("/*") if path.endswith("/*") else (path, "", "")
-    pattern, at = "", 0
-    for field in _FIELD.finditer(body):
-        pattern += re.escape(body[at : field.start()])
-        pattern += f"(?P<{field[1]}>{'.+' if field[2] else '[^/]+'})"
-        at = field.end()
-    pattern += re.escape(body[at:])
-    if star:
-        pattern += "(?:/.*)?" if whole_branch else "/.*"
-    return re.compile(pattern, re.DOTALL)
-
-
-def fill(template: str | None, fields: re.Match[str] | Mapping[str, str]) -> str | None:
-    """Return a template with its fields filled in; raises ``KeyError`` for one that is missing."""
-    if template is None or "{" not in template:
-        return template
-    return _FIELD.sub(lambda field: fields[field[1]], template)
-
-
-def _fields(path: object, *, field: str = "path") -> frozenset[str]:
-    if not isinstance(path, str) or not path.startswith("/"):
-        raise InputError(field, f"{path!r} does not start with a slash", fix="write '/v1/*'")
-    names = [found[0] for found in _FIELD.findall(path)]
-    rest = _FIELD.sub("", path.removesuffix("/*"))
-    if any(mark in rest for mark in "{}*") or len(names) != len(set(names)):
-        raise InputError(
-            field,
-            f"{path!r} is not a pattern",
-            fix="fields are {name} or {name:path}, each once; * may only be the last segment",
-        )
-    return frozenset(names)
+        return any(pattern.fullmatch(path) for pattern in self._protect)
 
 
 def _methods(methods: str | Iterable[str]) -> frozenset[str]:
     names = _names("methods", methods)
+    if not names:
+        raise InputError("methods", "are none", fix="leave them out for all, or name some")
     for name in names:
         if not _METHOD.fullmatch(name):
             raise InputError("methods", f"{name!r} is no method", fix="write 'GET', in capitals")
@@ -245,6 +213,12 @@ def _names(field: str, names: str | Iterable[str]) -> tuple[str, ...]:
     if members is None or not all(isinstance(name, str) for name in members):
         raise InputError(field, f"{names!r} are not names", fix="write text, or a list of texts")
     return tuple(dict.fromkeys(cast("Collection[str]", members)))
+
+
+def _scopes(scopes: str | Iterable[str]) -> tuple[str, ...]:
+    names = _names("scopes", scopes)
+    Scopes.parse(list(names))
+    return names
 
 
 def _one_of(field: str, value: object, known: Sequence[object]) -> None:

@@ -14,7 +14,8 @@ from keybound.core.facts import Access
 from keybound.core.identity import Identity
 from keybound.core.reasons import Reason
 from keybound.core.refusals import REFUSALS
-from keybound.core.routes import Auth, Route, fill
+from keybound.core.patterns import fill
+from keybound.core.routes import Auth, Route
 from keybound.starlette import current_key
 
 if TYPE_CHECKING:

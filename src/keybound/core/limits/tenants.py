@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from keybound.core.facts import RequestFacts
     from keybound.core.limits.clause import Json
 
+SEGMENTS_MAX = 32
+"""Segments of the deepest tenant; requests about a deeper one are not permitted."""
+
 _UNNAMEABLE = frozenset({"", ".", "..", OWN_TENANT})
 """Segments that no pattern may have, so that no request with one of them is permitted."""
 
@@ -56,7 +59,10 @@ class Tenants(Clause):
             return False
         if tenant in self.literal:
             return True
-        return _UNNAMEABLE.isdisjoint(tenant.split("/")) and self._reaches(tenant)
+        segments = tenant.split("/", SEGMENTS_MAX)
+        if len(segments) > SEGMENTS_MAX or not _UNNAMEABLE.isdisjoint(segments):
+            return False
+        return self._reaches(tenant)
 
     def covers(self, other: Clause, /) -> bool:
         """Say whether each pattern of the other lies within one of these; exact."""

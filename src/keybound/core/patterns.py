@@ -1,0 +1,72 @@
+"""Path patterns, and the templates that are filled from what they matched."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from keybound.core.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FIELD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:path)?\}", re.ASCII)
+
+
+def compile_path(path: str, *, whole_branch: bool = False) -> re.Pattern[str]:
+    """Return what a whole path must match, with its fields as named groups.
+
+    ``whole_branch`` makes ``/v1/*`` match ``/v1`` as well.
+    """
+    body, star = path.removesuffix("/*"), path.endswith("/*")
+    pattern, at = "", 0
+    for field in _FIELD.finditer(body):
+        pattern += re.escape(body[at : field.start()])
+        pattern += f"(?P<{field[1]}>{'.*' if field[2] else '[^/]+'})"
+        at = field.end()
+    pattern += re.escape(body[at:])
+    if star:
+        pattern += "(?:/.*)?" if whole_branch else "/.*"
+    return re.compile(pattern, re.DOTALL)
+
+
+def fill(template: str | None, fields: re.Match[str] | Mapping[str, str]) -> str | None:
+    """Return a template with its fields filled in; raises ``KeyError`` for one that is missing."""
+    if template is None or "{" not in template:
+        return template
+    return _FIELD.sub(lambda field: fields[field[1]], template)
+
+
+def template_fields(template: str | None) -> list[str]:
+    """Return the names of the fields that a template uses."""
+    return [field[1] for field in _FIELD.finditer(template or "")]
+
+
+def path_fields(path: object, *, field: str = "path") -> frozenset[str]:
+    """Return the names of the fields of a path pattern; raises ``InputError`` naming ``field``.
+
+    One part of a pattern may span segments, so that matching takes time in proportion to the path.
+    """
+    if not isinstance(path, str) or not path.startswith("/"):
+        raise InputError(field, f"{path!r} does not start with a slash", fix="write '/v1/*'")
+    found = list(_FIELD.finditer(path))
+    names = [each[1] for each in found]
+    rest = _FIELD.sub("", path.removesuffix("/*"))
+    spans = sum(each[2] is not None for each in found) + path.endswith("/*")
+    if any(mark in rest for mark in "{}*") or len(names) != len(set(names)) or spans > 1:
+        raise InputError(
+            field,
+            f"{path!r} is not a pattern",
+            fix="fields are {name}, each once, and one {name:path}, or * as the last segment",
+        )
+    return frozenset(names)
+
+
+def check_protected(field: str, pattern: str) -> str:
+    """Return a pattern that says what is guarded; raises ``InputError`` naming ``field``."""
+    path_fields(pattern, field=field)
+    if pattern.endswith("/") and pattern != "/":
+        raise InputError(
+            field, f"{pattern!r} guards that very path alone", fix=f"write '{pattern}*'"
+        )
+    return pattern
