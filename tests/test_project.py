@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import dataclass
+from http import HTTPStatus
 from importlib import metadata, resources
 from pathlib import Path
 from textwrap import dedent
@@ -17,8 +18,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from keybound import Settings
+from keybound.clocks import SystemClock
+from keybound.core.decision import Denied
+from keybound.core.limits import Clause
+from keybound.core.reasons import Reason
+from keybound.engine import Engine
+from keybound.stores import open_store
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -106,6 +115,27 @@ def test_changelog_has_a_place_for_what_is_coming():
     assert {"Unreleased", PROJECT["version"]} & set(headings)
 
 
+def test_readme_names_all_that_a_clause_demands():
+    """Whoever writes a limit of their own from the page alone has a class that can be used."""
+    (described,) = re.findall(
+        r"A limit of your own is .*?\n\n", read(ROOT / "README.md"), re.DOTALL
+    )
+    assert Clause.__abstractmethods__ | {"dimension"} <= set(re.findall(r"`(\w+)`", described))
+
+
+def test_docs_page_of_the_readme_is_open(tmp_path: Path):
+    """Whoever copies the FastAPI example can open its docs page, and its operations need a key."""
+    (example,) = (each.text for each in snippets() if "FastAPI()" in each.text)
+    requests = (
+        "from starlette.testclient import TestClient\n"
+        "with TestClient(app) as client:\n"
+        "    answers = [client.get(path) for path in ('/docs', '/openapi.json')]\n"
+        "    answers.append(client.post('/v1/search'))\n"
+        "print([answer.status_code for answer in answers])\n"
+    )
+    assert run_python("-c", f"{example}\n{requests}", folder=tmp_path) == "[200, 200, 401]\n"
+
+
 @pytest.mark.parametrize("command", [DEMO, SUITE], ids=["demo", "suite"])
 def test_readme_has_the_two_commands(command: str):
     """A newcomer needs two lines: one that shows keybound at work, one that tests it."""
@@ -128,6 +158,14 @@ class Snippet:
     line: int
     language: str
     text: str
+    files: Mapping[str, str]
+    """What earlier blocks of the page are called and contain."""
+
+    @property
+    def name(self) -> str | None:
+        """The file that a first line such as ``# app.py`` says it is."""
+        found = re.match(r"# (\w+\.py)\n", self.text)
+        return found[1] if found is not None and self.language == "python" else None
 
     def __str__(self) -> str:
         """Return where it stands."""
@@ -139,15 +177,25 @@ def snippets() -> Iterator[Snippet]:
     fence = re.compile(r"^( *)(`{3,})([^\n`]*)\n(.*?)^\1\2 *$", re.MULTILINE | re.DOTALL)
     for page in PAGES:
         text = page.read_text(encoding="utf-8") if page.exists() else ""
+        files: dict[str, str] = {}
         for found in fence.finditer(text):
-            line = text.count("\n", 0, found.start()) + 1
-            language = found[3].strip()
-            yield Snippet(page=page, line=line, language=language, text=dedent(found[4]))
+            snippet = Snippet(
+                page=page,
+                line=text.count("\n", 0, found.start()) + 1,
+                language=found[3].strip(),
+                text=dedent(found[4]),
+                files=dict(files),
+            )
+            if snippet.name is not None:
+                files[snippet.name] = snippet.text
+            yield snippet
 
 
 @pytest.mark.parametrize("snippet", list(snippets()), ids=str)
 def test_snippet_works(snippet: Snippet, tmp_path: Path):
-    """What a page shows works as it stands, in an empty folder; there is no way to opt out."""
+    """What a page shows works in a folder with what the page put there; no block can opt out."""
+    for name, text in snippet.files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
     CHECKS[snippet.language](snippet.text, tmp_path)
 
 
@@ -168,14 +216,33 @@ def check_commands(text: str, folder: Path) -> None:
             run_python("-c", code, *arguments, folder=folder)
 
 
-def check_toml(text: str, _folder: Path) -> None:
-    """Read TOML."""
-    tomllib.loads(text)
+def check_settings(text: str, folder: Path) -> None:
+    """Start with the settings file, whose every name and value must work."""
+    (folder / "keybound.toml").write_text(text, encoding="utf-8")
+    run_python("-c", "import keybound; keybound.Settings.load()", folder=folder)
 
 
 def check_json(text: str, _folder: Path) -> None:
     """Read JSON."""
     json.loads(text)
+
+
+def check_refusal(text: str, _folder: Path) -> None:
+    """Compare with the refusal for the same reason: status line, header names, and the body."""
+    head, _, body = text.partition("\n\n")
+    first, *lines = head.splitlines()
+    shown = json.loads(body)
+    settings = Settings(database="memory://")
+    engine = Engine(settings, open_store("memory://"), SystemClock(), background=False)
+    real = engine.refuse(Denied(Reason(shown["reason"])))
+    said = json.loads(real.body)
+    assert first == f"HTTP/1.1 {real.status} {HTTPStatus(real.status).phrase}"
+    headers = [tuple(line.split(": ", 1)) for line in lines]
+    assert sorted(name for name, _ in headers) == sorted(name for name, _ in real.headers)
+    differing = {name for name, _ in {*headers} ^ {*real.headers}}
+    assert differing <= {"keybound-denial", "content-length"}
+    assert list(shown) == list(said)
+    assert shown | {"id": ""} == said | {"id": ""}
 
 
 def check_nothing(_text: str, _folder: Path) -> None:
@@ -186,9 +253,9 @@ CHECKS: dict[str, Callable[[str, Path], None]] = {
     "python": check_python,
     "console": check_commands,
     "sh": check_commands,
-    "toml": check_toml,
+    "toml": check_settings,
     "json": check_json,
-    "http": check_nothing,
+    "http": check_refusal,
     "text": check_nothing,
 }
 

@@ -7,7 +7,7 @@ from math import inf
 
 import pytest
 
-from keybound import Guard, Route, Secret, Settings, SettingsError
+from keybound import Allowed, Guard, Route, Secret, Settings, SettingsError
 
 SECRET = "correct-horse-battery-staple-0123456789"
 
@@ -22,7 +22,9 @@ def test_nothing_configured_works():
     guard = Guard.from_settings()
     issued = guard.issue(name="first")
     raw = b"Bearer " + issued.secret.reveal().encode()
-    assert guard.authorize("GET", "/", None, raw).identity.key_id == issued.id
+    outcome = guard.authorize("GET", "/", None, raw)
+    assert isinstance(outcome, Allowed)
+    assert outcome.identity.key_id == issued.id
     guard.close()
 
 
@@ -168,7 +170,7 @@ def test_a_bound_alone_is_enough(given, chosen):
 def test_a_variable_of_a_container_platform_is_said_to_be_one(monkeypatch, name):
     """Where a service is called keybound, whoever deploys learns why a strange name is there."""
     monkeypatch.setenv(f"KEYBOUND_{name}", "tcp://10.0.0.1:80")
-    with pytest.raises(SettingsError, match="container platform.*unset it, or rename") as caught:
+    with pytest.raises(SettingsError, match=r"container platform.*unset it, or rename") as caught:
         Settings.load()
     assert str(caught.value).startswith(f"KEYBOUND_{name}: ")
 
@@ -184,7 +186,7 @@ def test_an_error_about_a_secret_does_not_show_it(name):
 
 def test_settings_can_be_printed_without_printing_the_secret():
     """A repr of the settings, and of a guard made with them, holds no secret."""
-    settings = Settings(secret=Secret(SECRET), retired_secrets=[SECRET + "old"])
+    settings = Settings(secret=Secret(SECRET), retired_secrets=(Secret(SECRET + "old"),))
     guard = Guard.from_settings(secret=SECRET, database="memory://")
     assert SECRET not in repr(settings) + repr(guard)
     with pytest.raises(TypeError, match="reveal"):

@@ -7,20 +7,19 @@ passes; any other kind of connection is refused.
 from __future__ import annotations
 
 import logging
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from keybound.context import CURRENT
 from keybound.core.decision import Allowed, Denied
 from keybound.core.errors import SettingsError, StoreUnavailableError
 from keybound.core.facts import WEBSOCKET
-from keybound.core.identity import NO_GRANTS, NOBODY, Identity
+from keybound.core.identity import NO_GRANTS, NOBODY
 from keybound.core.reasons import Reason
 from keybound.guard import AsyncGuard
 from keybound.judge import Miss, Unguarded
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 
     from keybound.core.refusals import RefusalResponse
 
@@ -35,23 +34,17 @@ POLICY_VIOLATION = 1008
 
 logger = logging.getLogger("keybound")
 
-_FORGERIES = frozenset(
-    b"x-keybound-" + name.replace("_", "-").encode()
-    for name in (
-        *(field.name for field in fields(Identity)),
-        *("group", "id", "identity", "key", "scope", "user"),
-    )
-)
-"""Headers that look like an identity of ours: no such header exists, so none is passed on."""
+_FORGED = b"x-keybound-"
+_NEXT = b"x-keybound."
+"""Names from the one to just before the other look like an identity of ours: no such header exists,
+so none is passed on. Comparing bytes is the cheapest way to tell, and looks at few of them."""
 
 _ENDS = frozenset(
     {"lifespan.startup.failed", "lifespan.shutdown.complete", "lifespan.shutdown.failed"}
 )
 
 _NESTED_MAX = 100
-"""Applications within applications that are searched for a second middleware."""
-
-_WATCHED = _FORGERIES | {b"authorization"}
+"""Applications within applications that are searched for what cannot work."""
 
 
 class APIKeyMiddleware:
@@ -65,9 +58,10 @@ class APIKeyMiddleware:
     def __init__(self, app: ASGIApp, guard: AsyncGuard | None = None) -> None:
         """Wrap ``app``; without a guard, one is made from the environment and ``keybound.toml``.
 
-        Raises ``SettingsError`` when ``app`` is guarded already.
+        Raises ``SettingsError`` when ``app`` is guarded already, or has a ``root_path`` of its own.
         """
         refuse_twice(app)
+        _refuse_root_path(app)
         self.app = app
         self.guard = usable_guard(guard)
 
@@ -88,10 +82,10 @@ class APIKeyMiddleware:
         raw: bytes | Reason | None = None
         forged = False
         for name, value in scope["headers"]:
-            if name in _WATCHED:
-                if name == b"authorization":
-                    raw = value if raw is None else Reason.DUPLICATE_CREDENTIALS
-                else:
+            if name == b"authorization":
+                raw = value if raw is None else Reason.DUPLICATE_CREDENTIALS
+            elif name >= _FORGED:  # nested, since one comparison is enough for most
+                if name < _NEXT:  # noqa: SIM102
                     forged = True
         path = scope["path"]
         root = scope.get("root_path")
@@ -120,7 +114,7 @@ class APIKeyMiddleware:
             await send_refusal(scope, send, self.guard.refuse(denied))
             return
         if forged:
-            scope["headers"] = [pair for pair in scope["headers"] if pair[0] not in _FORGERIES]
+            scope["headers"] = [p for p in scope["headers"] if not p[0].startswith(_FORGED)]
         try:
             await self.app(scope, receive, send)
         finally:
@@ -190,12 +184,32 @@ def usable_guard(guard: AsyncGuard | None) -> AsyncGuard:
 
 def refuse_twice(app: object) -> None:
     """Raise ``SettingsError`` for a guarded application: a second guard would audit all twice."""
-    inner: object = app
-    for _ in range(_NESTED_MAX):
+    for inner in nested(app):
         kinds: list[object] = [type(inner)]
         kinds += [getattr(each, "cls", None) for each in getattr(inner, "user_middleware", ())]
         if any(isinstance(kind, type) and issubclass(kind, APIKeyMiddleware) for kind in kinds):
             raise SettingsError("middleware", "is installed twice", fix="remove one of the two")
+
+
+def _refuse_root_path(app: object) -> None:
+    """Raise for an application that cuts its paths after the decision: the router sees others."""
+    for inner in nested(app):
+        root: object = getattr(inner, "root_path", None)
+        if isinstance(root, str) and root:
+            raise SettingsError(
+                "middleware",
+                f"is outside an application with root_path {root!r}",
+                fix="use init_app(app, guard), or the server's --root-path",
+            )
+
+
+def nested(app: object) -> Iterator[object]:
+    """Yield an application, and what it wraps."""
+    inner: object = app
+    for _ in range(_NESTED_MAX):
+        if inner is None:
+            return
+        yield inner
         inner = getattr(inner, "app", None)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Required, TypedDict
 
+from keybound.core.errors import InputError, nearest
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime, timedelta
@@ -77,3 +79,16 @@ class ExplainOptions(TypedDict, total=False):
     tenant: str
     model: str
     at: datetime
+
+
+def check_options(kind: type, given: Mapping[str, Any], *, needed: str | None = None) -> None:
+    """Raise ``InputError`` for a keyword that a verb does not take, and for one that it needs.
+
+    A misspelt limit must not make a key without that limit.
+    """
+    known = kind.__annotations__
+    for name in given:
+        if name not in known:
+            raise InputError(name, "is nothing that this takes", fix=nearest(name, known))
+    if needed is not None and needed not in given:
+        raise InputError(needed, "is missing", fix=f"add {needed}=...")

@@ -13,7 +13,7 @@ from keybound.core import edits, issuing, lifecycle
 from keybound.core.chain import Chain
 from keybound.core.durations import parse_duration
 from keybound.core.effects import ListNodes, ReadClock, ask
-from keybound.core.errors import InputError
+from keybound.core.errors import InputError, nearest
 from keybound.core.explain import (
     MEANINGS,
     DenialExplanation,
@@ -25,6 +25,15 @@ from keybound.core.facts import OWN_TENANT, RequestFacts, pack_address
 from keybound.core.issuing import NewKey
 from keybound.core.limits import Limits
 from keybound.core.nodes import APIKey, StoredNode
+from keybound.options import (
+    ChangeOptions,
+    ExplainOptions,
+    GroupOptions,
+    IssueOptions,
+    ListOptions,
+    UpdateOptions,
+    check_options,
+)
 
 if TYPE_CHECKING:
     from keybound.core.edits import Edit
@@ -32,14 +41,6 @@ if TYPE_CHECKING:
     from keybound.core.issuing import IssuedKey
     from keybound.core.lifecycle import Receipt
     from keybound.engine import Engine
-    from keybound.options import (
-        ChangeOptions,
-        ExplainOptions,
-        GroupOptions,
-        IssueOptions,
-        ListOptions,
-        UpdateOptions,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,7 @@ class Verbs:
 
     def issue(self, **options: Unpack[IssueOptions]) -> Steps[IssuedKey]:
         """Make a key."""
+        check_options(IssueOptions, options, needed="name")
         asked = NewKey(
             name=options["name"],
             tenant=options.get("tenant"),
@@ -76,6 +78,7 @@ class Verbs:
 
     def create_group(self, **options: Unpack[GroupOptions]) -> Steps[Receipt]:
         """Make a group."""
+        check_options(GroupOptions, options, needed="name")
         steps = issuing.create_group(
             self._engine.site,
             name=options["name"],
@@ -99,11 +102,15 @@ class Verbs:
 
     def list(self, **options: Unpack[ListOptions]) -> Steps[tuple[StoredNode, ...]]:
         """Read nodes of one kind, in order of ids."""
-        limit = options.get("limit", 100)
-        if not 1 <= limit <= LIST_MAX:
-            raise InputError("limit", f"is {limit}", fix=f"1 to {LIST_MAX}")
+        check_options(ListOptions, options)
+        limit: object = options.get("limit", 100)
+        if not isinstance(limit, int) or not 1 <= limit <= LIST_MAX:
+            raise InputError("limit", f"is {limit!r}", fix=f"1 to {LIST_MAX}")
+        kind = options.get("kind", "key")
+        if kind not in _KINDS:
+            raise InputError("kind", f"{kind!r} is unknown", fix=nearest(kind, _KINDS))
         effect = ListNodes(
-            kind=options.get("kind", "key"),
+            kind=kind,
             tenant=options.get("tenant"),
             parent=options.get("parent"),
             after=options.get("after", ""),
@@ -124,11 +131,13 @@ class Verbs:
 
     def update(self, node_id: str, **options: Unpack[UpdateOptions]) -> Steps[Receipt]:
         """Change members and limits of a node."""
+        check_options(UpdateOptions, options)
         members = {name: options[name] for name in _MEMBERS if name in options}  # type: ignore[literal-required]
         edit = edits.amendment(
-            members, options.get("limits", {}), expires_for=_expiry(options.get("expires_in"))
+            members, _changes(options.get("limits")), expires_for=_expiry(options.get("expires_in"))
         )
-        return self._edit(node_id, edit, options)
+        change: ChangeOptions = {name: options[name] for name in _CHANGE if name in options}  # type: ignore[assignment,literal-required]
+        return self._edit(node_id, edit, change)
 
     def enable(self, node_id: str, **options: Unpack[ChangeOptions]) -> Steps[Receipt]:
         """Let a disabled node live again."""
@@ -146,6 +155,7 @@ class Verbs:
         self, key_id: str, method: str, path: str, **options: Unpack[ExplainOptions]
     ) -> Steps[Explanation]:
         """Decide a request that a key might make, and show every check."""
+        check_options(ExplainOptions, options)
 
         def steps() -> Steps[Explanation]:
             chain = self._chain((yield from lifecycle.show(key_id)), key_id)
@@ -179,6 +189,7 @@ class Verbs:
         return self._engine.opened(steps())
 
     def _edit(self, node_id: str, edit: Edit, options: ChangeOptions) -> Steps[Receipt]:
+        check_options(ChangeOptions, options)
         steps = lifecycle.edit(
             self._engine.site,
             node_id,
@@ -219,6 +230,8 @@ class Verbs:
 
 
 LIST_MAX = 1_000
+_KINDS = ("key", "group")
+_CHANGE = ("if_revision", "wait", "dry_run")
 _MEMBERS = ("name", "tenant", "owner", "role", "metadata")
 
 
@@ -228,6 +241,10 @@ def _limits(given: object) -> Limits:
     if not isinstance(given, Mapping):
         raise InputError("limits", f"are {type(given).__name__}", fix="write Limits(...)")
     return Limits.read(cast("Mapping[str, object]", given))
+
+
+def _changes(given: object) -> Limits | Mapping[str, object]:
+    return cast("Mapping[str, object]", given) if isinstance(given, Mapping) else _limits(given)
 
 
 def _expiry(given: str | float | timedelta | None) -> float | None:

@@ -26,14 +26,13 @@ def test_identity_says_everything_about_the_key(make: Callable[..., Site]):
     """Id, name, tenants, owner, role, groups, scopes, environment, expiry and metadata."""
     site = make(routes=ROUTES)
     group = site.guard.create_group(name="group", limits={"scopes": ["rest", "ui"]}).node.id
-    parent = site.issue(limits=Limits(scopes=["rest", "more"]))
+    parent = site.issue(limits=Limits(scopes=["rest", "more"]), groups=[group])
     key = site.issue(
         name="CI",
         tenant="acme",
         owner="u_42",
         role="clerk",
         parent=parent.id,
-        groups=[group],
         expires_in="1d",
         limits=Limits(tenants="acme", scopes=["rest"], models={"invoice": "read"}),
         metadata={"team": {"name": "billing", "members": ["a"]}},

@@ -316,7 +316,7 @@ def test_routes_that_change_during_a_look_up_count(make_plain: Callable[..., Sit
     site = make_plain()
     engine = site.guard.engine
     (_, value), *_ = authorization(site.issue(tenant=None))
-    miss = engine.decide("GET", "/acme", None, value)
+    miss = engine.rules.decide("GET", "/acme", None, value)
     assert isinstance(miss, Miss)
 
     def perform(effect: Any) -> Any:

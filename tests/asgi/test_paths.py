@@ -64,9 +64,6 @@ def test_open_path_needs_no_key(make: Callable[..., Site], method: str, path: st
         ("GET", "/v1"),
         ("GET", "/v1/"),
         ("GET", "/v1/a"),
-        ("GET", "//v1/a"),
-        ("GET", "/v1//a"),
-        ("GET", "///v1///a"),
         ("GET", "/v1/health/"),
         ("GET", "/v1/HEALTH"),
         ("GET", "/v1/health/more"),
@@ -154,8 +151,13 @@ def test_optional_path_refuses_a_bad_key_of_ours(make: Callable[..., Site]):
         "/v1/\r\nx",
         "/v1/\x7f",
         "/\tv1/a",
+        "//v1/a",
+        "/v1//a",
+        "/open//v1/a",
+        "/open/a//",
+        "/v1/" + "a" * 9_000,
     ],
-    ids=repr,
+    ids=lambda path: repr(path[:20]),
 )
 def test_path_that_can_be_read_in_two_ways_is_refused(make: Callable[..., Site], path: str):
     """A relative path, dot segments, backslashes and control characters are a 400 for everyone."""

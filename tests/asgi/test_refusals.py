@@ -116,7 +116,7 @@ def test_refusal_is_a_problem_that_nobody_keeps(make: Callable[..., Site]):
     key = site.issue(limits=Limits(models={"invoice": "read"}))
     for answer, status in (
         (site.request(), 401),
-        (site.request(key=b"a,b"), 400),
+        (site.request(key=b"Bearer a,Bearer b"), 400),
         (site.request(path="/", key=key), 403),
         (site.request(path="/x/../y", key=key), 400),
     ):

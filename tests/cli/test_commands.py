@@ -35,6 +35,7 @@ def test_init_tells_where_and_how_to_make_a_secret(run: Callable[..., Ran], fold
         "created": True,
         "secret": False,
         "make_secret": second.data["make_secret"],
+        "warnings": [],
     }
     assert second.data["created"] is False
     assert "secrets.token_urlsafe" in run("init").out
@@ -86,6 +87,10 @@ def test_key_is_whole_in_a_narrow_terminal(
 @pytest.mark.parametrize(
     ("options", "home", "limit"),
     [
+        ("--home acme", "acme", None),
+        ("--home acme --tenant acme/100", "acme", ["acme/100"]),
+        ("--home acme --tenant globex", "acme", ["globex"]),
+        ("--home '[]' --tenant acme", None, ["acme"]),
         ("--tenant acme", "acme", None),
         ("--tenant R1/acme/100", "R1/acme/100", None),
         ("--tenant acme --tenant globex", None, ["acme", "globex"]),
@@ -98,10 +103,34 @@ def test_key_is_whole_in_a_narrow_terminal(
 def test_one_plain_tenant_is_the_home(
     site: Callable[..., Ran], options: str, home: str | None, limit: list[str] | None
 ):
-    """One name is the home tenant; several, patterns, all and none are the limit."""
+    """One plain name without --home is the home; otherwise --tenant is the limit alone."""
     key = site(f"issue --name CI --json {options}").data
     assert key["tenant"] == home
     assert key["limits"].get("tenants") == (None if limit is None else [limit])
+
+
+@pytest.mark.parametrize("make", ["issue --name x --home acme", "groups create x --home acme"])
+def test_home_and_limit_have_an_option_each(site: Callable[..., Ran], make: str):
+    """--home is the home and --tenant the limit, wherever they are typed."""
+    made = site(f"{make} --tenant 'acme/*' --json").data
+    node = made.get("node", made)
+    assert (node["tenant"], node["limits"]["tenants"]) == ("acme", [["acme/*"]])
+    node = site(f"update {node['id']} --tenant globex --json").data["node"]
+    assert (node["tenant"], node["limits"]["tenants"]) == ("acme", [["globex"]])
+    node = site(f"update {node['id']} --home globex --json").data["node"]
+    assert (node["tenant"], node["limits"]["tenants"]) == ("globex", [["globex"]])
+    node = site(f"update {node['id']} --home '[]' --json").data["node"]
+    assert (node["tenant"], node["limits"]["tenants"]) == (None, [["globex"]])
+    node = site(f"restrict {node['id']} --tenant globex/1 --json").data["node"]
+    assert (node["tenant"], len(node["limits"]["tenants"])) == (None, 2)
+
+
+def test_tenant_of_a_group_is_its_limit_alone(site: Callable[..., Ran]):
+    """What --tenant limits a group to does not become its home."""
+    made = site("groups create staff --tenant acme --json").data["node"]
+    assert (made["tenant"], made["limits"]) == (None, {"tenants": [["acme"]]})
+    home = site("groups create staff --home globex --json").data["id"]
+    assert [node["id"] for node in site("groups list --home globex --json").data] == [home]
 
 
 def test_every_option_reaches_the_key(site: Callable[..., Ran]):
@@ -155,6 +184,10 @@ def test_key_beyond_its_parent_is_refused(site: Callable[..., Ran]):
         ("--name x --tenant acme --model '[]' --model message", "models"),
         ("--name x --tenant acme --right everything", "rights"),
         ("--name x", "tenant"),
+        ("--name x --home acme --limit floor=7", "floor"),
+        ("--name x --home acme --limit networks", "--limit"),
+        ("--name x --home acme --limit methods=GET --method GET", "--limit"),
+        ("--name x --home ''", "tenant"),
         ("--name x --tenant ''", "tenants"),
         ("--name x --tenant acme --secret kb", "--secret"),
     ],
@@ -173,6 +206,15 @@ def test_wrong_input_names_the_option(site: Callable[..., Ran], options: str, fi
 def test_limit_that_no_route_resolves_is_pointed_out(run: Callable[..., Ran]):
     """A key that could never pass is possible, but not silently."""
     assert "no route here names a model" in run("issue --name x --model message").err
+
+
+def test_warnings_reach_scripts(run: Callable[..., Ran]):
+    """What people are warned of stands in the object that scripts read."""
+    told = run("issue --name x --model message --json")
+    assert told.err == ""
+    assert "no secret is set" in told.data["warnings"][0]
+    assert "no route here names a model" in told.data["warnings"][1]
+    assert run(f"show {told.data['id']} --json").data["warnings"] == []
 
 
 # ----------------------------------------------------------------------------------- list and show
@@ -198,8 +240,8 @@ def test_list_goes_on_after_an_id(site: Callable[..., Ran]):
     page = site("list --limit 2")
     assert f"--after {ids[1]}" in page.err
     assert [key["id"] for key in site(f"list --after {ids[1]} --json").data] == ids[2:]
-    assert site("list --tenant globex --json").data == []
-    assert len(site("list --tenant acme --json").data) == 3
+    assert site("list --home globex --json").data == []
+    assert len(site("list --home acme --json").data) == 3
     assert site("list --limit 0").status == 2
     assert site("list --kind user").status == 2
 
@@ -225,6 +267,17 @@ def test_state_is_one_word(site: Callable[..., Ran], options: str, state: str):
     key = site(f"issue --name x --tenant acme --json {options}").data
     assert key["state"] == state
     assert state in site(f"show {key['id']}").out
+
+
+def test_moments_are_shown_to_the_second(site: Callable[..., Ran]):
+    """People see no microseconds; scripts get the moment that is stored."""
+    key = site("issue --name x --home acme --expires-at 2099-01-01T00:00:00.123456Z --json").data
+    assert key["limits"]["lifetime"] == [{"expires_at": "2099-01-01T00:00:00.123456Z"}]
+    for command in (f"show {key['id']}", f"explain {key['id']} GET /domains/acme/messages"):
+        shown = site(command).out
+        assert "2099-01-01T00:00:00Z" in shown
+        assert ".123456" not in shown
+    assert ".1" not in site("list").out
 
 
 # ---------------------------------------------------------------------------------------- changes

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -47,9 +49,10 @@ def test_demo_shows_every_limit(folder: Path):
         assert reason in ran.out
     assert re.search(r"\d\.\d{3} s later", ran.out)
     assert "exceeds what" in ran.out
-    assert "curl -i" in ran.out
-    assert "keybound demo --serve" in ran.out
-    assert all(len(line) <= 80 for line in ran.out.splitlines() if "curl" not in line)
+    assert "curl -i http://127.0.0.1:8000/" in ran.out
+    assert "keybound demo --serve --port 8000\n" in ran.out
+    assert "$" not in ran.out
+    assert all(len(line) <= 80 for line in ran.out.splitlines() if "--serve" not in line)
     assert not KEY.search(ran.out)
     assert list(folder.iterdir()) == []
     assert left_behind() <= before
@@ -65,6 +68,7 @@ def test_demo_tells_scripts_the_same(folder: Path):
     assert all(each["expected"] for each in told["requests"])
     assert 0 <= told["revocation"]["seconds"] <= told["revocation"]["bound"]
     assert [each["reason"] for each in told["revocation"]["requests"]] == ["revoked", "revoked"]
+    assert "explain" not in told
     assert list(folder.iterdir()) == []
 
 
@@ -100,11 +104,12 @@ def test_slow_revocation_and_greedy_child_fail_the_demo():
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_served_demo_answers_until_it_is_ended(folder: Path, end: signal.Signals):
-    """With --serve the printed keys work, the printed lines are true, and the end is clean."""
+    """With --serve the printed keys and commands work as they stand, and the end is clean."""
     before = left_behind()
     demo = subprocess.Popen(
         [Path(sys.executable).parent / "keybound", "demo", "--serve", "--json"],
         cwd=folder,
+        env=os.environ | {"KEYBOUND_SECRET": "x", "PATH": os.defpath},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
@@ -119,11 +124,38 @@ def test_served_demo_answers_until_it_is_ended(folder: Path, end: signal.Signals
         answers = [answer_to(line) for line in told["try"]]
         assert answers == [200, 403, 403]
         assert set(told["keys"]) >= {"full", "reader", "office", "child"}
+        (settings,) = re.findall(r"--settings (\S+)", told["explain"])
+        assert stat.S_IMODE(Path(settings).stat().st_mode) == 0o600
+        opened = typed(told["explain"], folder)
+        assert "tenant_mismatch" in opened
+        assert "of key key_" in opened
+        key = re.findall(r"key_\w+", opened)[0]
+        request = f"explain {key} GET /domains/acme/messages --json"
+        routed = json.loads(
+            typed(re.sub(r"explain .*", request, told["explain"]), folder, status=1)
+        )
+        assert routed["facts"]["model"] == "message"
     finally:
         demo.send_signal(end)
         _, err = demo.communicate(timeout=20)
     assert (demo.returncode, err) == (0, "")
     assert left_behind() <= before
+
+
+def typed(line: str, folder: Path, *, status: int = 0) -> str:
+    """Return what a printed command prints in a shell that sets strange things."""
+    environment = os.environ | {"KEYBOUND_SECRET": "x", "PATH": os.defpath}
+    done = subprocess.run(
+        ["/bin/sh", "-c", line],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == status, done.stderr
+    return done.stdout
 
 
 def answer_to(line: str) -> int:

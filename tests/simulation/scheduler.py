@@ -1,4 +1,4 @@
-"""The scheduler: it decides when an effect is performed, what becomes of it, and when that is known."""
+"""The scheduler: when an effect is performed, what becomes of it, and when that is known."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ from keybound.core.effects import (
 )
 from keybound.core.errors import KeyboundError, StoreUnavailableError
 from keybound.core.keys import ENTROPY_BYTES
+from keybound.engine import Join
 from tests.simulation.reader import reading_between
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     from keybound.core.effects import Effect, Steps
     from tests.simulation.store import SimulatedStore
@@ -34,9 +36,11 @@ if TYPE_CHECKING:
 STEPS_MAX = 100
 """Steps that anything needs while nothing fails."""
 
-
 LINES = 8
 """Lines of the cache after which another thread reads it again, where one does."""
+
+
+_LOCAL = (ReadClock, ReadEntropy, Sleep, Join)
 
 
 class Fate(Enum):
@@ -61,7 +65,9 @@ class Task:
     effect: Effect[Any] | None = None
     answered: bool = False
     answer: Any = None
-    error: KeyboundError | None = None
+    error: Exception | None = None
+    wakes_at: float = 0.0
+    leader: Future[None] | None = None
     result: Any = None
     turned: list[tuple[Question, int]] = field(default_factory=list)
 
@@ -81,6 +87,7 @@ class Scheduler:
         *,
         committed: Callable[[], list[tuple[Question, int]]],
         read_all: Callable[[SimulatedWorker], None],
+        confirm: Callable[[], None],
     ) -> None:
         """Begin without tasks."""
         self.tasks: list[Task] = []
@@ -91,6 +98,7 @@ class Scheduler:
         self._chance = chance
         self._committed = committed
         self._read_all = read_all
+        self._confirm = confirm
 
     def note(self, event: str) -> None:
         """Write an event down."""
@@ -113,26 +121,21 @@ class Scheduler:
             return
         self.steps += 1
         task = ready[index % len(ready)]
-        if not task.answered:
-            self._perform(task, fate)
-        elif line and isinstance(task.answer, SyncAnswer):
-            with reading_between(
-                lambda: self._read_all(task.worker), every=LINES, first=line
-            ):
+        if line and isinstance(task.answer, SyncAnswer):
+            with reading_between(lambda: self._read_all(task.worker), every=LINES, first=line):
                 self._resume(task)
+            self._confirm()
         else:
-            self._resume(task)
+            self._advance(task, fate)
 
-    def finish(self, task: Task, *, steps_max: int = STEPS_MAX) -> bool:
-        """Take a task to its end without any failure; return whether it came there."""
-        for _ in range(steps_max):
-            if task not in self.tasks:
-                return True
+    def finish(self, task: Task) -> bool:
+        """Take a task to its end without any failure, unless it sleeps; return whether it ended."""
+        for _ in range(STEPS_MAX):
+            ahead = self._ahead_of(task)
+            if task not in self.tasks or not self._ready(ahead):
+                break
             self.steps += 1
-            if task.answered:
-                self._resume(task)
-            else:
-                self._perform(task, Fate.ANSWERED)
+            self._advance(ahead, Fate.ANSWERED)
         return task not in self.tasks
 
     def kill(self, task: Task) -> None:
@@ -150,9 +153,22 @@ class Scheduler:
         return self._store.perform(effect)
 
     def _ready(self, task: Task) -> bool:
-        if isinstance(task.effect, Sleep):
-            return not task.worker.paused and self._time.now >= task.answer
-        return not (task.worker.paused and task.answered)
+        if task.worker.paused:  # what it has sent is on its way
+            return not task.answered and not isinstance(task.effect, _LOCAL)
+        return self._time.now >= task.wakes_at and (task.leader is None or task.leader.done())
+
+    def _ahead_of(self, task: Task) -> Task:
+        """Return the task itself, or one of those that it may be waiting for."""
+        if task.leader is None or task.leader.done():
+            return task
+        others = (each for each in self.tasks if each.worker is task.worker and not each.leader)
+        return next((each for each in others if self._ready(each)), task)
+
+    def _advance(self, task: Task, fate: Fate) -> None:
+        if task.answered:
+            self._resume(task)
+        else:
+            self._perform(task, fate)
 
     def _perform(self, task: Task, fate: Fate) -> None:
         effect = task.effect
@@ -161,9 +177,12 @@ class Scheduler:
             task.answer, task.planned = task.planned, None
         elif isinstance(effect, ReadClock | ReadEntropy):
             task.answer = self.perform_now(task.worker, effect)
-        elif isinstance(effect, Sleep):
-            task.answer = None
-        else:
+        elif isinstance(effect, Join):
+            task.leader = effect.under_way()
+            task.answer = task.leader is None
+            if task.leader is not None:
+                return
+        elif not isinstance(effect, Sleep):
             self._ask_store(task, fate)
             return
         self._resume(task)
@@ -188,7 +207,11 @@ class Scheduler:
 
     def _resume(self, task: Task) -> None:
         answer, error = task.answer, task.error
-        task.answered, task.answer, task.error = False, None, None
+        if task.leader is not None:
+            failure = task.leader.exception(timeout=0)
+            assert failure is None or isinstance(failure, Exception)
+            error = failure
+        task.answered, task.answer, task.error, task.leader = False, None, None, None
         try:
             task.effect = task.steps.send(answer) if error is None else task.steps.throw(error)
         except StopIteration as stop:
@@ -201,8 +224,8 @@ class Scheduler:
             task.error = failure
             self.note(f"{task}: {type(failure).__name__}: {failure}")
         else:
-            if isinstance(task.effect, Sleep):
-                task.answer = self._time.now + task.effect.seconds
+            slept = task.effect.seconds if isinstance(task.effect, Sleep) else 0.0
+            task.wakes_at = self._time.now + slept
 
 
 def _brief(value: object) -> str:

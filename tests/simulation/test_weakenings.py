@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.simulation.claim import ViolationError
 from tests.simulation.walk import walk
 from tests.simulation.weakenings import STEPS, WALKS_MAX, WEAKENINGS
-from tests.simulation.world import ViolationError
 
 
 @pytest.mark.parametrize("weaken", WEAKENINGS, ids=lambda weaken: weaken.__name__)

@@ -14,7 +14,8 @@ from keybound.stores import memory, rules
 from tests.simulation.procedures import CHANGES
 from tests.simulation.scheduler import LINES, Fate
 from tests.simulation.store import SimulatedStore
-from tests.simulation.world import Scene, ViolationError, World
+from tests.simulation.claim import ViolationError
+from tests.simulation.world import Scene, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,7 +58,10 @@ def walk(seed: int, steps: int, *, store: type[SimulatedStore] = SimulatedStore)
     # Walks differ in what is frequent: some faults only show while others stay away.
     events = {**_EVENTS, (_suspend if suspended else _set_wall_clock): 3}
     names = list(events)
-    weights = [weight * chance.choice((0.3, 1, 1, 3)) for weight in events.values()]
+    weights = [
+        weight * chance.choice((0.5, 1, 2) if weight >= 10 else (0, 0, 1, 2))
+        for weight in events.values()
+    ]
     try:
         with small_limits(changes_max=chance.choice((2, 8))):
             while world.scheduler.steps < steps:
@@ -67,7 +71,8 @@ def walk(seed: int, steps: int, *, store: type[SimulatedStore] = SimulatedStore)
             world.settle()
     except ViolationError as violation:
         replay = f"pytest tests/simulation/test_walks.py --seed {seed} --sim-steps {steps}"
-        msg = f"seed {seed}, {steps} steps (replay: {replay}): {violation}"
+        events = "\n".join(world.scheduler.events)
+        msg = f"seed {seed}, {steps} steps (replay: {replay}): {violation}\nLast events:\n{events}"
         raise ViolationError(msg) from None
     return world
 

@@ -10,10 +10,17 @@ from keybound.engine import Engine
 from keybound.verbs import Verbs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from keybound.caches.local import LocalCache
+    from keybound.core.reasons import Reason
+    from keybound.judge import Outcome
     from keybound.settings import Settings
     from tests.simulation.store import SimulatedStore
     from tests.simulation.truth import Question
+
+    Decide = Callable[[str, str, str | None, bytes | Reason | None], Outcome]
+    Judged = Callable[["SimulatedWorker", str, bytes, Outcome], None]
 
 
 class Timeline:
@@ -65,8 +72,9 @@ class SimulatedWorker:
         clock: WorkerClock,
         *,
         floors_max: int,
+        judged: Judged,
     ) -> None:
-        """Start with an empty cache."""
+        """Start with an empty cache; ``judged`` is told of every decision as it is taken."""
         self.name = name
         self.clock = clock
         self.paused = False
@@ -74,12 +82,25 @@ class SimulatedWorker:
         self._settings = settings
         self._store = store
         self._floors_max = floors_max
+        self._judged = judged
         self.restart()
 
     def restart(self) -> None:
         """Begin again, knowing nothing."""
         self.engine = Engine(self._settings, self._store, self.clock, background=False)
         self.engine.cache.fence = Fence(floors_max=self._floors_max)
+        self.engine.rules.decide = self._watched(self.engine.rules.decide)
         self.verbs = Verbs(self.engine)
         self.own: dict[Question, int] = {}
         CLOCKS[self.engine.cache] = self.clock
+
+    def _watched(self, decide: Decide) -> Decide:
+        def watched(
+            method: str, path: str, peer: str | None, raw: bytes | Reason | None
+        ) -> Outcome:
+            outcome = decide(method, path, peer, raw)
+            assert isinstance(raw, bytes)
+            self._judged(self, method, raw, outcome)
+            return outcome
+
+        return watched

@@ -1,9 +1,7 @@
 """The real procedures, caches and store of several workers, under a scheduler and virtual clocks.
 
 Performing an effect is atomic. When it is performed, whether its answer is lost, and when that is
-delivered is up to the caller, who thus produces every interleaving, crash and pause. The claim is
-checked at every decision: it is what the store said at some moment of the last ``BOUND`` seconds
-of real time, and never from before a change that the same worker has finished itself.
+delivered is up to the caller, who thus produces every interleaving, crash and pause.
 """
 
 from __future__ import annotations
@@ -13,16 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from keybound.core import coherence
-from keybound.core.decision import Allowed, Denied
+from keybound.core.decision import Allowed
 from keybound.core.effects import Sleep
 from keybound.core.keys import ENTROPY_BYTES
-from keybound.core.reasons import Reason
 from keybound.core.secret import Secret
 from keybound.drivers import run
-from keybound.guard import ATTEMPTS
 from keybound.settings import Settings
 from tests.simulation import procedures
-from tests.simulation.scheduler import STEPS_MAX, Fate, Scheduler, Task
+from tests.simulation.claim import Claim
+from tests.simulation.scheduler import Fate, Scheduler, Task
 from tests.simulation.store import SimulatedStore
 from tests.simulation.truth import METHODS, Question, Truth
 from tests.simulation.worker import SimulatedWorker, Timeline, WorkerClock
@@ -36,14 +33,6 @@ if TYPE_CHECKING:
 BOUND = 5.0
 CREDENTIALS_MAX = 8
 GROUPS = 2
-
-_OF_THE_STORE = frozenset(
-    {Reason.UNKNOWN_KEY, Reason.DISABLED, Reason.REVOKED, Reason.METHOD_NOT_ALLOWED}
-)
-
-
-class ViolationError(AssertionError):
-    """The claim does not hold; the message says what led to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,21 +54,21 @@ class World:
     ) -> None:
         """Make two groups, two keys in none, one in a group, and a child of that; plan one more."""
         self.scene = scene
-        self.accepts = 0
-        self.latest = 0.0
         self.time = Timeline()
         self.truth = Truth()
-        self.targets: list[str] = []
+        self.claim = Claim(self.truth, self.time, allowance=BOUND + scene.grace)
         self.store = store(history_max=scene.history_max)
         self._chance = random.Random(seed)
+        self._targets: list[str] = []
         self._entropy: dict[int, bytes] = {}
-        self._raws: dict[int, bytes] = {}
+        self._raws: list[bytes] = []
         self.scheduler = Scheduler(
             self.store,
             self.time,
             self._chance,
             committed=self._committed,
             read_all=self._read_all,
+            confirm=self.claim.confirm,
         )
         settings = Settings(
             database="memory://",
@@ -95,6 +84,7 @@ class World:
                 self.store,
                 WorkerClock(self.time, skew=100.0 * number),
                 floors_max=scene.floors_max,
+                judged=self._judged,
             )
             for number in range(scene.workers)
         ]
@@ -110,36 +100,33 @@ class World:
 
     def request(self, worker: int, credential: int, method: int) -> None:
         """Let a client make a request."""
-        subject = self._worker(worker)
         number = list(self._entropy)[credential % len(self._entropy)]
-        question = Question(number, METHODS[method % len(METHODS)])
-        self.scheduler.start(Task(str(question), subject, self._request(subject, question)))
+        self._ask(self._worker(worker), Question(number, METHODS[method % len(METHODS)]))
 
     def sync(self, worker: int) -> Task:
         """Let the thread in the background ask what changed."""
         subject = self._worker(worker)
-        steps = subject.engine.opened(coherence.sync(subject.engine.worker))
+        steps = subject.engine.opened(coherence.sync(subject.engine.rules.worker))
         return self.scheduler.start(Task("sync", subject, steps))
 
     def change(self, worker: int, verb: str, target: int) -> None:
         """Let an operator change a key or a group."""
         subject = self._worker(worker)
-        node = self.targets[target % len(self.targets)]
-        self.scheduler.start(
-            Task(f"{verb} {node}", subject, procedures.CHANGES[verb](subject, node))
-        )
+        node = self._targets[target % len(self._targets)]
+        steps = procedures.CHANGES[verb](subject, node)
+        self.scheduler.start(Task(f"{verb} {node}", subject, steps))
 
     def switch_several(self, worker: int, start: int, count: int, *, enabled: bool) -> None:
         """Let an operator enable or disable several keys and groups as one change."""
         subject = self._worker(worker)
-        nodes = [self.targets[(start + i) % len(self.targets)] for i in range(count)]
+        nodes = [self._targets[(start + i) % len(self._targets)] for i in range(count)]
         steps = procedures.switch_several(subject, nodes, enabled=enabled)
         self.scheduler.start(Task(f"{enabled=} {nodes}", subject, steps))
 
     def issue(self, worker: int, kind: int) -> None:
         """Let an operator issue a key that clients tried before it was: below a parent, or not."""
         subject = self._worker(worker)
-        parents, groups = self.targets[GROUPS:], self.targets[:GROUPS]
+        parents, groups = self._targets[GROUPS:], self._targets[:GROUPS]
         parent = parents[-1 - kind // 2 % len(parents)] if kind % 2 == 0 and parents else None
         credential = self._plan()
         steps = procedures.issue(subject, parent=parent, groups=groups[: kind % (GROUPS + 1)])
@@ -156,9 +143,7 @@ class World:
         """Let one task come to its end while everything else waits."""
         tasks = [task for task in self.scheduler.tasks if not task.worker.paused]
         if tasks:
-            task = tasks[index % len(tasks)]
-            if not isinstance(task.effect, Sleep):
-                self.scheduler.finish(task)
+            self.scheduler.finish(tasks[index % len(tasks)])
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass for everyone; then every thread that runs makes every request it can."""
@@ -225,83 +210,50 @@ class World:
         for worker in self.workers:
             worker.paused = worker.cut_off = False
         for task in list(self.scheduler.tasks):
-            if isinstance(task.effect, Sleep):
-                self.scheduler.kill(task)
-            elif not self.scheduler.finish(task):
-                self._violated(f"{task} never ends")
+            if not self.scheduler.finish(task) and not isinstance(task.effect, Sleep):
+                self.claim.violate(f"{task} never ends")
+        for task in list(self.scheduler.tasks):
+            self.scheduler.kill(task)
         for number, worker in enumerate(self.workers):
             sync = self.sync(number)
             if not self.scheduler.finish(sync) or sync.error is not None:
-                self._violated(f"{worker.name} cannot sync although nothing fails: {sync.error}")
+                self.claim.violate(f"{worker.name} cannot sync, though nothing fails: {sync.error}")
             for question in self.truth.verdicts:
                 self._check_settled(worker, question)
 
-    # ---------------------------------------------------------------------------------- the claim
-
-    def _request(self, worker: SimulatedWorker, question: Question) -> Steps[Outcome]:
-        """Make one request, as a guard does."""
-        for _ in range(ATTEMPTS):
-            outcome = self._decide(worker, question)
-            if isinstance(outcome, Allowed | Denied):
-                return outcome
-            yield from worker.engine.settle(outcome)  # type: ignore[arg-type]
-        return Denied(Reason.STORE_UNAVAILABLE)
-
-    def _decide(self, worker: SimulatedWorker, question: Question) -> Outcome:
-        raw = self._raws[question.credential]
-        outcome = worker.engine.decide(question.method, "/", None, raw)
-        if isinstance(outcome, Allowed):
-            self.accepts += 1
-            self._check(worker, question, permitted=True)
-        elif isinstance(outcome, Denied):
-            if outcome.reason not in _OF_THE_STORE:
-                self._violated(f"{worker.name} refused {question}: {outcome.reason}")
-            self._check(worker, question, permitted=False)
-        return outcome
-
-    def _check(self, worker: SimulatedWorker, question: Question, *, permitted: bool) -> None:
-        verdict = self.truth.verdicts.get(question)
-        if verdict is None or verdict.permitted is permitted:
-            return
-        age = self.time.now - verdict.since
-        did = "accepted" if permitted else "refused"
-        if age > BOUND + self.scene.grace:
-            self._violated(f"{worker.name} {did} {question} {age:.2f} s after that had changed")
-        if worker.own.get(question) == verdict.turn:
-            self._violated(f"{worker.name} {did} {question} after it had changed that itself")
-        if permitted:
-            self.latest = max(self.latest, age)
+    # ------------------------------------------------------------------------------------ helpers
 
     def _check_settled(self, worker: SimulatedWorker, question: Question) -> None:
-        for steps_max in (STEPS_MAX, 0):  # the second time, it is known
-            task = self.scheduler.start(
-                Task(str(question), worker, self._request(worker, question))
-            )
-            done = self.scheduler.finish(task, steps_max=steps_max)
+        for known in (False, True):
+            task = self._ask(worker, question)
+            done = task not in self.scheduler.tasks or (not known and self.scheduler.finish(task))
             permitted = self.truth.verdicts[question].permitted
             if not done or isinstance(task.result, Allowed) is not permitted:
-                self._violated(f"{worker.name} answers {task.result} to {question} after a sync")
+                self.claim.violate(f"{worker.name} answers {task.result} to {question} after a sync")
+
+    def _ask(self, worker: SimulatedWorker, question: Question) -> Task:
+        raw = self._raws[question.credential]
+        steps = worker.engine.authorized(question.method, "/", None, raw)
+        return self.scheduler.start(Task(str(question), worker, steps))
 
     def _read_all(self, worker: SimulatedWorker) -> None:
         for question in self.truth.verdicts:
-            self._decide(worker, question)
+            worker.engine.rules.decide(question.method, "/", None, self._raws[question.credential])
 
-    def _violated(self, what: str) -> None:
-        raise ViolationError("\n".join((what, "The last events:", *self.scheduler.events)))
-
-    # ------------------------------------------------------------------------------------ helpers
+    def _judged(self, worker: SimulatedWorker, method: str, raw: bytes, outcome: Outcome) -> None:
+        self.claim.judge(worker, Question(self._raws.index(raw), method), outcome)
 
     def _plan(self) -> int:
         """Return a credential that is not issued yet; clients may try it from now on."""
+        peppers = self.workers[0].engine.peppers
         for credential, entropy in self._entropy.items():
-            if self.workers[0].engine.peppers.digest(self._key(entropy)) not in self.store.owners():
+            if peppers.digest(self._key(entropy)) not in self.store.owners():
                 return credential
         entropy = self._chance.randbytes(ENTROPY_BYTES)
-        credential = max(self._entropy, default=-1) + 1
-        key = self._key(entropy)
+        key, credential = self._key(entropy), len(self._raws)
         self._entropy[credential] = entropy
-        self._raws[credential] = b"Bearer " + key.encode()
-        self.truth.add(credential, self.workers[0].engine.peppers.candidates(key))
+        self._raws.append(b"Bearer " + key.encode())
+        self.truth.add(credential, peppers.candidates(key))
         if len(self._entropy) > CREDENTIALS_MAX:
             oldest = min(self._entropy)
             del self._entropy[oldest]
@@ -313,9 +265,9 @@ class World:
 
     def _committed(self) -> list[tuple[Question, int]]:
         known = self.store.nodes()
-        fresh = [node for node in known if node not in self.targets]
-        self.targets = [node for node in (*self.targets, *fresh) if node in known]
-        del self.targets[GROUPS : len(self.targets) - CREDENTIALS_MAX]
+        fresh = [node for node in known if node not in self._targets]
+        self._targets = [node for node in (*self._targets, *fresh) if node in known]
+        del self._targets[GROUPS : len(self._targets) - CREDENTIALS_MAX]
         return self.truth.refresh(self.store, self.time.now)
 
     def _at_once(self, steps: Steps[Any]) -> None:

@@ -19,7 +19,7 @@ AnyBundle = TypeVar("AnyBundle", bound=Bundle)
 
 
 def parameters_of(bundle: type[Bundle]) -> Iterator[Parameter]:
-    """Yield the members of a bundle as parameters of a command."""
+    """Yield a keyword parameter for each member of a bundle, with its type and default."""
     hints = get_type_hints(bundle, include_extras=True)
     for member in fields(bundle):
         default: Any = member.default
@@ -30,6 +30,6 @@ def parameters_of(bundle: type[Bundle]) -> Iterator[Parameter]:
         )
 
 
-def taken(bundle: type[AnyBundle], given: dict[str, Any]) -> AnyBundle:
-    """Return a bundle of what was given, and take it out of there."""
+def collect(bundle: type[AnyBundle], given: dict[str, Any]) -> AnyBundle:
+    """Return a bundle made of its members in ``given``, which are removed from there."""
     return bundle(**{member.name: given.pop(member.name) for member in fields(bundle)})

@@ -8,7 +8,15 @@ import typer
 
 from keybound.cli.exits import Ended, Exit
 from keybound.cli.nodes import node_card, receipt_data
-from keybound.cli.options import ChangeFlags, LimitOptions, Metadata, NodeID, read_metadata
+from keybound.cli.options import (
+    ChangeFlags,
+    Home,
+    LimitOptions,
+    Metadata,
+    NodeID,
+    read_home,
+    read_metadata,
+)
 from keybound.cli.render import moment
 from keybound.cli.session import Session
 from keybound.core.errors import InputError
@@ -42,6 +50,7 @@ def update(
     change: ChangeFlags,
     *,
     name: Annotated[str | None, typer.Option(help="What people call it.")] = None,
+    home: Home = None,
     owner: Annotated[str | None, typer.Option(help="Whose key it is; '[]' is nobody's.")] = None,
     role: Annotated[str | None, typer.Option(help="A name for the application.")] = None,
     metadata: Metadata = None,
@@ -50,6 +59,8 @@ def update(
     members: UpdateOptions = {}
     if name is not None:
         members["name"] = name
+    if home is not None:
+        members["tenant"] = read_home(home)
     if owner is not None:
         members["owner"] = None if owner == _NONE else owner
     if role is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from keybound.cli.bundles import Bundle, parameters_of, taken
+from keybound.cli.bundles import Bundle, collect, parameters_of
 from keybound.cli.session import Globals, Session
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def command(
 
 
 def spread(function: Callable[..., None]) -> Callable[..., None]:
-    """Return a function with the signature that Typer reads."""
+    """Return a function that Typer can read: one option for each member of a bundle."""
     bundles: dict[str, type[Bundle]] = {}
     session = ""
     wanted = [Parameter(_CONTEXT, Parameter.KEYWORD_ONLY, annotation=typer.Context)]
@@ -54,8 +54,8 @@ def spread(function: Callable[..., None]) -> Callable[..., None]:
 
     def run(**given: Any) -> None:  # noqa: ANN401 - each option has a type of its own
         context: typer.Context = given.pop(_CONTEXT)
-        context.obj = chosen = taken(Globals, given).over(context.obj)
-        ready = partial(function, **{name: taken(kind, given) for name, kind in bundles.items()})
+        context.obj = chosen = collect(Globals, given).over(context.obj)
+        ready = partial(function, **{name: collect(kind, given) for name, kind in bundles.items()})
         ready(**{session: Session(chosen)}, **given)
 
     run.__signature__ = Signature(wanted)  # type: ignore[attr-defined]

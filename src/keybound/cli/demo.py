@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from keybound.cli import demo_commands as commands
 from keybound.cli.demo_cases import ABOUT, CASES, NO_KEY, ROUTES, issue_keys
 from keybound.cli.demo_client import Client
 from keybound.cli.exits import Ended, Exit
@@ -23,10 +23,11 @@ from keybound.core.secret import Secret
 from keybound.engine import Engine
 from keybound.guard import AsyncGuard, Guard
 from keybound.settings import Settings
+from keybound.sources import SETTINGS_FILE
 from keybound.stores import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Generator, Sequence
     from types import FrameType
 
     from rich.console import RenderableType
@@ -41,7 +42,15 @@ _REVOKED = (
 )
 _FORMS = (
     "Each key was sent as Bearer and as rest_api_key=, and answered alike. No client is told why"
-    " it got a 401: the operator opens the id in the answer with `keybound explain`."
+    " it got a 401; the id in the answer tells the operator."
+)
+_OFFERED = (
+    "It shows keys that work, curl lines with them, and the command that opens the id of a refusal."
+    " Then, in another terminal, what needs no key:"
+)
+_EXPLAINED = (
+    "Each refusal has an id, in the header keybound-denial. What the operator sees of the id of"
+    " {}, and of any other in its place:"
 )
 
 
@@ -71,22 +80,25 @@ def demonstrate(
     if session.chosen.app or session.chosen.settings:
         fix = "leave --app and --settings out"
         raise InputError("demo", "has an application of its own", fix=fix)
-    with _guards(session) as (operator, guard), served(guard, port) as url:
+    with _guards(session) as (operator, guard, folder), served(guard, port) as url:
         keys = issue_keys(operator)
         story = Client(url, operator, keys).tell(cases)
         lasting = serve and not story.problems
-        if lasting:  # what was revoked is no use to whoever wants to try
-            keys = issue_keys(operator)
-        _print(session, story, url, keys.revealed() if lasting else {})
         if lasting:
+            _print(session, story, *_lasting(operator, story, url, folder))
             _wait()
+        else:
+            _print(session, story, *_over(story, port))
     if story.problems:
         raise Ended(Exit.NO)
 
 
 @contextmanager
-def _guards(session: Session) -> Generator[tuple[Guard, AsyncGuard]]:
-    """Lend the operator's guard and the server's: one store, and nothing else in common."""
+def _guards(session: Session) -> Generator[tuple[Guard, AsyncGuard, Path]]:
+    """Lend the operator's guard and the server's, with one store and nothing else in common.
+
+    Besides, a folder that only this user can look into, and that is gone afterwards.
+    """
     clock = SystemClock()
     with TemporaryDirectory(prefix="keybound-demo-") as folder:
         settings = Settings(
@@ -101,15 +113,16 @@ def _guards(session: Session) -> Generator[tuple[Guard, AsyncGuard]]:
         guard = AsyncGuard(Engine(settings, store, clock))
         try:
             operator.open()
-            yield operator, guard
+            yield operator, guard, Path(folder)
         finally:
             guard.engine.close()
             operator.close()
 
 
-def _print(session: Session, story: Story, url: str, keys: Mapping[str, str]) -> None:
-    curls = _curls(url, keys)
-    data: dict[str, Any] = {
+def _print(
+    session: Session, story: Story, told: dict[str, Any], shown: Sequence[RenderableType]
+) -> None:
+    data = {
         "ok": not story.problems,
         "requests": [_data(each) for each in story.answers],
         "child_refused": story.exceeding,
@@ -119,11 +132,9 @@ def _print(session: Session, story: Story, url: str, keys: Mapping[str, str]) ->
             "requests": [_data(each) for each in story.afterwards],
         },
         "problems": story.problems,
-        "try": curls,
+        **told,
     }
-    if keys:
-        data |= {"url": url, "keys": dict(keys)}
-    session.out.result(data, *_seen(story), *_next(story, url, keys, curls))
+    session.out.result(data, *_seen(story), *shown)
 
 
 def _seen(story: Story) -> list[RenderableType]:
@@ -143,37 +154,46 @@ def _seen(story: Story) -> list[RenderableType]:
     ]
 
 
-def _next(
-    story: Story, url: str, keys: Mapping[str, str], curls: Sequence[str]
-) -> list[RenderableType]:
+def _over(story: Story, port: int) -> tuple[dict[str, Any], list[RenderableType]]:
+    """Return what to try after this demo, whose keys are gone: nothing that needs one of them."""
     if story.problems:
-        return ["Not as expected:", *(Whole(f"  {each}") for each in story.problems)]
-    lines = [Whole(f"  {line}") for line in curls]
-    if not keys:
-        return [
-            "All as expected. `keybound demo --serve` stays up for lines such as these:",
-            *lines,
-        ]
-    named = [Whole(f"  {name:9} {key}") for name, key in keys.items()]
-    return [f"All as expected. Serving until Ctrl-C: {url}", *named, "Try:", *lines]
+        wrong = [Whole(f"  {each}") for each in story.problems]
+        return {"try": []}, ["Not as expected:", *wrong]
+    serve, lines = commands.serve_line(port), commands.keyless_curls(port)
+    shown: list[RenderableType] = [
+        "All as expected. To try it yourself:",
+        Whole(f"  {serve}"),
+        _OFFERED,
+        *(Whole(f"  {line}") for line in lines),
+    ]
+    return {"serve": serve, "try": lines}, shown
 
 
-def _curls(url: str, keys: Mapping[str, str]) -> list[str]:
-    """Return lines to type; without keys that still work, with variables in their place."""
-    requests = (
-        ("full", "bearer", ""),
-        ("reader", "param", "-X POST "),
-        ("office", "bearer", ""),
-    )
-    base = url if keys else "$URL"
-    lines: list[str] = []
-    for name, form, options in requests:
-        key = keys.get(name, f"${name.upper()}_KEY")
-        header = f"Bearer {key}" if form == "bearer" else f"rest_api_key={key}"
-        quote = shlex.quote if keys else '"{}"'.format
-        line = f"curl -i {options}-H {quote(f'Authorization: {header}')} "
-        lines.append(line + quote(f"{base}/domains/acme/messages"))
-    return lines
+def _lasting(
+    operator: Guard, story: Story, url: str, folder: Path
+) -> tuple[dict[str, Any], list[RenderableType]]:
+    """Issue keys that last as long as the server, and return what to try with them."""
+    keys = issue_keys(operator).revealed()
+    lines = commands.curls(url, keys)
+    told: dict[str, Any] = {"url": url, "keys": keys, "try": lines}
+    shown: list[RenderableType] = [
+        f"All as expected. Serving until Ctrl-C: {url}",
+        *(Whole(f"  {name:9} {key}") for name, key in keys.items()),
+        "Try in another terminal:",
+        *(Whole(f"  {line}") for line in lines),
+    ]
+    denials = [each.denial for each in story.answers if each.denial is not None]
+    if denials and "://" not in operator.engine.store.location:  # another process can look into it
+        file = folder / SETTINGS_FILE
+        commands.write_settings(file, operator)
+        told["explain"] = line = commands.explain_line(file, denials[0])
+        shown += [_EXPLAINED.format(_denied(story)), Whole(f"  {line}")]
+    return told, shown
+
+
+def _denied(story: Story) -> str:
+    first = next(each.case for each in story.answers if each.denial is not None)
+    return f"{first.method} {first.path} with the key {first.key}"
 
 
 def _data(answer: Answer) -> dict[str, object]:

@@ -18,6 +18,7 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError(error.name or "uvicorn", extra="standard") from None
 
+from keybound.cli.demo_commands import HOST
 from keybound.starlette import APIKeyMiddleware, current_key
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from keybound.guard import AsyncGuard
-
-HOST = "127.0.0.1"
 
 
 def application(guard: AsyncGuard) -> Starlette:

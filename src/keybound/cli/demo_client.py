@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from http.client import HTTPConnection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
 from keybound.cli.demo_cases import AFTERWARDS
@@ -17,18 +17,24 @@ if TYPE_CHECKING:
     from keybound.core.reasons import Reason
     from keybound.guard import Guard
 
+_Seen: TypeAlias = "tuple[int, Reason | None, str | None]"
+
 _PATIENCE = 10.0
 _PAUSE = 0.002
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a case was answered, alike in every form; ``problem`` says what is wrong with that."""
+    """What a case was answered, alike in every form; ``problem`` says what is wrong with that.
+
+    ``denial`` is the id in a refusal.
+    """
 
     case: Case
     status: int
     reason: Reason | None
     problem: str | None
+    denial: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +82,13 @@ class Client:
     def ask(self, case: Case) -> Answer:
         """Send the request of a case in every form, and compare the answers with the right one."""
         seen = [self._send(case, headers) for headers in self._keys.variants(case.key)]
-        wrong = [each for each in seen if each != (case.status, case.reason)]
-        status, reason = (wrong or seen)[0]
+        wrong = [each for each in seen if each[:2] != (case.status, case.reason)]
+        status, reason, denial = (wrong or seen)[0]
         problem = None
         if wrong:
             got, right = _words(status, reason), _words(case.status, case.reason)
             problem = f"{case.method} {case.path} with {case.key}: {got}, not {right}"
-        return Answer(case=case, status=status, reason=reason, problem=problem)
+        return Answer(case=case, status=status, reason=reason, problem=problem, denial=denial)
 
     def _revoke(self) -> float:
         """Revoke from outside of the server; return the seconds until it refuses the key."""
@@ -93,7 +99,7 @@ class Client:
             clock.sleep(_PAUSE)
         return clock.boot() - committed
 
-    def _send(self, case: Case, authorization: Sequence[str]) -> tuple[int, Reason | None]:
+    def _send(self, case: Case, authorization: Sequence[str]) -> _Seen:
         connection = HTTPConnection(self._address, timeout=_PATIENCE)
         try:
             connection.putrequest(case.method, case.path)
@@ -107,7 +113,7 @@ class Client:
             connection.close()
         denial = response.headers.get(DENIAL_HEADER)
         reason = None if denial is None else self._operator.explain_denial(denial).reason
-        return response.status, reason
+        return response.status, reason, denial
 
 
 def _words(status: int, reason: Reason | None) -> str:

@@ -8,7 +8,7 @@ import typer
 
 from keybound.cli.exits import Ended, Exit
 from keybound.cli.options import read_moment
-from keybound.cli.render import Whole, card, moment, table
+from keybound.cli.render import Whole, card, moment, table, to_seconds
 from keybound.cli.session import Session
 from keybound.core.errors import InputError
 from keybound.core.explain import MEANINGS, Explanation, Step
@@ -42,7 +42,9 @@ def explain(
     ] = None,
     at: Annotated[
         str | None,
-        typer.Option(metavar="MOMENT", help="Not now, but then.", rich_help_panel=_REQUEST),
+        typer.Option(
+            metavar="MOMENT", help="When it is made; now, if left out.", rich_help_panel=_REQUEST
+        ),
     ] = None,
 ) -> None:
     """Show every check of a request that a key might make, and what would admit it.
@@ -63,7 +65,10 @@ def explain(
 
 
 def mends_of(steps: tuple[Step, ...]) -> list[str]:
-    """Return what would admit the request, nodes above first: a key is never wider than they."""
+    """Return the edits that together admit the request, in an order that works.
+
+    Those of parents and groups come first: a key cannot be given more than they allow.
+    """
     refused = [step for step in steps if step.refused is not None]
     order = list(dict.fromkeys(step.node for step in steps))
     refused.sort(key=lambda step: -order.index(step.node))
@@ -118,7 +123,7 @@ def _explain_denial(session: Session, denial: str) -> None:
     if found.step is not None:
         pairs += [
             ("check", f"{found.step.check} of {found.step.kind} {found.step.node}"),
-            ("stored", found.step.clause),
+            ("stored", to_seconds(found.step.clause)),
             ("mend", found.step.mend),
         ]
     elif found.key is not None:
@@ -136,7 +141,12 @@ def _verdict(found: Explanation) -> str:
 
 def _checks(found: Explanation) -> Table:
     rows = [
-        (step.check, step.node, step.clause, step.refused.value if step.refused else "passes")
+        (
+            step.check,
+            step.node,
+            to_seconds(step.clause),
+            step.refused.value if step.refused else "passes",
+        )
         for step in found.steps
     ]
     return table(("check", "node", "stored", "verdict"), rows, whole=("check", "node"))

@@ -9,7 +9,7 @@ import typer
 from keybound.cli.commands import command
 from keybound.cli.keys import list_nodes
 from keybound.cli.nodes import node_card, receipt_data
-from keybound.cli.options import LimitOptions, Metadata, read_metadata
+from keybound.cli.options import Home, LimitOptions, Metadata, read_home, read_metadata
 from keybound.cli.session import Session
 
 if TYPE_CHECKING:
@@ -27,13 +27,14 @@ def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What people call the group.")],
     limits: LimitOptions,
     *,
+    home: Home = None,
     metadata: Metadata = None,
 ) -> None:
     """Make a group; its limits and its state hold for every key in it."""
     with session.guard(create=True) as guard:
         options: GroupOptions = {
             "name": name,
-            "tenant": limits.home,
+            "tenant": None if home is None else read_home(home),
             "limits": limits.values(guard.engine.clock.wall()),
             "metadata": read_metadata(metadata or []),
         }
@@ -47,9 +48,9 @@ def create(
 def list_groups(
     session: Session,
     *,
-    tenant: Annotated[str | None, typer.Option(help="Only of this home tenant.")] = None,
+    home: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this tenant.")] = None,
     after: Annotated[str, typer.Option(metavar="ID", help="Go on after this id.")] = "",
     limit: Annotated[int, typer.Option(metavar="N", help="At most so many.")] = 100,
 ) -> None:
     """List groups by id."""
-    list_nodes(session, kind="group", tenant=tenant, after=after, limit=limit)
+    list_nodes(session, kind="group", home=home, after=after, limit=limit)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from keybound.cli.installation import MAKE_SECRET, UNPROTECTED
 from keybound.cli.nodes import COLUMNS, node_card, node_data, row
-from keybound.cli.options import LimitOptions, Metadata, NodeID, read_metadata
+from keybound.cli.options import Home, LimitOptions, Metadata, NodeID, read_home, read_metadata
 from keybound.cli.render import Whole, console, table
 from keybound.cli.session import Session
 
@@ -31,6 +31,7 @@ def issue(
     limits: LimitOptions,
     *,
     name: Annotated[str, typer.Option(help="What people call the key.")],
+    home: Home = None,
     owner: Annotated[str | None, typer.Option(help="Whose key it is.")] = None,
     role: Annotated[str | None, typer.Option(help="A name for the application.")] = None,
     parent: Annotated[
@@ -44,15 +45,18 @@ def issue(
     ] = None,
     metadata: Metadata = None,
 ) -> None:
-    """Make a key and print it once; one plain --tenant is its home, anything else a limit."""
+    """Make a key and print it once.
+
+    A single plain --tenant without --home names its home too; otherwise --tenant is a limit alone.
+    """
     with session.guard(create=True) as guard:
         values = limits.values(guard.engine.clock.wall())
-        home = limits.home
-        if home is not None:
-            del values["tenants"]
+        tenant = limits.only_tenant if home is None else read_home(home)
+        if home is None and tenant is not None:
+            del values["tenants"]  # a key without this limit may act in its home
         options: IssueOptions = {
             "name": name,
-            "tenant": home,
+            "tenant": tenant,
             "owner": owner,
             "role": role,
             "limits": values,
@@ -70,7 +74,7 @@ def list_nodes(
     session: Session,
     *,
     kind: Annotated[str, typer.Option(metavar="key|group", help="What to list.")] = "key",
-    tenant: Annotated[str | None, typer.Option(help="Only of this home tenant.")] = None,
+    home: Annotated[str | None, typer.Option(metavar="NAME", help="Only of this tenant.")] = None,
     parent: Annotated[
         str | None, typer.Option(metavar="ID", help="Only what this key is the parent of.")
     ] = None,
@@ -81,8 +85,8 @@ def list_nodes(
     if kind not in {"key", "group"}:
         raise typer.BadParameter("write key or group", param_hint="--kind")
     wanted: ListOptions = {"kind": kind, "after": after, "limit": limit}
-    if tenant is not None:
-        wanted["tenant"] = tenant
+    if home is not None:
+        wanted["tenant"] = home
     if parent is not None:
         wanted["parent"] = parent
     with session.guard() as guard:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from keybound.cli.render import card, cut, moment
+from keybound.cli.render import card, cut, moment, to_seconds
 from keybound.core.limits import Lifetime
 from keybound.core.nodes import APIKey, StoredNode, encode_node
 
@@ -23,12 +23,12 @@ _NAME_MAX, _TENANT_MAX = 16, 10
 def node_data(node: StoredNode, now: float) -> dict[str, Any]:
     """Return a node as it is stored, which holds no secret, with its state in one word."""
     record: dict[str, Any] = msgspec.json.decode(encode_node(node))
-    del record["v"]
+    del record["record"]
     return {"id": node.id, "kind": node.kind, "state": state_of(node, now), **record}
 
 
 def receipt_data(receipt: Receipt, now: float, *, dry_run: bool = False) -> dict[str, Any]:
-    """Return a change for scripts."""
+    """Return what a change did, for scripts: the node as it is now, and when that holds."""
     return {
         "id": receipt.node.id,
         "revision": receipt.rev,
@@ -40,7 +40,7 @@ def receipt_data(receipt: Receipt, now: float, *, dry_run: bool = False) -> dict
 
 
 def state_of(node: StoredNode, now: float) -> str:
-    """Return whether a node lives by itself; the nodes above it are not looked at."""
+    """Return the state of a node in one word; the states of nodes above it do not count."""
     lives = [clause for clause in node.limits if isinstance(clause, Lifetime)]
     states = (
         (node.revoked_at is not None, "revoked"),
@@ -52,13 +52,13 @@ def state_of(node: StoredNode, now: float) -> str:
 
 
 def row(node: StoredNode, now: float) -> tuple[str, ...]:
-    """Return the cells of ``COLUMNS``."""
+    """Return one line of a list: a cell for each of ``COLUMNS``."""
     name, tenant = cut(node.name, _NAME_MAX), cut(node.tenant or "-", _TENANT_MAX)
     return (node.id, name, tenant, state_of(node, now), _short(node))
 
 
 def node_card(node: StoredNode, now: float, *, rev: int | None = None) -> Table:
-    """Return everything about a node."""
+    """Return all that is stored about a node, for people."""
     pairs: list[tuple[str, str | None]] = [
         ("id", node.id),
         ("name", node.name),
@@ -76,7 +76,7 @@ def node_card(node: StoredNode, now: float, *, rev: int | None = None) -> Table:
             ("rights", _listed(node.rights)),
             ("issued by", node.issued_by),
         ]
-    pairs += [(name, text) for name, text in node.limits.describe().items()]
+    pairs += [(name, to_seconds(text)) for name, text in node.limits.describe().items()]
     if not node.limits.clauses:
         pairs.append(("limits", "none"))
     pairs += [
@@ -91,7 +91,8 @@ def node_card(node: StoredNode, now: float, *, rev: int | None = None) -> Table:
 def _short(node: StoredNode) -> str:
     words = {"read_only": "reads only"}
     return "; ".join(
-        words.get(name, f"{name} {text}") for name, text in node.limits.describe().items()
+        words.get(name, f"{name} {to_seconds(text)}")
+        for name, text in node.limits.describe().items()
     )
 
 

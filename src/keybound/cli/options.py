@@ -23,6 +23,10 @@ _ALL, _NONE = "*", "[]"
 _LIMITS = "Limits: '*' is all, '[]' is none; repeat an option, or separate by commas"
 _CHANGES = "Changes"
 
+Home = Annotated[
+    str | None,
+    typer.Option("--home", metavar="NAME", help="The tenant it belongs to; '[]' is none."),
+]
 NodeID = Annotated[str, typer.Argument(metavar="ID", help="Id of a key or group.")]
 Metadata = Annotated[
     list[str] | None,
@@ -38,9 +42,9 @@ def _limit(metavar: str, text: str) -> Any:  # noqa: ANN401 - what Typer returns
 class LimitOptions(Bundle):
     """Limits as people type them."""
 
-    tenant: Annotated[list[str], _limit("NAME", "Tenants: acme, R1/acme, '*/acme'.")] = field(
-        default_factory=list[str]
-    )
+    tenant: Annotated[
+        list[str], _limit("PATTERN", "Tenants it may act in: acme, R1/acme, '*/acme'.")
+    ] = field(default_factory=list[str])
     network: Annotated[
         list[str], _limit("CIDR", "Client addresses: 10.0.0.0/8; '!10.1.2.3' excludes.")
     ] = field(default_factory=list[str])
@@ -60,10 +64,13 @@ class LimitOptions(Bundle):
         str | None, _limit("MOMENT", "End of life, such as 2030-01-31T00:00:00Z.")
     ] = None
     not_before: Annotated[str | None, _limit("MOMENT", "Start of life.")] = None
+    limit: Annotated[
+        list[str], _limit("NAME=VALUE", "A limit of your own; the value is JSON or text.")
+    ] = field(default_factory=list[str])
 
     @property
-    def home(self) -> str | None:
-        """The one tenant that is named plainly, if there is one."""
+    def only_tenant(self) -> str | None:
+        """The tenant, if exactly one is given and it is a plain name."""
         only = self.tenant[0] if len(self.tenant) == 1 else ""
         return None if only == _NONE or set(only) & {_ALL, ","} else only or None
 
@@ -89,12 +96,17 @@ class LimitOptions(Bundle):
         values |= {name: value for name, value in moments.items() if value is not None}
         if self.read_only is not None:
             values["read_only"] = self.read_only
+        for text in self.limit:
+            name, value = _named("--limit", text, example="geo=DE")
+            if name in values:
+                raise InputError("--limit", f"{name} is given twice", fix="write one of them")
+            values[name] = _json_or_text(value)
         return values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeFlags(Bundle):
-    """What every change takes besides."""
+    """The options of every change: whether to wait, to insist on a revision, or to only try."""
 
     wait: Annotated[
         bool,
@@ -132,11 +144,14 @@ def read_metadata(given: Sequence[str]) -> dict[str, Any]:
                 fix = """write '{"plan": "pro"}'"""
                 raise InputError("--metadata", "is no JSON object", fix=fix) from None
             continue
-        name, equals, value = text.partition("=")
-        if not (name and equals):
-            raise InputError("--metadata", f"{text!r} has no name", fix="write plan=pro")
+        name, value = _named("--metadata", text, example="plan=pro")
         metadata[name] = value
     return metadata
+
+
+def read_home(text: str) -> str | None:
+    """Return the home tenant that was typed, or ``None`` where ``[]`` takes it away."""
+    return None if text == _NONE else text
 
 
 def read_moment(option: str, text: str) -> datetime:
@@ -148,6 +163,20 @@ def read_moment(option: str, text: str) -> datetime:
     if life is None or life.not_before is None:
         raise InputError(option, "is no moment", fix="write 2030-01-31T00:00:00Z")
     return life.not_before
+
+
+def _named(option: str, text: str, *, example: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise InputError(option, f"{text!r} has no name", fix=f"write {example}")
+    return name, value
+
+
+def _json_or_text(text: str) -> object:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
 
 
 def _joined(name: str, given: Sequence[str]) -> str:

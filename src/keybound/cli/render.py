@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
+_FRACTION = re.compile(r"(?<=T[0-9]{2}:[0-9]{2}:[0-9]{2})\.[0-9]+")
 _KEY = re.compile(r"([a-z][a-z0-9]{0,15}_[a-z][a-z0-9]{0,15}_[0-9A-Za-z]{4})[0-9A-Za-z]{34}")
 
 
@@ -34,12 +35,18 @@ class Output:
     """Where a command prints: results on standard output, everything else on standard error."""
 
     def __init__(self, *, as_json: bool) -> None:
-        """Print for scripts or for people."""
+        """Print JSON for scripts, or text for people."""
         self.as_json = as_json
+        self._warnings: list[str] = []
 
     def result(self, data: object, *shown: RenderableType) -> None:
-        """Print ``data`` as JSON to scripts, and what is ``shown`` to people."""
+        """Print ``data`` as JSON to scripts, and what is ``shown`` to people.
+
+        An object has a member ``warnings``: all that people were warned of before.
+        """
         if self.as_json:
+            if isinstance(data, dict):
+                data = {"warnings": self._warnings, **data}
             sys.stdout.write(json.dumps(data, indent=2) + "\n")
         else:
             screen = console(sys.stdout)
@@ -49,12 +56,13 @@ class Output:
         sys.stdout.flush()
 
     def note(self, text: str) -> None:
-        """Tell people something besides the result."""
+        """Print a remark for people on standard error; scripts see nothing of it."""
         if not self.as_json:
             console(sys.stderr).print(visible(text), style="dim", soft_wrap=True)
 
     def warn(self, text: str) -> None:
-        """Tell people what they should look at."""
+        """Warn people on standard error now, and scripts in the result."""
+        self._warnings.append(text)
         if not self.as_json:
             console(sys.stderr).print(f"warning: {visible(text)}", style="yellow", soft_wrap=True)
 
@@ -73,7 +81,7 @@ def _hidden(value: object) -> object:
 
 
 def console(file: TextIO) -> Console:
-    """Return a console that takes every text as it stands: no markup, no emoji names."""
+    """Return a console that prints text unchanged: neither markup nor emoji names are read."""
     return Console(file=file, markup=False, emoji=False, highlight=False)
 
 
@@ -115,14 +123,14 @@ def table(
 
 
 def cut(text: str, width: int) -> str:
-    """Return text that takes at most so many columns."""
+    """Return text that takes at most ``width`` columns, with an ellipsis where it was cut."""
     shortened = Text(visible(text))
     shortened.truncate(width, overflow="ellipsis")
     return shortened.plain
 
 
 def card(pairs: Iterable[tuple[str, str | None]]) -> Table:
-    """Return names and values; what has no value is left out."""
+    """Return names and values in two columns; a pair without a value is left out."""
     made = Table.grid(padding=(0, 2))
     made.add_column(style="bold", no_wrap=True)
     made.add_column(overflow="fold")
@@ -130,6 +138,11 @@ def card(pairs: Iterable[tuple[str, str | None]]) -> Table:
         if value is not None:
             made.add_row(name, Text(visible(value)))
     return made
+
+
+def to_seconds(text: str) -> str:
+    """Return text with the fractions of a second cut off its moments."""
+    return _FRACTION.sub("", text)
 
 
 def moment(value: datetime) -> str:

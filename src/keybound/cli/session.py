@@ -18,6 +18,7 @@ from keybound.clocks import SystemClock
 from keybound.core.errors import InputError, KeyboundError, StoreError
 from keybound.engine import Engine
 from keybound.guard import BaseGuard, Guard
+from keybound.plugins import load_dimensions
 from keybound.settings import Settings
 from keybound.stores import open_store
 
@@ -71,10 +72,10 @@ class Globals(Bundle):
 
 
 class Session:
-    """One command at work."""
+    """What one command works with: the options that were chosen, its guard, and its output."""
 
     def __init__(self, chosen: Globals) -> None:
-        """Open nothing yet."""
+        """Take the global options; no store and no file is opened before it is needed."""
         self.chosen = chosen
         self.out = Output(as_json=chosen.as_json)
 
@@ -99,6 +100,7 @@ class Session:
     def find_guard(self) -> Guard:
         """Return the guard without opening its store. Raises ``InputError``."""
         chosen = self.chosen
+        load_dimensions()
         if chosen.app is None:
             given = {} if chosen.database is None else {"database": chosen.database}
             settings = Settings.load(given, file=chosen.settings)
@@ -120,7 +122,7 @@ class Session:
 
 
 def store_exists(location: str) -> bool:
-    """Return whether there is a store to look into; of one that is no file, asking it tells."""
+    """Return whether a store may exist: a file must; every other kind is assumed to."""
     return "://" in location or Path(location).exists()
 
 

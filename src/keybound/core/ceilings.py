@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 def check_ceilings(key: APIKey, ceilings: Mapping[str, Row], policy: ChainPolicy) -> None:
     """Raise ``ExceedsCeilingError`` unless every key above covers this one.
 
-    Its limits and rights, and its home tenant, must lie within theirs; owner, role and groups are
-    those of its parent.
+    Its limits and rights, and its home tenant, must lie within theirs; it has the owner and the
+    role of its parent, where that has one. It is in all groups of its parent, and may be in more:
+    a group only ever narrows.
     """
     asked = effective_limits(key, policy)
     home = Limits() if key.tenant is None else Limits(tenants=[key.tenant])
@@ -60,10 +61,8 @@ def _check_members(key: APIKey, parent: APIKey) -> None:
         ("owner", parent.owner, key.owner),
         ("role", parent.role, key.role),
     ):
-        if asked != allowed:
-            raise _exceeds(parent, member, allowed or "none", asked or "none")
-    if not set(key.groups) <= set(parent.groups):
-        raise _exceeds(parent, "groups", _listed(parent.groups), _listed(key.groups))
+        if allowed is not None and asked != allowed:
+            raise _exceeds(parent, member, allowed, asked or "none")
 
 
 def _members(key: APIKey) -> tuple[object, ...]:

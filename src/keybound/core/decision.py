@@ -65,7 +65,7 @@ def refusal_of(check: Check, facts: RequestFacts, now: float) -> Reason | None:
         reason: object = clause.reason(facts, now)
     except Exception:  # noqa: BLE001 - a site's own dimension may raise anything: that denies
         return Reason.LIMIT_INVALID
-    # A site's own dimension may say anything, but it refuses, and for a reason that a limit can have.
+    # Whatever a site's own dimension says, it refuses, and for a reason that a limit can have.
     return (
         reason if isinstance(reason, Reason) and reason in LIMIT_REASONS else Reason.LIMIT_INVALID
     )

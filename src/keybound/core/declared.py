@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
+from keybound.core.errors import InputError
 from keybound.core.facts import WEBSOCKET
 from keybound.core.routes import Route
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from keybound.core.facts import Access
     from keybound.core.routes import Auth
+
+_CHANGING = frozenset({"DELETE", "PATCH", "PUT"})
+"""Methods that never only read, whatever an application says of all its routes at once."""
+
+
+class Expression(Protocol):
+    """What a regular expression is to the table; one may look closer at what it matched."""
+
+    @property
+    def groupindex(self) -> Mapping[str, int]:
+        """The names of the fields."""
+        ...
+
+    def fullmatch(self, string: str, /) -> re.Match[str] | None:
+        """Return what a whole path matched."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class DeclaredRoute(Route):
     """A route matched exactly as its router does: by ``regex``, and by its methods alone.
 
-    Without methods it answers all but WebSockets.
+    Without methods it answers all but WebSockets. The facts that are ``unresolved``, ``model`` or
+    ``tenant``, are unknown whatever fields there are. ``access="read"`` is for methods that may
+    read: never for DELETE, PATCH and PUT.
 
     ``path`` is for people. ``auth`` is the least that holds: where ``protect`` says that a path is
     guarded, it is guarded, so that nothing an application declares opens anything.
@@ -28,12 +47,12 @@ class DeclaredRoute(Route):
 
     configured: ClassVar[bool] = False
 
-    regex: re.Pattern[str]
+    regex: Expression
 
     def __init__(
         self,
         path: str,
-        regex: re.Pattern[str],
+        regex: Expression,
         methods: Iterable[str] | None,
         *,
         model: str | None = None,
@@ -41,14 +60,24 @@ class DeclaredRoute(Route):
         scopes: Iterable[str] = (),
         tenant: str | None = None,
         auth: Auth = "exempt",
+        unresolved: Collection[str] = (),
     ) -> None:
         """Check every part; raises ``InputError`` that names it."""
         object.__setattr__(self, "regex", regex)
         self._set(regex.groupindex, path, methods, model, access, scopes, tenant, auth)
+        for fact in unresolved:
+            object.__setattr__(self, fact, None)
+        changing = sorted(_CHANGING.intersection(self.methods or ()))
+        if access == "read" and changing:
+            raise InputError(
+                "access",
+                f"'read' for {' and '.join(changing)} of {path}",
+                fix="say it of the POST route itself, not of all routes around it",
+            )
 
     def pattern(self) -> re.Pattern[str]:
         """Return the router's own expression."""
-        return self.regex
+        return cast("re.Pattern[str]", self.regex)  # all that the table asks for is fullmatch
 
     def answers(self, method: str) -> bool:
         """Return whether the router answers this method here."""

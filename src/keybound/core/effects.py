@@ -142,7 +142,7 @@ class LoadNode(Effect[Loaded]):
 class Put:
     """A node to write. ``expected`` is its last revision, ``None`` when it must not exist yet.
 
-    ``digest`` is given for a new key and kept otherwise.
+    ``digest`` finds the node from now on; ``None`` keeps the one that it has.
     """
 
     node: StoredNode

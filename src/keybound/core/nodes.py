@@ -1,7 +1,8 @@
 """The records of the store: keys and groups, each a node that a request must pass.
 
-They are their own wire schema: closed, versioned by ``record``, with every member required, so that a record of
-another version, with an unknown or a missing member, is corrupt and never read with a default.
+They are their own wire schema: closed, versioned by ``record``, with every member required, so
+that a record of another version, with an unknown or a missing member, is corrupt and never read
+with a default.
 """
 
 from __future__ import annotations

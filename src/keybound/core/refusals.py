@@ -135,42 +135,53 @@ class Refusals:
         self._forms = tuple(forms)
         self._realm = realm
         self._reveal = reveal_reason
+        self._prepared: dict[tuple[Reason, bool, tuple[str, ...]], RefusalResponse] = {}
 
     def render(self, denied: Denied, denial_id: str) -> RefusalResponse:
         """Return the answer to a denied request."""
-        refusal = REFUSALS[denied.reason]
+        # A site may open why a key is dead, never whether a guessed key exists.
+        reveals = self._reveal and denied.key is not None
+        key = denied.reason, reveals, denied.scopes
+        prepared = self._prepared.get(key)
+        if prepared is None:
+            prepared = self._prepared[key] = self._prepare(*key)
+        length = len(prepared.body) + len(denial_id)
+        headers = (
+            ("content-length", str(length)),
+            (DENIAL_HEADER.lower(), denial_id),
+            *prepared.headers,
+        )
+        body = prepared.body[:-2] + denial_id.encode() + prepared.body[-2:]
+        return RefusalResponse(prepared.status, headers, body)
+
+    def _prepare(self, reason: Reason, reveals: bool, scopes: tuple[str, ...]) -> RefusalResponse:  # noqa: FBT001
+        """Return an answer with an empty id at its very end."""
+        refusal = REFUSALS[reason]
         body: dict[str, object] = {
             "type": PROBLEM_TYPE + refusal.problem,
             "title": refusal.title,
             "status": refusal.status,
             "detail": refusal.detail,
         }
-        if refusal.tells_reason or self._reveals(denied):
-            body["reason"] = denied.reason.value
-        if denied.scopes:
-            body["scopes"] = list(denied.scopes)
-        body["id"] = denial_id
-        encoded = msgspec.json.encode(body)
+        if refusal.tells_reason or reveals:
+            body["reason"] = reason.value
+        if scopes:
+            body["scopes"] = list(scopes)
+        body["id"] = ""
         headers = [
             ("content-type", "application/problem+json"),
-            ("content-length", str(len(encoded))),
             ("cache-control", "no-store"),
             ("vary", "Authorization"),
-            (DENIAL_HEADER.lower(), denial_id),
-            *(("www-authenticate", value) for value in self._challenges(refusal, denied)),
+            *(("www-authenticate", value) for value in self._challenges(refusal, scopes)),
         ]
         if refusal.status == 503:  # noqa: PLR2004 - the status is the meaning
             headers.append(("retry-after", str(RETRY_AFTER)))
-        return RefusalResponse(refusal.status, tuple(headers), encoded)
+        return RefusalResponse(refusal.status, tuple(headers), msgspec.json.encode(body))
 
-    def _reveals(self, denied: Denied) -> bool:
-        """Return whether to open why a key is dead; never whether a guessed key exists."""
-        return self._reveal and denied.key is not None
-
-    def _challenges(self, refusal: Refusal, denied: Denied) -> list[str]:
+    def _challenges(self, refusal: Refusal, scopes: tuple[str, ...]) -> list[str]:
         if refusal.status not in {401, 403}:
             return []
         extra = f', error="{refusal.error}"' if refusal.error else ""
-        if denied.scopes:
-            extra += f', scope="{" ".join(denied.scopes)}"'
+        if scopes:
+            extra += f', scope="{" ".join(scopes)}"'
         return [form.challenge(self._realm) + extra for form in self._forms]

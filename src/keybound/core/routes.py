@@ -38,8 +38,9 @@ class Route:
     """What requests to a path are: their model, access, scopes and tenant, and how guarded.
 
     ``path`` is matched whole: ``{name}`` is one segment, ``{name:path}`` any number, a last
-    segment ``*`` everything beneath; a path has one of these two at most. A field named ``tenant`` or ``model`` gives that fact; both
-    may also be written out, with fields in them: ``tenant="{domain}/{user}"``. ``tenant="~"`` is
+    segment ``*`` everything beneath; a path has one of these two at most. A field named ``tenant``
+    or ``model`` gives that fact; both may also be written out, with fields in them:
+    ``tenant="{domain}/{user}"``. ``tenant="~"`` is
     the caller's own. ``methods`` absent is all of them; ``GET`` includes ``HEAD``; the method of
     a WebSocket is ``WEBSOCKET``. ``access`` absent is decided by the method. ``auth="optional"``
     lets requests without a credential through, ``"exempt"`` all requests; neither opens a

@@ -5,8 +5,9 @@
     @app.post("/v1/search", dependencies=[requires("invoices", model="invoice", access="read")])
     async def search(key: CurrentKey): ...
 
-The middleware decides before FastAPI sees a request: what is required is read from the router when
-the application starts. The dependency checks again, so that nothing is open which that missed.
+Requests are decided before FastAPI sees them: what an operation requires is read from the router
+when the application starts. The dependency checks it a second time, for routes that cannot be read
+in advance.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ except ModuleNotFoundError as error:
 
 from typing import TYPE_CHECKING
 
-from keybound.asgi import APIKeyMiddleware, refuse_twice, usable_guard
+from keybound.asgi import APIKeyMiddleware, refuse_twice, send_refusal, usable_guard
+from keybound.fastapi.declarations import Declarations
 from keybound.fastapi.demands import CurrentKey, OptionalKey, requires
 from keybound.fastapi.documents import Document
-from keybound.fastapi.routers import Declarations
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any
+
     from keybound.asgi import ASGIApp, Receive, Scope, Send
     from keybound.guard import AsyncGuard
 
@@ -53,11 +57,18 @@ class DeclaredMiddleware(APIKeyMiddleware):
         super().__init__(app, declarations.guard)
         self._declarations = declarations
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection, under the routes that there are by now."""
-        if scope["type"] != "lifespan":
-            self._declarations.refresh()
-        await super().__call__(scope, receive, send)
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
+        """Serve one connection, under the routes that there are by now.
+
+        Routes that cannot be read are an error at start; later on, every request is a 503.
+        """
+        if scope["type"] != "lifespan" and not self._declarations.seem_current():
+            try:
+                self._declarations.refresh()
+            except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
+                denied = self.guard.engine.failed(error)
+                return send_refusal(scope, send, self.guard.refuse(denied))
+        return super().__call__(scope, receive, send)
 
     async def prepare(self) -> None:
         """Do what can fail at start; raises ``InputError`` for a route that cannot be read."""

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
 from keybound.core.decision import Denied
-from keybound.core.facts import Access
+from keybound.core.facts import OWN_TENANT, WEBSOCKET, Access, default_access
 from keybound.core.identity import Identity
 from keybound.core.reasons import Reason
 from keybound.core.refusals import REFUSALS
@@ -19,7 +19,7 @@ from keybound.core.routes import Auth, Route
 from keybound.starlette import current_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from fastapi.dependencies.models import Dependant
 
@@ -38,7 +38,8 @@ class RefusedError(HTTPException):
 class Demand:
     """What one dependency asks for: it is found among those of a route, and it checks itself.
 
-    ``check`` is for routes that the guard's table missed; it looks at the identity alone.
+    ``check`` is for routes that the guard's table does not have: one that is chosen by its host,
+    for instance, or was added a moment ago.
     """
 
     scopes: tuple[str, ...] = ()
@@ -52,7 +53,7 @@ class Demand:
         identity = current_key(connection)
         if identity is None:
             raise RefusedError(Denied(Reason.MISSING_CREDENTIALS))
-        reason = self._unmet(identity, connection.path_params)
+        reason = self._unmet(identity, connection)
         if reason is not None:
             scopes = self.scopes if reason is Reason.INSUFFICIENT_SCOPE else ()
             raise RefusedError(Denied(reason, key=identity.key_id, scopes=scopes))
@@ -62,18 +63,25 @@ class Demand:
         """Return who is calling, or ``None`` where no key was needed and none was sent."""
         return current_key(connection)
 
-    def _unmet(self, identity: Identity, fields: Mapping[str, object]) -> Reason | None:
+    def _unmet(self, identity: Identity, connection: HTTPConnection) -> Reason | None:
+        if self.tenant is not None:
+            own = self.tenant == OWN_TENANT
+            tenant = identity.tenant if own else _filled(self.tenant, connection)
+            if not tenant or identity.request_tenant is None:
+                return Reason.TENANT_UNRESOLVED
+            if tenant != identity.request_tenant:
+                return Reason.TENANT_MISMATCH
+        access = _access_of(connection)
+        if access == "write" and identity.read_only:
+            return Reason.METHOD_NOT_ALLOWED
         if not all(identity.has_scope(name) for name in self.scopes):
             return Reason.INSUFFICIENT_SCOPE
-        if self.access == "write" and identity.read_only:
-            return Reason.METHOD_NOT_ALLOWED
         if self.model is None:
             return None
-        try:
-            model = fill(self.model, {name: str(value) for name, value in fields.items()})
-        except KeyError:
+        model = _filled(self.model, connection)
+        if not model:
             return Reason.MODEL_UNRESOLVED
-        permitted = identity.permits(model=model or "", access=self.access or "read")
+        permitted = identity.permits(model=model, access=access)
         return None if permitted else Reason.MODEL_NOT_ALLOWED
 
 
@@ -107,3 +115,31 @@ def demands_of(dependant: Dependant) -> Iterator[Demand]:
         yield owner
     for inner in dependant.dependencies:
         yield from demands_of(inner)
+
+
+def strictest_access(demands: Iterable[Demand]) -> Access | None:
+    """Return what demands on one route say together of what it does, if any does."""
+    named = {demand.access for demand in demands}
+    return "write" if "write" in named else "read" if "read" in named else None
+
+
+def _access_of(connection: HTTPConnection) -> Access:
+    """Return what a request does: what the demands of its route say, and else its method."""
+    scope = connection.scope
+    route = scope.get("route")
+    # Later versions of FastAPI keep what is around an included route beside it.
+    context = scope.get("fastapi", {}).get("effective_route_context")
+    if getattr(context, "original_route", None) is route:
+        route = context
+    dependant = getattr(route, "dependant", None)
+    said = None if dependant is None else strictest_access(demands_of(dependant))
+    return said or default_access(scope.get("method", WEBSOCKET))
+
+
+def _filled(template: str, connection: HTTPConnection) -> str | None:
+    """Return a template with the parameters of the path; ``None`` when it lacks one."""
+    fields = {name: str(value) for name, value in connection.path_params.items()}
+    try:
+        return fill(template, fields)
+    except KeyError:
+        return None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from keybound.core.credentials import CredentialForm
     from keybound.core.routes import RouteTable
-    from keybound.fastapi.routers import Declarations
+    from keybound.fastapi.declarations import Declarations
 
     Json = dict[str, Any]
 

@@ -7,66 +7,33 @@ FastAPI 0.115 keeps the routes of included routers flat; later ones nest them, a
 from __future__ import annotations
 
 import re
+from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any
 
 from fastapi import routing
-from starlette.applications import Starlette
+from starlette.convertors import PathConvertor, StringConvertor
 from starlette.routing import Mount, WebSocketRoute
 
+from keybound.asgi import nested
 from keybound.core.declared import DeclaredRoute
 from keybound.core.errors import InputError
 from keybound.core.facts import WEBSOCKET
-from keybound.fastapi.demands import RefusedError, demands_of
-from keybound.starlette import RefusedResponse
+from keybound.core.patterns import template_fields
+from keybound.fastapi.demands import demands_of, strictest_access
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from fastapi import FastAPI
-    from starlette.requests import Request
+    from starlette.convertors import Convertor
     from starlette.routing import BaseRoute
 
-    from keybound.core.facts import Access
     from keybound.core.routes import Auth
-    from keybound.engine import Engine
     from keybound.fastapi.demands import Demand
-    from keybound.guard import AsyncGuard
+
+    Convertors = Mapping[str, Convertor[Any]]
 
 _REST = "/(?P<path>.*)"
 """What Starlette appends to the path of a mount, for what is left to the mounted."""
-
-
-class Declarations:
-    """Keeps the table of a guard up to date with the router of an application."""
-
-    def __init__(self, app: FastAPI, guard: AsyncGuard) -> None:
-        """Read nothing yet: routes are added after this."""
-        self.app = app
-        self.guard = guard
-        self._engine: Engine | None = None
-        self._lists: list[Sized] = []
-        self._length = 0
-        app.exception_handlers[RefusedError] = self._refuse
-
-    def refresh(self) -> None:
-        """Read the router if it grew since the last time, or if the guard has another table.
-
-        Raises ``InputError`` for demands on one route that contradict each other.
-        """
-        engine = self.guard.engine
-        if engine is self._engine and sum(map(len, self._lists)) == self._length:
-            return
-        routes = self.app.routes
-        engine.declare_routes(self.app, declared(routes))
-        for each in _mounted(routes):
-            each.exception_handlers.setdefault(RefusedError, self._refuse)
-        self._lists = list(_lists(routes))
-        self._length = sum(map(len, self._lists))
-        self._engine = engine
-
-    async def _refuse(self, _connection: Request, error: Exception) -> RefusedResponse:
-        assert isinstance(error, RefusedError)  # noqa: S101 - it is registered for nothing else
-        return RefusedResponse(self.guard.refuse(error.denied))
 
 
 def contexts(routes: Sequence[BaseRoute]) -> Iterator[Any]:
@@ -77,12 +44,17 @@ def contexts(routes: Sequence[BaseRoute]) -> Iterator[Any]:
 
 
 def declared(
-    routes: Sequence[BaseRoute], *, outer: str = "", shown: str = ""
+    routes: Sequence[BaseRoute],
+    *,
+    outer: str = "",
+    shown: str = "",
+    around: Convertors | None = None,
 ) -> Iterator[DeclaredRoute]:
     """Yield every route, also those that demand nothing, since the first that matches is meant.
 
-    ``outer`` is the expression, and ``shown`` the path, under which the routes are mounted. What is
-    chosen by more than path and method, a host for instance, is left to the dependencies.
+    ``outer`` is the expression, ``shown`` the path, and ``around`` the convertors, under which the
+    routes are mounted. What is chosen by more than path and method, a host for instance, is left
+    to the dependencies; so is a mounted application that sets a root path, and so sees other paths.
     """
     for each in contexts(routes):
         regex = getattr(each, "path_regex", None)
@@ -91,37 +63,91 @@ def declared(
         original = getattr(each, "original_route", each)
         inner = regex.pattern.removeprefix("^").removesuffix("$")
         path, whole = shown + each.path_format, re.compile(_joined(outer, inner))
+        convertors = {**(around or {}), **each.param_convertors}
         if isinstance(original, Mount):
-            below = _joined(outer, inner.removesuffix(_REST))
-            yield from declared(each.routes, outer=below, shown=shown + each.path)
+            below, prefix = _joined(outer, inner.removesuffix(_REST)), shown + each.path
+            if all(getattr(app, "root_path", "") in {"", prefix} for app in nested(each.app)):
+                yield from declared(each.routes, outer=below, shown=prefix, around=convertors)
             yield DeclaredRoute(path, whole, None)
             yield DeclaredRoute(path, whole, [WEBSOCKET])
         elif isinstance(original, WebSocketRoute):
-            yield _route(path, whole, [WEBSOCKET], each)
+            yield from _readings(path, whole, [WEBSOCKET], each, convertors)
         else:
-            yield _route(path, whole, each.methods, each)
+            yield from _readings(path, whole, each.methods, each, convertors)
 
 
-def _route(
-    path: str, regex: re.Pattern[str], methods: Iterable[str] | None, route: object
-) -> DeclaredRoute:
+def _readings(
+    path: str,
+    regex: re.Pattern[str],
+    methods: Iterable[str] | None,
+    route: object,
+    convertors: Convertors,
+) -> Iterator[DeclaredRoute]:
+    """Yield a route as it is, and then without what a convertor turns into something else."""
     dependant = getattr(route, "dependant", None)
     demands = [] if dependant is None else list(demands_of(dependant))
-    return DeclaredRoute(
-        path,
-        regex,
-        methods,
-        model=_agreed("model", path, {demand.model for demand in demands}),
-        access=_strictest_access(demands),
-        scopes=[scope for demand in demands for scope in demand.scopes],
-        tenant=_agreed("tenant", path, {demand.tenant for demand in demands}),
-        auth=_strictest_auth(demands),
-    )
+    facts = {
+        name: _agreed(name, path, {getattr(demand, name) for demand in demands})
+        for name in ("model", "tenant")
+    }
+    converted = {
+        name: fields
+        for name, template in facts.items()
+        if (fields := _converted(template or f"{{{name}}}", convertors))
+    }
+    dropping = (combinations(converted, number) for number in range(len(converted) + 1))
+    for dropped in chain.from_iterable(dropping):
+        kept = [fields for name, fields in converted.items() if name not in dropped]
+        yield DeclaredRoute(
+            path,
+            Canonical(regex, {k: v for fields in kept for k, v in fields.items()})
+            if kept
+            else regex,
+            methods,
+            **facts,
+            access=strictest_access(demands),
+            scopes=[scope for demand in demands for scope in demand.scopes],
+            auth=_strictest_auth(demands),
+            unresolved=dropped,
+        )
 
 
-def _strictest_access(demands: Sequence[Demand]) -> Access | None:
-    named = {demand.access for demand in demands}
-    return "write" if "write" in named else "read" if "read" in named else None
+class Canonical:
+    """Matches paths whose fields reach the application as they are written.
+
+    The others, ``007`` for 7, would be limited by one name and used by another.
+    """
+
+    def __init__(self, regex: re.Pattern[str], convertors: Convertors) -> None:
+        """Match with ``regex``, and then look at the fields that have a convertor."""
+        self._regex = regex
+        self._convertors = convertors
+        self.groupindex: Mapping[str, int] = regex.groupindex
+
+    def fullmatch(self, string: str, /) -> re.Match[str] | None:
+        """Return what a whole path matched."""
+        found = self._regex.fullmatch(string)
+        if found is None:
+            return None
+        same = (_same(convertor, found[name]) for name, convertor in self._convertors.items())
+        return found if all(same) else None
+
+
+def _same(convertor: Convertor[Any], text: str) -> bool:
+    try:
+        return bool(convertor.to_string(convertor.convert(text)) == text)
+    except Exception:  # noqa: BLE001 - a site's own convertor may raise anything
+        return False
+
+
+def _converted(template: str, convertors: Convertors) -> Convertors:
+    """Return the fields of a template that do not reach the application as mere text."""
+    plain = (StringConvertor, PathConvertor)
+    return {
+        name: convertors[name]
+        for name in template_fields(template)
+        if name in convertors and type(convertors[name]) not in plain
+    }
 
 
 def _strictest_auth(demands: Sequence[Demand]) -> Auth:
@@ -142,22 +168,3 @@ def _joined(outer: str, inner: str) -> str:
     for name in re.compile(inner).groupindex:
         outer = outer.replace(f"(?P<{name}>", "(?:")
     return outer + inner
-
-
-def _mounted(routes: Sequence[BaseRoute]) -> Iterator[Starlette]:
-    """Yield applications within the application, which handle errors themselves."""
-    for each in contexts(routes):
-        app = getattr(each, "app", None)
-        if isinstance(app, Starlette):
-            yield app
-            yield from _mounted(app.routes)
-
-
-def _lists(routes: Sequence[BaseRoute]) -> Iterator[Sized]:
-    """Yield every list to which a route may be added later."""
-    yield routes
-    for each in routes:
-        included = getattr(each, "original_router", each)
-        inner = getattr(included, "routes", None)
-        if inner is not None:
-            yield from _lists(inner)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from keybound.core.effects import Row, absence_id
+from keybound.core.effects import Head, Installation, Row, absence_id
 from keybound.core.errors import ConflictError, RecordCorruptError, StoreError
 from keybound.core.nodes import decode_node
 
@@ -19,6 +19,8 @@ HISTORY_MAX = 10_000
 
 _PRUNE_EVERY = 100
 _BYTES = 16
+
+T = TypeVar("T")
 
 
 class Origin(NamedTuple):
@@ -79,8 +81,17 @@ def forgets_through(rev: int, history_max: int) -> int | None:
     return rev - history_max if rev % _PRUNE_EVERY == 0 and rev > history_max else None
 
 
-def read_row(node_id: str, record: bytes, rev: int, digest: bytes | None) -> Row:
-    """Return a stored node; raises ``RecordCorruptError`` naming the one that cannot be read."""
+def read_row(node_id: object, record: object, rev: object, digest: object) -> Row:
+    """Return a stored node; raises ``RecordCorruptError`` naming the one that cannot be read.
+
+    A database may hold values of any type, so none is relied on.
+    """
+    if not isinstance(record, bytes) or not isinstance(rev, int):
+        msg = f"{node_id}: its record or its revision is of another type than what was written"
+        raise RecordCorruptError(msg)
+    if not isinstance(digest, bytes | None):
+        msg = f"{node_id}: its digest is of another type than what was written"
+        raise RecordCorruptError(msg)
     try:
         node = decode_node(record)
     except RecordCorruptError as error:
@@ -90,6 +101,39 @@ def read_row(node_id: str, record: bytes, rev: int, digest: bytes | None) -> Row
         msg = f"{node_id}: its record is that of {node.id}"
         raise RecordCorruptError(msg)
     return Row(node, rev, digest)
+
+
+def read_head(location: str, *, rev: object, tag: object, epoch: object) -> Head:
+    """Return where a store stands; raises ``StoreError`` when that cannot be read."""
+    return Head(
+        read_value(location, rev, int),
+        read_value(location, tag, bytes),
+        read_value(location, epoch, bytes),
+    )
+
+
+def check_version(location: str, version: object, *, known: int) -> None:
+    """Raise ``StoreError`` for a store whose version is not ``known`` here."""
+    if read_value(location, version, int) > known:
+        msg = f"{location}: was made by a newer keybound (its tables have version {version}, "
+        msg += f"this one knows {known}): upgrade keybound here"
+        raise StoreError(msg)
+
+
+def read_installation(location: str, identity: object, fingerprint: object) -> Installation:
+    """Return what was installed; raises ``StoreError`` when that cannot be read."""
+    if fingerprint is not None:
+        fingerprint = read_value(location, fingerprint, str)
+    return Installation(read_value(location, identity, bytes), fingerprint)
+
+
+def read_value(location: str, value: object, kind: type[T]) -> T:
+    """Return a stored value that must be of this type; raises ``StoreError`` if it is not."""
+    if isinstance(value, kind):
+        return value
+    msg = f"{location}: was changed past keybound (a {type(value).__name__} is stored where a "
+    msg += f"{kind.__name__} was written): restore a backup of it"
+    raise StoreError(msg)
 
 
 def not_opened(location: str) -> StoreError:

@@ -1,7 +1,7 @@
-"""A store in SQL, for threads and for event loops; what an effect means is written once for both.
+"""A store in SQL: one effect is one transaction, on a connection to the file of this moment.
 
-Here is what differs: how a connection is come by. Everything after that runs synchronously, on a
-connection that the awaiting engine lends.
+What an effect means is written once against a synchronous connection, so that an asynchronous
+engine can be lent the same handlers. SQLite needs none: who awaits asks from a thread.
 """
 
 from __future__ import annotations
@@ -11,20 +11,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar, cast
 from weakref import WeakSet
 
-from sqlalchemy import create_engine
-
 from keybound.core.effects import OpenStore
-from keybound.core.errors import MissingExtraError
 from keybound.stores.rules import HISTORY_MAX
 from keybound.stores.sql_reads import READS, read_installation
 from keybound.stores.sql_writes import WRITES, install
-from keybound.stores.sqlite import BUSY_FOR, READING, WRITING, SQLiteFile, prepare, use_wal
+from keybound.stores.sqlite import BUSY_FOR, READING, WRITING, SQLiteFile, use_wal
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from sqlalchemy import Connection, Engine
-    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from keybound.core.effects import Effect, Installation
 
@@ -35,8 +31,9 @@ class SqlStore:
     """A store in a SQLite file; safe for threads, for forks and for as many processes as share it.
 
     ``connections`` is how many one process holds at most, two or more: one writes, so that no
-    reader ever waits for a writer. ``busy_for`` is how many seconds an effect waits for one of
-    them and for other programs, ``history_max`` how many revisions the change log keeps.
+    reader ever waits for a writer. ``busy_for`` is how many seconds a change waits for one of them
+    and for other programs (reading: a second at most), ``history_max`` how many revisions the
+    change log keeps.
     """
 
     def __init__(
@@ -50,68 +47,24 @@ class SqlStore:
         """Take a path or a ``sqlite:///`` URL; nothing is opened yet. Raises ``SettingsError``."""
         self._file = SQLiteFile(database, busy_for=busy_for, history_max=history_max)
         self.location = str(self._file.path)
-        self._reading = self._engine(max(connections - 1, 1))
-        self._writing = self._engine(1)
+        self._reading = self._file.engine(connections=max(connections - 1, 1), reading=True)
+        self._writing = self._file.engine(connections=1, reading=False)
+        _engines.update((self._reading, self._writing))
 
     def perform(self, effect: Effect[T]) -> T:
         """Answer one effect in one transaction."""
-        engine = self._reading if type(effect) in READS else self._writing
-        with self._file.performing(effect), engine.connect() as connection:
-            return _perform(connection, effect)
+        reads = type(effect) in READS
+        engine = self._reading if reads else self._writing
+        with self._file.performing(effect), self._file.connection(engine) as connection:
+            answer = _perform(connection, effect)
+            if not reads:
+                self._file.check_kept(connection)
+            return answer
 
     def close(self) -> None:
         """Close the connections; the next effect opens others."""
         self._reading.dispose()
         self._writing.dispose()
-
-    def _engine(self, connections: int) -> Engine:
-        url = self._file.url("sqlite+pysqlite")
-        engine = create_engine(url, **self._file.engine_options(connections))
-        prepare(engine)
-        _engines.add(engine)
-        return engine
-
-
-class AsyncSqlStore:
-    """``SqlStore`` for one event loop."""
-
-    def __init__(
-        self,
-        database: str,
-        *,
-        connections: int = 2,
-        busy_for: float = BUSY_FOR,
-        history_max: int = HISTORY_MAX,
-    ) -> None:
-        """Take a path or a ``sqlite:///`` URL; nothing is opened yet. Raises ``SettingsError``."""
-        self._file = SQLiteFile(database, busy_for=busy_for, history_max=history_max)
-        self.location = str(self._file.path)
-        self._reading = self._engine(max(connections - 1, 1))
-        self._writing = self._engine(1)
-
-    async def perform(self, effect: Effect[T]) -> T:
-        """Answer one effect in one transaction."""
-        engine = self._reading if type(effect) in READS else self._writing
-        with self._file.performing(effect):
-            async with engine.connect() as connection:
-                return await connection.run_sync(_perform, effect)
-
-    async def close(self) -> None:
-        """Close the connections; the next effect opens others."""
-        await self._reading.dispose()
-        await self._writing.dispose()
-
-    def _engine(self, connections: int) -> AsyncEngine:
-        url = self._file.url("sqlite+aiosqlite")
-        options = self._file.engine_options(connections)
-        try:
-            from sqlalchemy.ext.asyncio import create_async_engine
-
-            engine = create_async_engine(url, **options)
-        except ModuleNotFoundError as error:
-            raise MissingExtraError(error.name or "aiosqlite", extra="sql") from error
-        prepare(engine.sync_engine)
-        return engine
 
 
 def _perform(connection: Connection, effect: Effect[T]) -> T:

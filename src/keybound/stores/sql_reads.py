@@ -1,6 +1,6 @@
 """How reading effects are answered in SQL: each from one snapshot, a whole chain in one statement.
 
-Handlers run on a synchronous connection inside a transaction, which the awaiting engine lends.
+Handlers run on a synchronous connection inside a transaction that is begun for them.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from keybound.core.effects import (
     SyncAnswer,
 )
 from keybound.core.errors import RecordCorruptError, StoreError
-from keybound.stores.rules import read_row
+from keybound.stores import rules
 from keybound.stores.schema import SCHEMA, changes, edges, meta, nodes, revisions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from sqlalchemy import Connection, Select
 
@@ -80,12 +80,13 @@ _LIST = select(nodes.c.id, nodes.c.rev, nodes.c.digest, nodes.c.body).order_by(n
 
 def read_head(connection: Connection) -> Head:
     """Return where the store stands."""
-    return Head(*connection.execute(_HEAD).one())
+    rev, tag, epoch = connection.execute(_HEAD).one()
+    return rules.read_head(_location(connection), rev=rev, tag=tag, epoch=epoch)
 
 
 def read_installation(connection: Connection) -> Installation | None:
     """Return what was installed, if anything; raise ``StoreError`` if it is not ours to use."""
-    location = connection.get_execution_options()["location"]
+    location = _location(connection)
     tables = inspect(connection).get_table_names()
     if meta.name not in tables:
         if not tables:
@@ -93,25 +94,32 @@ def read_installation(connection: Connection) -> Installation | None:
         msg = f"{location}: belongs to another program (it has a table {min(tables)}): "
         msg += "choose another file with the setting `database` (KEYBOUND_DATABASE)"
         raise StoreError(msg)
+    # Apart from the rest: a newer version may have other columns besides.
     version = connection.execute(select(meta.c.schema)).scalar_one()
-    if version > SCHEMA:
-        msg = f"{location}: was made by a newer keybound (its tables have version {version}, "
-        msg += f"this one knows {SCHEMA}): upgrade keybound here"
-        raise StoreError(msg)
+    rules.check_version(location, version, known=SCHEMA)
     found = connection.execute(select(meta.c.installation, meta.c.fingerprint)).one()
-    return Installation(found.installation, found.fingerprint)
+    return rules.read_installation(location, found.installation, found.fingerprint)
 
 
 def _sync(connection: Connection, effect: Sync) -> SyncAnswer:
     since = {"since": effect.since}
+    location = _location(connection)
     now = connection.execute(_HEAD_AND_KNOWN, since).one()
-    head = Head(now.rev, now.tag, now.epoch)
-    tags: dict[int, bytes] = {} if now.known is None else {effect.since: now.known}
+    head = rules.read_head(location, rev=now.rev, tag=now.tag, epoch=now.epoch)
+    known = [] if now.known is None else [(effect.since, now.known)]
     if head.rev <= effect.since:
-        return SyncAnswer(head=head, changes=(), tags=tags)
-    newest = [Change(rev, node) for rev, node in connection.execute(_CHANGES, since)]
-    tags |= {each.rev: each.tag for each in connection.execute(_TAGS, since)}
+        return SyncAnswer(head=head, changes=(), tags=_tags(location, known))
+    newest = [
+        Change(rules.read_value(location, rev, int), rules.read_value(location, node, str))
+        for rev, node in connection.execute(_CHANGES, since)
+    ]
+    tags = _tags(location, [*known, *connection.execute(_TAGS, since)])
     return SyncAnswer(head=head, changes=tuple(reversed(newest)), tags=tags)
+
+
+def _tags(location: str, rows: Iterable[Sequence[object]]) -> dict[int, bytes]:
+    read = rules.read_value
+    return {read(location, rev, int): read(location, tag, bytes) for rev, tag in rows}
 
 
 def _load_by_digest(connection: Connection, effect: LoadByDigest) -> Loaded:
@@ -138,8 +146,9 @@ def _load(
     rows: dict[str, Row | None] = {}
     for _, _, _, name, rev, digest, record in found:
         if name is not None:  # without a key, the head stands alone
-            rows[name] = None if record is None else read_row(name, record, rev, digest)
-    return Head(*found[0][:3]), rows
+            rows[name] = None if rev is None else rules.read_row(name, record, rev, digest)
+    rev, tag, epoch = found[0][:3]
+    return rules.read_head(_location(connection), rev=rev, tag=tag, epoch=epoch), rows
 
 
 def _list_nodes(connection: Connection, effect: ListNodes) -> tuple[Row, ...]:
@@ -149,7 +158,11 @@ def _list_nodes(connection: Connection, effect: ListNodes) -> tuple[Row, ...]:
     if effect.parent is not None:
         statement = statement.where(nodes.c.parent == effect.parent)
     found = connection.execute(statement.limit(effect.limit))
-    return tuple(read_row(name, record, rev, digest) for name, rev, digest, record in found)
+    return tuple(rules.read_row(name, record, rev, digest) for name, rev, digest, record in found)
+
+
+def _location(connection: Connection) -> str:
+    return str(connection.get_execution_options()["location"])
 
 
 READS: dict[type[Effect[Any]], Callable[[Connection, Any], Any]] = {

@@ -1,6 +1,6 @@
 """How changing effects are answered in SQL: each in one transaction that others wait for.
 
-Handlers run on a synchronous connection inside a transaction, which the awaiting engine lends.
+Handlers run on a synchronous connection inside a transaction that is begun for them.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def install(connection: Connection, effect: OpenStore) -> Installation:
 
 
 def _commit(connection: Connection, effect: Commit) -> Head:
-    # First of all: whoever holds this row is the only one who changes anything.
+    read_head(connection)  # counting on from what is no number would begin at 1 again
+    # Before all else: whoever holds this row is the only one who changes anything.
     connection.execute(update(meta).values(rev=meta.c.rev + 1, tag=effect.tag))
     head = read_head(connection)
     _check(connection, effect)

@@ -8,28 +8,35 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, event
+from sqlalchemy import URL, create_engine, event
 from sqlalchemy.exc import DBAPIError, NoResultFound, SQLAlchemyError
 
 from keybound.core.effects import OpenStore
 from keybound.core.errors import SettingsError, StoreError, StoreUnavailableError
 from keybound.stores.rules import not_opened
+from keybound.stores.schema import meta
+from keybound.stores.sqlite_held import Files, is_current, look, same_or_grown
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Dialect, Engine
     from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
 
     from keybound.core.effects import Effect
 
 BUSY_FOR = 5.0
-"""Seconds that an effect waits for another program's writing, and for a connection of its own."""
+"""Seconds that a change waits for another program's writing, and for a connection of its own."""
+
+READ_BUSY_FOR = 1.0
+"""Seconds that a reading effect does. Readers wait only for who keeps everybody out; requests that
+wait for it one after the other must not hold all the threads of a server."""
 
 READING = "BEGIN"
 """Begins a transaction that sees one snapshot, however many statements it has."""
@@ -38,7 +45,9 @@ WRITING = "BEGIN IMMEDIATE"
 """Begins a transaction that waits for its turn now: one that read first could only fail."""
 
 _FILE_MODE = 0o600
+_CONNECT_ATTEMPTS = 10
 _WAL_ATTEMPTS = 50
+_HELD = "files that it has open"
 _ELSEWHERE = "or choose another file with the setting `database` (KEYBOUND_DATABASE)"
 
 
@@ -60,22 +69,75 @@ class SQLiteFile:
         self._busy_for = busy_for
         self._history_max = history_max
 
-    def url(self, driver: str) -> URL:
-        """Return the URL for a driver; it opens what is there and never creates a file."""
+    def engine(self, *, connections: int, reading: bool) -> Engine:
+        """Return an engine that opens what is there and never creates a file."""
+        busy_for = min(self._busy_for, READ_BUSY_FOR) if reading else self._busy_for
         query = {"mode": "rw", "uri": "true"}
-        return URL.create(driver, database=f"file:{quote(str(self.path))}", query=query)
-
-    def engine_options(self, connections: int) -> dict[str, Any]:
-        """Return the arguments that both kinds of engine take; handlers find theirs in them."""
-        return {
+        engine = create_engine(
+            URL.create("sqlite+pysqlite", database=f"file:{quote(str(self.path))}", query=query),
             # No isolation level: the driver would begin transactions of its own, too late.
-            "connect_args": {"isolation_level": None, "timeout": self._busy_for},
-            "execution_options": {"history_max": self._history_max, "location": str(self.path)},
-            "hide_parameters": True,  # digests are nobody's business
-            "max_overflow": 0,
-            "pool_size": connections,
-            "pool_timeout": self._busy_for,
-        }
+            connect_args={"isolation_level": None, "timeout": busy_for},
+            # Handlers find theirs in them.
+            execution_options={"history_max": self._history_max, "location": str(self.path)},
+            hide_parameters=True,  # digests are nobody's business
+            max_overflow=0,
+            pool_size=connections,
+            pool_timeout=busy_for,
+        )
+        event.listen(engine, "do_connect", self._connect)
+        return engine
+
+    @contextmanager
+    def connection(self, engine: Engine) -> Generator[Connection]:
+        """Lend a connection to the file that is at the path now.
+
+        Raises ``StoreUnavailableError`` when it vanished, or cannot be told from the one before.
+        """
+        for _ in range(_CONNECT_ATTEMPTS):
+            with engine.connect() as connection:
+                if is_current(connection.info[_HELD], str(self.path)):
+                    yield connection
+                    return
+                connection.invalidate()  # the next attempt opens what is there now
+        raise self._restless()
+
+    def check_kept(self, connection: Connection) -> None:
+        """Raise ``StoreUnavailableError`` unless what was just committed is in the file at the path.
+
+        Who replaces the file between the look before a change and its commit takes it away.
+        """
+        held: Files = connection.info[_HELD]
+        if not same_or_grown(held, look(str(self.path), real=held.real)):
+            msg = f"{self.path}: was replaced or deleted in the middle of a change, which may be "
+            msg += "lost: look whether it is there, and make it again"
+            raise StoreUnavailableError(msg)
+
+    def _connect(
+        self,
+        dialect: Dialect,
+        record: ConnectionPoolEntry,
+        arguments: tuple[Any, ...],
+        options: dict[str, Any],
+    ) -> DBAPIConnection:
+        """Connect, and note which files that opened: those which were there before and after."""
+        path = str(self.path)
+        for _ in range(_CONNECT_ATTEMPTS):
+            before = look(path)
+            connection = dialect.connect(*arguments, **options)
+            try:
+                _prepare(connection)
+                after = look(path)
+            except BaseException:
+                connection.close()  # the pool does not know of it yet
+                raise
+            if same_or_grown(before, after):
+                record.info[_HELD] = after
+                return connection
+            connection.close()
+        raise self._restless()
+
+    def _restless(self) -> StoreError:
+        return StoreUnavailableError(f"{self.path}: is replaced again and again")
 
     @contextmanager
     def performing(self, effect: Effect[Any]) -> Generator[None]:
@@ -88,6 +150,8 @@ class SQLiteFile:
             raise self._explained(error.orig) from error
         except (sqlite3.Error, SQLAlchemyError) as error:
             raise self._explained(error) from error
+        except OSError as error:
+            raise self._cannot_open(error.strerror) from error
 
     def _create(self) -> None:
         """Make an empty file that only its owner may read, unless there is one."""
@@ -134,20 +198,18 @@ class SQLiteFile:
         return StoreError(f"{path}: {fix}, {_ELSEWHERE}")
 
 
-def prepare(engine: Engine) -> None:
-    """Make every connection of this engine check references and keep what it committed."""
-
-    @event.listens_for(engine, "connect")
-    def _(connection: DBAPIConnection, _record: object) -> None:
-        try:
-            cursor = connection.cursor()
-            cursor.execute("PRAGMA foreign_keys = ON")
-            # NORMAL may lose the last commits when power fails: a revocation would be undone.
-            cursor.execute("PRAGMA synchronous = FULL")
-            cursor.close()
-        except BaseException:
-            connection.close()  # the pool does not know of it yet
-            raise
+def _prepare(connection: DBAPIConnection) -> None:
+    """Make a connection check references and keep what it committed, and open all of its files."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA foreign_keys = ON")
+    # NORMAL may lose the last commits when power fails: a revocation would be undone.
+    cursor.execute("PRAGMA synchronous = FULL")
+    # The log is opened by the first that reads. A backup made by VACUUM INTO has none.
+    cursor.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (meta.name,))
+    if cursor.fetchone() is not None:
+        with suppress(sqlite3.OperationalError):  # locked or read-only: it works without, slower
+            cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.close()
 
 
 def use_wal(connection: Connection) -> None:

@@ -1,0 +1,135 @@
+"""Keeps the table of a guard up to date with the router of an application."""
+
+from __future__ import annotations
+
+import re
+from operator import is_
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary, WeakMethod, WeakSet
+
+from starlette.applications import Starlette
+
+from keybound.core.declared import DeclaredRoute
+from keybound.fastapi.demands import RefusedError
+from keybound.fastapi.routers import contexts, declared
+from keybound.starlette import RefusedResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from fastapi import FastAPI
+    from starlette.requests import Request
+    from starlette.routing import BaseRoute
+
+    from keybound.engine import Engine
+    from keybound.guard import AsyncGuard
+
+
+class Declarations:
+    """What the router of an application declares to the engine of a guard.
+
+    A route that joins the application itself counts from its first request on. One that joins an
+    included router or a mounted application, or replaces another, is noticed when the table is
+    asked for what it does not have, when a key is looked up, and before every verb.
+    """
+
+    def __init__(self, app: FastAPI, guard: AsyncGuard) -> None:
+        """Read nothing yet: routes are added after this."""
+        self.app = app
+        self.guard = guard
+        self._engine: Engine | None = None
+        self._routes: Sequence[BaseRoute] = ()
+        self._length = 0
+        self._read: WeakKeyDictionary[Engine, tuple[BaseRoute, ...]] = WeakKeyDictionary()
+        self._attended: WeakSet[Engine] = WeakSet()
+        self._attend(guard.engine)
+        app.exception_handlers[RefusedError] = self._refuse
+
+    def seem_current(self) -> bool:
+        """Return whether nothing changed that can be seen at a glance, as every request does."""
+        routes = self.app.router.routes
+        return (
+            routes is self._routes
+            and len(routes) == self._length
+            and self.guard.engine is self._engine
+        )
+
+    def refresh(self) -> None:
+        """Read the router if it changed since the last time, or if the guard has another engine.
+
+        Raises ``InputError`` for demands on one route that contradict each other.
+        """
+        engine = self.guard.engine
+        self._attend(engine)
+        routes = self.app.router.routes
+        length = len(routes)
+        self._declare(engine)
+        self._engine, self._routes, self._length = engine, routes, length
+
+    def _attend(self, engine: Engine) -> None:
+        """Let an engine ask for the routes before it uses them."""
+        if engine not in self._attended:
+            self._attended.add(engine)
+            engine.sources.append(self._source(engine))
+
+    def _source(self, engine: Engine) -> Callable[[], None]:
+        """Return what declares to ``engine``, for as long as the application is there."""
+        method = WeakMethod(self._declare)
+
+        def declare() -> None:
+            alive = method()
+            if alive is not None:
+                alive(engine)
+
+        return declare
+
+    def _declare(self, engine: Engine) -> None:
+        routes = self.app.router.routes
+        every = tuple(_every(routes))
+        read = self._read.get(engine)
+        if read is not None and len(read) == len(every) and all(map(is_, read, every)):
+            return
+        for each in _mounted(routes):
+            each.exception_handlers.setdefault(RefusedError, self._refuse)
+        engine.declare_routes(self.app, [*declared(routes), Unmatched(self._source(engine))])
+        self._read[engine] = every
+
+    async def _refuse(self, _connection: Request, error: Exception) -> RefusedResponse:
+        assert isinstance(error, RefusedError)  # noqa: S101 - it is registered for nothing else
+        return RefusedResponse(self.guard.refuse(error.denied))
+
+
+class Unmatched(DeclaredRoute):
+    """Behind all routes of an application: asked when none of them is meant, it never answers.
+
+    Either there is none, or it was added where nobody looks at every request.
+    """
+
+    __slots__ = ("_notice",)
+
+    def __init__(self, notice: Callable[[], None]) -> None:
+        """Call ``notice`` when no route is meant."""
+        super().__init__("/*", re.compile(""), None)
+        object.__setattr__(self, "_notice", notice)
+
+    def answers(self, _method: str) -> bool:
+        """Return ``False``."""
+        self._notice()
+        return False
+
+
+def _mounted(routes: Sequence[BaseRoute]) -> Iterator[Starlette]:
+    """Yield applications within the application, which handle errors themselves."""
+    for each in contexts(routes):
+        app = getattr(each, "app", None)
+        if isinstance(app, Starlette):
+            yield app
+            yield from _mounted(app.routes)
+
+
+def _every(routes: Sequence[BaseRoute]) -> Iterator[BaseRoute]:
+    """Yield every route, those of included routers and mounted applications too."""
+    for each in routes:
+        yield each
+        included = getattr(each, "original_router", each)
+        yield from _every(getattr(included, "routes", None) or ())
