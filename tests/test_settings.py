@@ -7,7 +7,8 @@ from math import inf
 
 import pytest
 
-from keybound import Allowed, Guard, Route, Secret, Settings, SettingsError
+from keybound import Guard, Route, Secret, Settings, SettingsError
+from keybound.core.decision import Allowed
 
 SECRET = "correct-horse-battery-staple-0123456789"
 

@@ -84,8 +84,8 @@ class APIKeyMiddleware:
         for name, value in scope["headers"]:
             if name == b"authorization":
                 raw = value if raw is None else Reason.DUPLICATE_CREDENTIALS
-            elif name >= _FORGED:  # nested, since one comparison is enough for most
-                if name < _NEXT:  # noqa: SIM102
+            elif name >= _FORGED:  # noqa: SIM102 - one comparison is enough for most headers
+                if name < _NEXT:
                     forged = True
         path = scope["path"]
         root = scope.get("root_path")

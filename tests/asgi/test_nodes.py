@@ -41,16 +41,18 @@ class Whim(Clause):
         """Return whether it is the same whim."""
         return self == other
 
-    def reason(self, _facts: Any, _now: float, /) -> Reason:
-        """Return a reason of its own."""
-        return Reason.OUTSIDE_TIME_WINDOW
+    def reason(self, _facts: Any, _now: float, /) -> Any:
+        """Return a reason of its own, or what it was told to."""
+        return REASONS.get(self.whim, Reason.OUTSIDE_TIME_WINDOW)
 
     def describe(self) -> str:
         """Return it."""
         return self.whim
 
     def dump(self) -> Any:
-        """Return it."""
+        """Return it; one cannot once it is stored."""
+        if self.whim in UNDUMPABLE:
+            raising()
         return self.whim
 
 
@@ -74,6 +76,20 @@ WHIMS: dict[str, Callable[..., Any]] = {
     "unawaited": lambda *_: waiting,
     "raise": raising,
 }
+
+REASONS: dict[str, Any] = {
+    "no reason": None,
+    "reason in text": "outside_time_window",
+    "reason of rates": Reason.RATE_LIMITED,
+    "reason of quotas": Reason.QUOTA_EXCEEDED,
+    "reason of stores": Reason.STORE_UNAVAILABLE,
+    "reason of credentials": Reason.MISSING_CREDENTIALS,
+    "reason of a kind": object(),
+}
+WHIMS |= dict.fromkeys(REASONS, lambda *_: False)
+
+UNDUMPABLE: set[str] = set()
+"""Whims that fail to say what they are stored as."""
 
 
 @pytest.fixture
@@ -197,8 +213,32 @@ def test_dimension_of_a_site_permits_only_by_true(make: Callable[..., Site], whi
         assert answer.status == 200
         return
     assert answer.status == 403
-    expected = "limit_invalid" if whim == "raise" else "outside_time_window"
+    unusable = whim == "raise" or whim in REASONS
+    expected = "limit_invalid" if unusable else "outside_time_window"
     assert answer.problem["reason"] == expected
+    assert site.served == []
+
+
+@pytest.mark.usefixtures("whims")
+@pytest.mark.parametrize("whim", ["refuse", "raise", "no reason"])
+def test_dimension_of_a_site_that_cannot_be_sealed_refuses_all_the_same(
+    make: Callable[..., Site], whim: str
+):
+    """A refusal whose id cannot be made from the clause is a refusal still, and no failure."""
+    site = make()
+    key = site.issue(limits=Limits(whim=whim))
+    UNDUMPABLE.add(whim)
+    try:
+        answer = site.request(key=key)
+        handshake = site.request("WEBSOCKET", key=key)
+    finally:
+        UNDUMPABLE.clear()
+    assert answer.status in {403, 503}
+    assert handshake.status == 403
+    assert site.guard.explain_denial(answer.denial).reason in {
+        Reason.LIMIT_INVALID,
+        Reason.STORE_UNAVAILABLE,
+    }
     assert site.served == []
 
 

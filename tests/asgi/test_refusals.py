@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from keybound import Limits, Reason, Route
+from keybound import Limits, Reason, Route, SettingsError
 from keybound.core.refusals import REFUSALS
 from tests.asgi.sites import DENIAL_RESPONSE, authorization
 
@@ -205,3 +205,15 @@ def test_refused_handshake_is_closed_before_it_is_accepted(
 def test_every_reason_has_a_refusal():
     """No denial can reach a client without a status."""
     assert set(Reason) == set(REFUSALS)
+
+
+@pytest.mark.parametrize("realm", ['a "shop"', "a\\shop", "L\u00e4den", "\u5e97", "\ud800", "a\r\nb: c"])
+def test_odd_realm_breaks_no_refusal(make: Callable[..., Site], realm: str):
+    """A realm that no challenge can carry is refused by the settings, or carried somehow."""
+    try:
+        site = make(realm=realm)
+    except SettingsError:
+        return
+    answer = site.request()
+    assert answer.status == 401
+    assert all(value.isascii() and "\n" not in value for value in answer.all("www-authenticate"))

@@ -144,4 +144,6 @@ def test_help_says_what_every_status_means(folder: Path):
     assert shown.status == 0
     assert all(f" {status}  " in shown.out for status in range(6))
     assert spawn(folder=folder).out == shown.out
+    (line,) = (line for line in shown.out.splitlines() if "Print JSON" in line)
+    assert "bool" not in line
     assert spawn("--version", folder=folder).out.startswith("keybound ")

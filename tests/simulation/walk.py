@@ -11,14 +11,13 @@ import pytest
 from keybound.caches import local
 from keybound.core import fence
 from keybound.stores import memory, rules
-from tests.simulation.procedures import CHANGES
+from tests.simulation.claim import ViolationError
 from tests.simulation.scheduler import LINES, Fate
 from tests.simulation.store import SimulatedStore
-from tests.simulation.claim import ViolationError
 from tests.simulation.world import Scene, World
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 TASKS_MAX = 10
 PASSING = (1 / 64, 0.5, 1.5, 4.0, 20.0, 70.0)
@@ -29,6 +28,17 @@ JUMPS = (-3_600.0, -7.0, -0.5, 0.5, 7.0, 3_600.0)
 
 _VERBS = {"disable": 5, "enable": 9, "restrict": 2, "widen": 4, "rename": 1, "revoke": 0.7}
 _FATES = {Fate.ANSWERED: 30, Fate.LOST: 1, Fate.ANSWER_LOST: 1}
+
+_NO_RESTORES = {"restore": 0.0, "back_up": 0.0}
+MOODS: Mapping[str, Mapping[str, float]] = {
+    "anything": {},
+    "changes": _NO_RESTORES | {"switch_several": 6, "change": 2, "clock": 0, "prune": 0.2},
+    "restores": {"restore": 6, "back_up": 4, "prune": 0.1, "clock": 0.2, "change": 2},
+    "delays": _NO_RESTORES | {"pass_time": 2, "change": 2, "finish": 0.5, "prune": 0.2},
+    "outages": _NO_RESTORES | {"cut_off": 4, "pass_time": 2, "prune": 0.2, "clock": 0.2},
+    "clocks": _NO_RESTORES | {"clock": 8, "pass_time": 2, "prune": 0.2},
+}
+"""What is more, or less, frequent than usual: some faults only show while others stay away."""
 
 
 @contextmanager
@@ -42,7 +52,13 @@ def small_limits(*, changes_max: int) -> Iterator[None]:
         yield
 
 
-def walk(seed: int, steps: int, *, store: type[SimulatedStore] = SimulatedStore) -> World:
+def walk(
+    seed: int,
+    steps: int,
+    *,
+    mood: str | None = None,
+    store: type[SimulatedStore] = SimulatedStore,
+) -> World:
     """Take that many steps of the scheduler; raises ``ViolationError`` naming the seed."""
     chance = random.Random(seed)
     scene = Scene(
@@ -51,28 +67,23 @@ def walk(seed: int, steps: int, *, store: type[SimulatedStore] = SimulatedStore)
         floors_max=chance.choice((3, 50)),
         cache_size_max=chance.choice((1, 3, 50, 50)),
         history_max=chance.choice((3, 10_000, 10_000)),
+        boot_counts_sleep=chance.random() < 0.5,
     )
     world = World(seed, scene, store=store)
-    # One of its two clocks may deceive a machine, not both: then nothing would tell.
-    suspended = chance.random() < 0.5
-    # Walks differ in what is frequent: some faults only show while others stay away.
-    events = {**_EVENTS, (_suspend if suspended else _set_wall_clock): 3}
-    names = list(events)
-    weights = [
-        weight * chance.choice((0.5, 1, 2) if weight >= 10 else (0, 0, 1, 2))
-        for weight in events.values()
-    ]
+    factors = MOODS[mood or chance.choice(list(MOODS))]
+    events = [event for event, _ in _EVENTS.values()]
+    weights = [weight * factors.get(name, 1) for name, (_, weight) in _EVENTS.items()]
     try:
         with small_limits(changes_max=chance.choice((2, 8))):
             while world.scheduler.steps < steps:
                 busy = len(world.scheduler.tasks) >= TASKS_MAX
-                event = _step if busy else chance.choices(names, weights)[0]
+                event = _step if busy else chance.choices(events, weights)[0]
                 event(world, chance)
             world.settle()
     except ViolationError as violation:
         replay = f"pytest tests/simulation/test_walks.py --seed {seed} --sim-steps {steps}"
-        events = "\n".join(world.scheduler.events)
-        msg = f"seed {seed}, {steps} steps (replay: {replay}): {violation}\nLast events:\n{events}"
+        history = "\n".join(world.scheduler.events)
+        msg = f"seed {seed}, {steps} steps (replay: {replay}): {violation}\nBefore:\n{history}"
         raise ViolationError(msg) from None
     return world
 
@@ -81,17 +92,16 @@ def _any(chance: random.Random) -> int:
     return chance.randrange(1 << 16)
 
 
-def _request(world: World, chance: random.Random) -> None:
-    world.request(_any(chance), _any(chance), _any(chance))
-
-
 def _step(world: World, chance: random.Random) -> None:
     fate = chance.choices(list(_FATES), list(_FATES.values()))[0]
     line = chance.randint(1, LINES) if chance.random() < 0.3 else 0
-    tasks = len(world.scheduler.tasks)
     world.step(_any(chance), fate, line=line)
-    if tasks >= TASKS_MAX and len(world.scheduler.tasks) >= TASKS_MAX and chance.random() < 0.05:
+    if len(world.scheduler.tasks) >= TASKS_MAX and chance.random() < 0.05:
         world.kill(_any(chance))  # all may be of a worker that stands still
+
+
+def _request(world: World, chance: random.Random) -> None:
+    world.request(_any(chance), _any(chance), _any(chance))
 
 
 def _change(world: World, chance: random.Random) -> None:
@@ -100,17 +110,16 @@ def _change(world: World, chance: random.Random) -> None:
 
 
 def _switch_several(world: World, chance: random.Random) -> None:
-    world.switch_several(
-        _any(chance), _any(chance), chance.choice((2, 2, 3, 4)), enabled=chance.random() < 0.6
-    )
+    count = chance.choice((2, 2, 3, 4))
+    world.switch_several(_any(chance), _any(chance), count, enabled=chance.random() < 0.6)
 
 
-def _suspend(world: World, chance: random.Random) -> None:
-    world.suspend(_any(chance), chance.choice(PASSING))
-
-
-def _set_wall_clock(world: World, chance: random.Random) -> None:
-    world.set_wall_clock(_any(chance), chance.choice(JUMPS))
+def _clock(world: World, chance: random.Random) -> None:
+    # One of its two clocks may deceive a machine, not both: then nothing would tell.
+    if world.scene.boot_counts_sleep:
+        world.set_wall_clock(_any(chance), chance.choice(JUMPS))
+    else:
+        world.suspend(_any(chance), chance.choice(PASSING))
 
 
 def _pause(world: World, chance: random.Random) -> None:
@@ -125,21 +134,26 @@ def _cut_off(world: World, chance: random.Random) -> None:
         world.cut_off(number)
 
 
-_EVENTS: dict[Callable[[World, random.Random], None], float] = {
-    _step: 140,
-    _request: 50,
-    _change: 10,
-    _switch_several: 5,
-    (lambda world, chance: world.finish(_any(chance))): 60,
-    (lambda world, chance: world.sync(_any(chance))): 16,
-    (lambda world, chance: world.pass_time(chance.choices(PASSING, (3, 4, 6, 6, 1, 0.5))[0])): 25,
-    (lambda world, chance: world.issue(_any(chance), _any(chance))): 1.5,
-    _pause: 2,
-    _cut_off: 3,
-    (lambda world, chance: world.kill(_any(chance))): 0.5,
-    (lambda world, chance: world.restart(_any(chance))): 0.3,
-    (lambda world, chance: world.prune(chance.choice((1, 2, 3, 5)))): 5,
-    (lambda world, _chance: world.back_up()): 1.5,
-    (lambda world, _chance: world.restore()): 1,
-    (lambda world, _chance: world.settle()): 0.5,
+_EVENTS: Mapping[str, tuple[Callable[[World, random.Random], None], float]] = {
+    "step": (_step, 140),
+    "request": (_request, 50),
+    "finish": (lambda world, chance: world.finish(_any(chance)), 60),
+    "sync": (lambda world, chance: world.sync(_any(chance)), 16),
+    "pass_time": (
+        lambda world, chance: world.pass_time(chance.choices(PASSING, (3, 4, 6, 6, 1, 0.5))[0]),
+        25,
+    ),
+    "change": (_change, 10),
+    "switch_several": (_switch_several, 5),
+    "issue": (lambda world, chance: world.issue(_any(chance), _any(chance)), 1.5),
+    "clock": (_clock, 3),
+    "pause": (_pause, 2),
+    "cut_off": (_cut_off, 3),
+    "kill": (lambda world, chance: world.kill(_any(chance)), 0.5),
+    "restart": (lambda world, chance: world.restart(_any(chance)), 0.3),
+    "prune": (lambda world, chance: world.prune(chance.choice((1, 2, 3, 5))), 5),
+    "back_up": (lambda world, _chance: world.back_up(), 1.5),
+    "restore": (lambda world, _chance: world.restore(), 1),
+    "settle": (lambda world, _chance: world.settle(), 0.5),
 }
+"""Each event, and how frequent it is when nothing else is said."""

@@ -44,6 +44,7 @@ class Scene:
     floors_max: int = 4
     cache_size_max: int = 3
     history_max: int = 10_000
+    boot_counts_sleep: bool = True
 
 
 class World:

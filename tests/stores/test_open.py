@@ -100,24 +100,10 @@ except ImportError as error:
     assert python(code) == "sqlalchemy is not installed: pip install 'keybound[sql]'\n"
 
 
-def test_awaiting_store_that_is_not_installed_names_the_extra():
-    """Without aiosqlite the awaiting store says how to get it."""
-    code = """
-import sys
-sys.modules["aiosqlite"] = None
-from keybound.stores.sql import AsyncSqlStore
-try:
-    AsyncSqlStore("keys.db")
-except ImportError as error:
-    print(error)
-"""
-    assert python(code) == "aiosqlite is not installed: pip install 'keybound[sql]'\n"
-
-
 def test_port_loads_no_client():
     """Knowing what a store is loads neither SQLAlchemy nor SQLite."""
     code = "import keybound.stores, keybound.stores.memory, sys; print(*sys.modules)"
-    assert not {"sqlalchemy", "sqlite3", "aiosqlite"} & set(python(code).split())
+    assert not {"sqlalchemy", "sqlite3"} & set(python(code).split())
 
 
 def python(code: str, *, folder: Path | None = None) -> str:

@@ -53,7 +53,7 @@ def test_opening_waits_for_whoever_writes(path: Path):
         with pytest.raises(TimeoutError):
             opening.result(0.2)
         other.execute("COMMIT")
-        opening.result(5)
+        opening.result(60)
     with raw(path) as other:
         assert other.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
     store.close()

@@ -1,18 +1,16 @@
-"""A SQLite file that many share: threads, processes, forks, killed ones and cancelled ones."""
+"""A SQLite file that many share: threads, processes, forks and killed ones."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
-from keybound.core.effects import Commit, ListNodes, OpenStore, Put, Sync
-from keybound.stores.sql import AsyncSqlStore
+from keybound.core.effects import Put, Sync
 from keybound.testing.records import a_digest, a_group, a_key, commit, load, new
-from tests.stores.sqlite_files import ENTROPY, python, raw, start
+from tests.stores.sqlite_files import python, raw, start
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,27 +123,3 @@ for worker in range(4):
     os._exit(0)
 print(sum(os.waitpid(pid, 0)[1] for pid in workers))
 """
-
-
-def test_cancelled_effect_happened_or_not(path: Path):
-    """A request that is given up leaves the store usable, and no commit half done."""
-
-    async def cancel_some() -> None:
-        store = AsyncSqlStore(str(path))
-        await store.perform(OpenStore(ENTROPY))
-        answered = 0
-        for i in range(40):
-            put = new(a_key(f"key_{i}"), a_digest(i))
-            change = asyncio.create_task(store.perform(Commit(puts=(put,), tag=bytes([i]) * 16)))
-            await asyncio.sleep(i / 10_000)
-            change.cancel()
-            await asyncio.wait([change])
-            answered += not change.cancelled()
-        answer = await store.perform(Sync(0))
-        assert answer.head.rev >= answered
-        assert [change.rev for change in answer.changes[::2]] == list(range(1, answer.head.rev + 1))
-        rows = await store.perform(ListNodes())
-        assert len(rows) == answer.head.rev
-        await store.close()
-
-    asyncio.run(cancel_some())

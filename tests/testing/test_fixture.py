@@ -125,7 +125,7 @@ def test_key_of_another_store_is_unknown(client: TestClient, keybound: Harness):
 def test_settings_are_those_of_the_application(keybound: Harness):
     """Keys look as the application's do, and only the store, the clock and the secret differ."""
     real = shop.guard.settings
-    assert keybound.issue().headers["Authorization"].startswith("Bearer shop_live_")
+    assert keybound.issue().headers["Authorization"].startswith("Bearer kb_test_")
     assert (real.prefix, real.routes) == (keybound.guard.settings.prefix, real.routes)
     assert real.database == "memory://"
 
@@ -199,7 +199,7 @@ def test_harness_without_an_application():
     """The harness serves without the fixture, under settings of its own."""
     harness = Harness(Settings(database="memory://", credentials=("rest_api_key",)))
     key = harness.issue(tenant="acme")
-    assert key.headers["Authorization"].startswith("rest_api_key=kb_live_")
+    assert key.headers["Authorization"].startswith("rest_api_key=kb_test_")
     raw = key.headers["Authorization"].encode()
     assert harness.guard.authorize("GET", "/", None, raw).__class__.__name__ == "Allowed"
     harness.revoke(key.id)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from keybound.cli.bundles import NO_TYPE
 from keybound.cli.changes import disable, enable, restrict, revoke, update
 from keybound.cli.commands import command, spread
 from keybound.cli.demo import demo
@@ -52,7 +53,13 @@ def start(
     *,
     show_version: Annotated[
         bool,
-        typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
+        typer.Option(
+            "--version",
+            metavar=NO_TYPE,
+            help="Print the version.",
+            callback=_show_version,
+            is_eager=True,
+        ),
     ] = False,
 ) -> None:
     """Limited-access API keys: issue, narrow, explain and revoke them."""
@@ -79,7 +86,10 @@ command(app)(demo)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command; whatever is expected to go wrong is one line on standard error."""
+    """Run one command and return its exit status.
+
+    What can be expected to go wrong is one line, or one JSON object, on standard error.
+    """
     # Python prints warnings of loggers that nobody configured; commands say such things themselves.
     logging.getLogger("keybound").addHandler(logging.NullHandler())
     for stream in (sys.stdout, sys.stderr):

@@ -15,6 +15,9 @@ class Bundle:
     """Each member is an option: ``name: Annotated[type, typer.Option(...)] = default``."""
 
 
+NO_TYPE = ""
+"""Metavar of an option that is given or not: help shows no type for it."""
+
 AnyBundle = TypeVar("AnyBundle", bound=Bundle)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keybound.cli import demo_commands as commands
+from keybound.cli.bundles import NO_TYPE
 from keybound.cli.demo_cases import ABOUT, CASES, NO_KEY, ROUTES, issue_keys
 from keybound.cli.demo_client import Client
 from keybound.cli.exits import Ended, Exit
@@ -49,15 +50,18 @@ _OFFERED = (
     " Then, in another terminal, what needs no key:"
 )
 _EXPLAINED = (
-    "Each refusal has an id, in the header keybound-denial. What the operator sees of the id of"
-    " {}, and of any other in its place:"
+    "Each refusal carries an id in the header keybound-denial. This opens the id of {}; any other"
+    " can stand in its place:"
 )
 
 
 def demo(
     session: Session,
     serve: Annotated[
-        bool, typer.Option("--serve", help="Keep the server up, and show keys to try it with.")
+        bool,
+        typer.Option(
+            "--serve", metavar=NO_TYPE, help="Keep the server up, and show keys to try it with."
+        ),
     ] = False,
     port: Annotated[
         int,
@@ -74,7 +78,10 @@ def demo(
 def demonstrate(
     session: Session, *, serve: bool = False, port: int = 0, cases: Sequence[Case] = CASES
 ) -> None:
-    """Run the demo with these cases and print what it saw."""
+    """Send the requests of ``cases`` to a real server and print the answers.
+
+    Ends the command with status 1 if one of them is not the right one.
+    """
     from keybound.cli.demo_app import served  # brings the server, which no other command needs
 
     if session.chosen.app or session.chosen.settings:
@@ -216,7 +223,7 @@ def _row(answer: Answer) -> tuple[str, ...]:
 
 
 def _wait() -> None:
-    """Return when the person at the terminal, or whoever runs this process, has seen enough."""
+    """Return at SIGINT (Ctrl-C) or SIGTERM, and handle both again as before."""
     enough = Event()
 
     def end(_signal: int, _frame: FrameType | None) -> None:

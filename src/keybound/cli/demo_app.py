@@ -47,12 +47,12 @@ def application(guard: AsyncGuard) -> Starlette:
 
 
 async def healthy(_request: Request) -> Response:
-    """Answer anybody."""
+    """Answer 200 to everybody: no key is needed here."""
     return JSONResponse({"ok": True})
 
 
 async def me(request: Request) -> Response:
-    """Show who is calling."""
+    """Return whom the middleware recognised."""
     identity = current_key(request)
     if identity is None:
         return JSONResponse({"key": None})
@@ -61,12 +61,12 @@ async def me(request: Request) -> Response:
 
 
 async def search(request: Request) -> Response:
-    """Answer a search: a POST that only reads."""
+    """Answer 200 to a POST that only reads."""
     return JSONResponse({"tenant": request.path_params["tenant"], "found": []})
 
 
 async def resource(request: Request) -> Response:
-    """List or create something."""
+    """Answer 201 to a POST and 200 to a GET, naming the tenant of the path."""
     created = request.method == "POST"
     told = {"path": request.url.path, "tenant": request.path_params["tenant"]}
     return JSONResponse(told, status_code=201 if created else 200)

@@ -59,10 +59,10 @@ class Story:
 
 
 class Client:
-    """Sends requests, and opens the ids of denials as the operator can."""
+    """Sends real requests, and opens the ids of refusals with the operator's guard."""
 
     def __init__(self, url: str, operator: Guard, keys: DemoKeys) -> None:
-        """Connect to a server with these keys."""
+        """Take the URL of a server; each request has a connection of its own."""
         self._address = urlsplit(url).netloc
         self._operator = operator
         self._keys = keys

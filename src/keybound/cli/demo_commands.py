@@ -37,7 +37,7 @@ def serve_line(port: int) -> str:
 
 
 def keyless_curls(port: int) -> list[str]:
-    """Return requests for whoever has no key yet: one is refused, one needs none."""
+    """Return requests without a key: the first is refused, the second needs none."""
     url = f"http://{HOST}:{port or _PORT}"
     return [f"curl -i {url}{path}" for path in ("/domains/acme/messages", "/healthz")]
 

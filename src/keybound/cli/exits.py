@@ -52,10 +52,10 @@ _KINDS: tuple[tuple[type[Exception], str, Exit], ...] = (
 
 
 class Ended(Exception):  # noqa: N818 - no error: a command that is over and has said so
-    """Ends a command whose answer was printed already."""
+    """Ends a command that has printed its answer, with a status other than 0."""
 
     def __init__(self, status: Exit) -> None:
-        """End with this status."""
+        """Keep the status that the process is to end with."""
         self.status = status
         super().__init__(status.name)
 

@@ -26,7 +26,7 @@ _REQUEST = "The request, where the routes do not say it"
 def explain(
     session: Session,
     target: Annotated[
-        str, typer.Argument(metavar="KEY-ID|DENIAL-ID", help="Id of a key, or of a denial alone.")
+        str, typer.Argument(metavar="KEY-ID|DENIAL-ID", help="Id of a key, or of a refusal.")
     ],
     method: Annotated[str | None, typer.Argument(metavar="METHOD", help="Such as GET.")] = None,
     path: Annotated[str | None, typer.Argument(metavar="PATH", help="Such as /v1/x.")] = None,

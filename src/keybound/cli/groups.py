@@ -52,5 +52,5 @@ def list_groups(
     after: Annotated[str, typer.Option(metavar="ID", help="Go on after this id.")] = "",
     limit: Annotated[int, typer.Option(metavar="N", help="At most so many.")] = 100,
 ) -> None:
-    """List groups by id."""
+    """List groups by id; --json prints all about them."""
     list_nodes(session, kind="group", home=home, after=after, limit=limit)

@@ -38,10 +38,11 @@ def issue(
         str | None, typer.Option(metavar="ID", help="A key that this one never exceeds.")
     ] = None,
     group: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="Groups that it stands under.")
+        list[str] | None, typer.Option(metavar="ID", help="A group it belongs to; repeat for more.")
     ] = None,
     right: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Rights, such as can_issue.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A right, such as can_issue; repeat for more."),
     ] = None,
     metadata: Metadata = None,
 ) -> None:
@@ -108,7 +109,7 @@ def show(session: Session, node: NodeID) -> None:
 
 
 def _print_once(session: Session, issued: IssuedKey, now: float) -> None:
-    """Print the key: the only line of this package that does, besides the demo's."""
+    """Print the key; besides the demo, nothing else in this package does."""
     key = issued.secret.reveal()
     data = {**node_data(issued.key, now), "revision": issued.receipt.rev, "key": key}
     details = node_card(issued.key, now)

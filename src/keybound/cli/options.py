@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from keybound.cli.bundles import Bundle
+from keybound.cli.bundles import NO_TYPE, Bundle
 from keybound.core.durations import parse_duration
 from keybound.core.errors import InputError, LimitError
 from keybound.core.limits import Lifetime
@@ -30,7 +30,7 @@ Home = Annotated[
 NodeID = Annotated[str, typer.Argument(metavar="ID", help="Id of a key or group.")]
 Metadata = Annotated[
     list[str] | None,
-    typer.Option(metavar="KEY=VALUE|JSON", help="What the application wants to know."),
+    typer.Option(metavar="KEY=VALUE|JSON", help="Whatever the application stores with it."),
 ]
 
 
@@ -40,7 +40,7 @@ def _limit(metavar: str, text: str) -> Any:  # noqa: ANN401 - what Typer returns
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitOptions(Bundle):
-    """Limits as people type them."""
+    """The options that limit a key or group, as they were typed."""
 
     tenant: Annotated[
         list[str], _limit("PATTERN", "Tenants it may act in: acme, R1/acme, '*/acme'.")
@@ -51,7 +51,12 @@ class LimitOptions(Bundle):
     method: Annotated[list[str], _limit("GET", "HTTP methods.")] = field(default_factory=list[str])
     read_only: Annotated[
         bool | None,
-        typer.Option("--read-only/--no-read-only", help="Only read.", rich_help_panel=_LIMITS),
+        typer.Option(
+            "--read-only/--no-read-only",
+            metavar=NO_TYPE,
+            help="Only read.",
+            rich_help_panel=_LIMITS,
+        ),
     ] = None
     model: Annotated[list[str], _limit("NAME:read|write", "Resources of the API.")] = field(
         default_factory=list[str]
@@ -110,23 +115,31 @@ class ChangeFlags(Bundle):
 
     wait: Annotated[
         bool,
-        typer.Option("--wait", help="Return when it holds everywhere.", rich_help_panel=_CHANGES),
+        typer.Option(
+            "--wait",
+            metavar=NO_TYPE,
+            help="Return when it holds everywhere.",
+            rich_help_panel=_CHANGES,
+        ),
     ] = False
     if_revision: Annotated[
         int | None,
         typer.Option(
-            metavar="N", help="Only if this is its last revision.", rich_help_panel=_CHANGES
+            metavar="N", help="Fail if it was changed after revision N.", rich_help_panel=_CHANGES
         ),
     ] = None
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Check everything, write nothing.", rich_help_panel=_CHANGES
+            "--dry-run",
+            metavar=NO_TYPE,
+            help="Check everything, write nothing.",
+            rich_help_panel=_CHANGES,
         ),
     ] = False
 
     def options(self) -> ChangeOptions:
-        """Return them as the verbs take them."""
+        """Return the keyword arguments for a verb of a guard; what was not given is left out."""
         chosen: ChangeOptions = {"wait": self.wait, "dry_run": self.dry_run}
         if self.if_revision is not None:
             chosen["if_revision"] = self.if_revision

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from rich import box
 from rich.cells import cell_len
@@ -46,7 +46,7 @@ class Output:
         """
         if self.as_json:
             if isinstance(data, dict):
-                data = {"warnings": self._warnings, **data}
+                data = {"warnings": self._warnings, **cast("dict[str, object]", data)}
             sys.stdout.write(json.dumps(data, indent=2) + "\n")
         else:
             screen = console(sys.stdout)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keybound.cli.bundles import Bundle
+from keybound.cli.bundles import NO_TYPE, Bundle
 from keybound.cli.render import Output
 from keybound.clocks import SystemClock
 from keybound.core.errors import InputError, KeyboundError, StoreError
@@ -30,7 +30,7 @@ _PANEL = "Global options, before or after the command"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Globals(Bundle):
-    """The options of every command."""
+    """The options of every command, before or after its name."""
 
     app: Annotated[
         str | None,
@@ -57,10 +57,16 @@ class Globals(Bundle):
         ),
     ] = None
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON for scripts.", rich_help_panel=_PANEL)
+        bool,
+        typer.Option(
+            "--json", metavar=NO_TYPE, help="Print JSON for scripts.", rich_help_panel=_PANEL
+        ),
     ] = False
     yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask for confirmation.", rich_help_panel=_PANEL)
+        bool,
+        typer.Option(
+            "--yes", metavar=NO_TYPE, help="Do not ask for confirmation.", rich_help_panel=_PANEL
+        ),
     ] = False
 
     def over(self, others: Globals | None) -> Globals:
@@ -83,8 +89,8 @@ class Session:
     def guard(self, *, create: bool = False) -> Generator[Guard]:
         """Lend the guard that the global options, environment and settings file lead to.
 
-        Unless the command may ``create`` the store, a missing file is a ``StoreError``: whoever
-        looks for keys in the wrong directory is told so, and no empty store is left there.
+        Unless the command may ``create`` the store, a missing file is a ``StoreError``: in the
+        wrong directory, people see that there are no keys, and no empty store is left there.
         """
         guard = self.find_guard()
         location = guard.engine.store.location

@@ -57,7 +57,9 @@ class DeclaredMiddleware(APIKeyMiddleware):
         super().__init__(app, declarations.guard)
         self._declarations = declarations
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
+    def __call__(  # pyright: ignore[reportIncompatibleMethodOverride] - it is awaited all the same
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> Coroutine[Any, Any, None]:
         """Serve one connection, under the routes that there are by now.
 
         Routes that cannot be read are an error at start; later on, every request is a 503.

@@ -107,12 +107,14 @@ class Unmatched(DeclaredRoute):
 
     __slots__ = ("_notice",)
 
+    _notice: Callable[[], None]
+
     def __init__(self, notice: Callable[[], None]) -> None:
         """Call ``notice`` when no route is meant."""
         super().__init__("/*", re.compile(""), None)
         object.__setattr__(self, "_notice", notice)
 
-    def answers(self, _method: str) -> bool:
+    def answers(self, method: str) -> bool:  # noqa: ARG002 - it is for no method
         """Return ``False``."""
         self._notice()
         return False

@@ -12,9 +12,9 @@ from starlette.requests import HTTPConnection
 from keybound.core.decision import Denied
 from keybound.core.facts import OWN_TENANT, WEBSOCKET, Access, default_access
 from keybound.core.identity import Identity
+from keybound.core.patterns import fill
 from keybound.core.reasons import Reason
 from keybound.core.refusals import REFUSALS
-from keybound.core.patterns import fill
 from keybound.core.routes import Auth, Route
 from keybound.starlette import current_key
 
@@ -64,23 +64,32 @@ class Demand:
         return current_key(connection)
 
     def _unmet(self, identity: Identity, connection: HTTPConnection) -> Reason | None:
-        if self.tenant is not None:
-            own = self.tenant == OWN_TENANT
-            tenant = identity.tenant if own else _filled(self.tenant, connection)
-            if not tenant or identity.request_tenant is None:
-                return Reason.TENANT_UNRESOLVED
-            if tenant != identity.request_tenant:
-                return Reason.TENANT_MISMATCH
-        access = _access_of(connection)
-        if access == "write" and identity.read_only:
+        about = self._unmet_tenant(identity, connection)
+        if about is not None:
+            return about
+        if identity.read_only and _said_access(connection) == "write":
             return Reason.METHOD_NOT_ALLOWED
         if not all(identity.has_scope(name) for name in self.scopes):
             return Reason.INSUFFICIENT_SCOPE
+        return self._unmet_model(identity, connection)
+
+    def _unmet_tenant(self, identity: Identity, connection: HTTPConnection) -> Reason | None:
+        if self.tenant is None:
+            return None
+        own = self.tenant == OWN_TENANT
+        tenant = identity.tenant if own else _filled(self.tenant, connection)
+        if not tenant or identity.request_tenant is None:
+            return Reason.TENANT_UNRESOLVED
+        return None if tenant == identity.request_tenant else Reason.TENANT_MISMATCH
+
+    def _unmet_model(self, identity: Identity, connection: HTTPConnection) -> Reason | None:
         if self.model is None:
             return None
         model = _filled(self.model, connection)
         if not model:
             return Reason.MODEL_UNRESOLVED
+        method: str = connection.scope.get("method", WEBSOCKET)
+        access = _said_access(connection) or default_access(method)
         permitted = identity.permits(model=model, access=access)
         return None if permitted else Reason.MODEL_NOT_ALLOWED
 
@@ -94,7 +103,8 @@ def requires(
     """Ask for a key, with these scopes, for what a request is about; the rest is as in ``Route``.
 
     For ``dependencies=[...]`` of a path operation, a router or an application, and for the type
-    of a parameter, which is then the identity. Raises ``InputError``.
+    of a parameter, which is then the identity. Raises ``InputError``; ``access="read"`` around a
+    DELETE, PATCH or PUT keeps the application from starting.
     """
     demand = Demand(scopes=scopes, model=model, access=access, tenant=tenant)
     Route("/{any:path}", methods="GET", access=access, scopes=scopes)
@@ -123,8 +133,8 @@ def strictest_access(demands: Iterable[Demand]) -> Access | None:
     return "write" if "write" in named else "read" if "read" in named else None
 
 
-def _access_of(connection: HTTPConnection) -> Access:
-    """Return what a request does: what the demands of its route say, and else its method."""
+def _said_access(connection: HTTPConnection) -> Access | None:
+    """Return what the demands of a request's route say together of what it does."""
     scope = connection.scope
     route = scope.get("route")
     # Later versions of FastAPI keep what is around an included route beside it.
@@ -132,8 +142,7 @@ def _access_of(connection: HTTPConnection) -> Access:
     if getattr(context, "original_route", None) is route:
         route = context
     dependant = getattr(route, "dependant", None)
-    said = None if dependant is None else strictest_access(demands_of(dependant))
-    return said or default_access(scope.get("method", WEBSOCKET))
+    return None if dependant is None else strictest_access(demands_of(dependant))
 
 
 def _filled(template: str, connection: HTTPConnection) -> str | None:

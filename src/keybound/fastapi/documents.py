@@ -26,6 +26,23 @@ _METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch"
 _SAMPLES = ("x", "1", str(UUID(int=0)))
 """Values of path parameters, one for each kind of convertor."""
 
+_PROBLEM = "KeyboundProblem"
+_PROBLEM_SCHEMA: Json = {
+    "title": "Refusal",
+    "description": "Why an API key did not do, as problem details (RFC 9457).",
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "id"],
+    "properties": {
+        "type": {"type": "string", "format": "uri"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "reason": {"type": "string", "description": "Which limit, where it may be told."},
+        "scopes": {"type": "array", "items": {"type": "string"}},
+        "id": {"type": "string", "description": "What the operator can explain."},
+    },
+}
+
 
 class Document:
     """Stands for ``app.openapi``; made anew when the routes or the guard's table changed."""
@@ -53,13 +70,15 @@ class Document:
 def secured(
     bare: Json, forms: Sequence[CredentialForm], table: RouteTable, routes: Sequence[BaseRoute]
 ) -> Json:
-    """Return a copy with the security schemes, and the requirement of every guarded operation.
+    """Return a copy that says how keys are sent, and of every guarded operation what it answers.
 
-    An operation that is exempt, and what an application requires besides, stays as it is.
+    An operation that is exempt stays as it is, and so does what an application says itself.
     """
     document = deepcopy(bare)
-    schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
+    components: Json = document.setdefault("components", {})
+    schemes: Json = components.setdefault("securitySchemes", {})
     schemes.update({form.name: _scheme(form) for form in forms})
+    components.setdefault("schemas", {})[_PROBLEM] = _PROBLEM_SCHEMA
     ours: list[Json] = [{form.name: []} for form in forms]
     samples = dict(_samples(routes))
     paths: dict[str, Json] = document.get("paths", {})
@@ -71,7 +90,22 @@ def secured(
                 item[method]["security"] = [each | our for each in theirs for our in ours]
             elif match.auth == "optional":
                 item[method]["security"] = [*theirs, *ours]
+            else:
+                continue
+            answers: Json = item[method].setdefault("responses", {})
+            for status, answer in _refusals(match.scopes if match else ()).items():
+                answers.setdefault(status, answer)
     return document
+
+
+def _refusals(scopes: Sequence[str]) -> Json:
+    """Return what an operation answers when it refuses; scopes have no other place before 3.1."""
+    needed = f" It needs the scopes {', '.join(scopes)}." if scopes else ""
+    content = {"application/problem+json": {"schema": {"$ref": f"#/components/schemas/{_PROBLEM}"}}}
+    return {
+        "401": {"description": "No valid API key was sent.", "content": content},
+        "403": {"description": f"The API key may not do this.{needed}", "content": content},
+    }
 
 
 def _scheme(form: CredentialForm) -> Json:

@@ -99,7 +99,14 @@ class Harness:
     def issue(self, *, name: str = "test", **options: Unpack[KeyOptions]) -> TestKey:
         """Make a key; the name is only needed where a test looks at it."""
         issued = self.guard.issue(name=name, **options)
-        return TestKey(issued, parse_forms(self.guard.settings.credentials)[0])
+        return TestKey(issued, self._form())
+
+    def _form(self) -> CredentialForm:
+        """Return a form that every guard reads, or else one that the guard of this does."""
+        forms = parse_forms(self.guard.settings.credentials)
+        shared = [each.settings.credentials for each in self._guards]
+        common = (form for form in forms if all(form.name in names for names in shared))
+        return next(common, forms[0])
 
     def revoke(self, key: TestKey | str, **options: Unpack[ChangeOptions]) -> Receipt:
         """End a key for ever."""
@@ -162,8 +169,17 @@ class Harness:
         guard.bind(mine)
 
     def _engine(self, settings: Settings) -> Engine:
-        # One store has one secret; and time passes only when it is told to.
-        shared = replace(settings, database="memory://", secret=_SECRET, retired_secrets=())
+        # One store has one secret and one kind of keys, ``kb_test_...``, which are good nowhere
+        # else; and time passes only when it is told to.
+        shared = replace(
+            settings,
+            database="memory://",
+            secret=_SECRET,
+            retired_secrets=(),
+            prefix="kb",
+            accepted_prefixes=(),
+            environment="test",
+        )
         engine = Engine(shared, self._store, self.clock, background=False)
         self._store.engines.append(engine)
         return engine
