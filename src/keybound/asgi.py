@@ -162,7 +162,8 @@ async def send_refusal(scope: Scope, send: Send, answer: RefusalResponse) -> Non
             await send({"type": "websocket.close", "code": POLICY_VIOLATION})
             return
         prefix = "websocket."
-    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
+    # A realm may hold what no header can: a mark in a challenge is better than no answer.
+    headers = [(name.encode(), value.encode("ascii", "replace")) for name, value in answer.headers]
     start = {"type": f"{prefix}http.response.start", "status": answer.status, "headers": headers}
     await send(start)
     await send({"type": f"{prefix}http.response.body", "body": answer.body})

@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
+from keybound import Guard, Limits
+from keybound.fastapi import init_app
 from keybound.stores import open_store
 from tests.asgi.sites import SUBJECTS, Site
 
@@ -48,3 +52,37 @@ def make_plain() -> Callable[..., Site]:
         return Site("asgi", open_store("memory://"), **settings)
 
     return make_site
+
+
+# ------------------------------------------------------------------------- of FastAPI
+
+
+@pytest.fixture
+def guard() -> Guard:
+    """Return a guard in memory of what is under /v1."""
+    return Guard.from_settings(database="memory://", protect=["/v1/*"])
+
+
+@pytest.fixture
+def app(guard: Guard) -> FastAPI:
+    """Return a guarded application without routes."""
+    app = FastAPI()
+    init_app(app, guard.to_async())
+    return app
+
+
+@pytest.fixture
+def client(app: FastAPI) -> TestClient:
+    """Return a client; nothing is started, so that the first request finds the routes."""
+    return TestClient(app, raise_server_exceptions=False)
+
+
+@pytest.fixture
+def key(guard: Guard) -> Callable[..., dict[str, str]]:
+    """Return a function that issues a key with limits and returns its headers."""
+
+    def issue(**limits: Any) -> dict[str, str]:
+        issued = guard.issue(name="CI", tenant="acme", limits=Limits(**limits))
+        return {"Authorization": f"Bearer {issued.secret.reveal()}"}
+
+    return issue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import pytest
 from fastapi import APIRouter, FastAPI, WebSocket
@@ -13,40 +13,6 @@ from starlette.websockets import WebSocketDisconnect
 from keybound import Guard, Identity, InputError, Limits, Reason, Route, SettingsError
 from keybound.asgi import APIKeyMiddleware
 from keybound.fastapi import CurrentKey, OptionalKey, init_app, requires
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
-@pytest.fixture
-def guard() -> Guard:
-    """Return a guard in memory of what is under /v1."""
-    return Guard.from_settings(database="memory://", protect=["/v1/*"])
-
-
-@pytest.fixture
-def app(guard: Guard) -> FastAPI:
-    """Return a guarded application without routes."""
-    app = FastAPI()
-    init_app(app, guard.to_async())
-    return app
-
-
-@pytest.fixture
-def client(app: FastAPI) -> TestClient:
-    """Return a client; nothing is started, so that the first request finds the routes."""
-    return TestClient(app, raise_server_exceptions=False)
-
-
-@pytest.fixture
-def key(guard: Guard) -> Callable[..., dict[str, str]]:
-    """Return a function that issues a key with limits and returns its headers."""
-
-    def issue(**limits: Any) -> dict[str, str]:
-        issued = guard.issue(name="CI", tenant="acme", limits=Limits(**limits))
-        return {"Authorization": f"Bearer {issued.secret.reveal()}"}
-
-    return issue
 
 
 async def nothing() -> str:
@@ -377,6 +343,53 @@ def test_dependency_refuses_a_model_that_nothing_names(guard: Guard, key: Any):
     assert client.get("/v1/b/message", headers=key()).status_code == 200
 
 
+def test_dependency_checks_the_tenant_itself(guard: Guard):
+    """Where the table knew nothing, the tenant that a demand names is the one of the request."""
+    app, hosted = FastAPI(), FastAPI()
+    init_app(app, guard.to_async())
+    for path in ("/v1/u/{tenant}", "/v1/elsewhere"):
+        hosted.add_api_route(path, nothing, dependencies=[requires(tenant="{tenant}")])
+    hosted.add_api_route("/v1/own", nothing, dependencies=[requires(tenant="~")])
+    app.host("api.example", hosted)
+    client = TestClient(app, base_url="http://api.example")
+
+    def ask(path: str, tenant: str | None) -> tuple[int, str | None]:
+        issued = guard.issue(name="CI", tenant=tenant)
+        headers = {"Authorization": f"Bearer {issued.secret.reveal()}"}
+        answer = client.get(path, headers=headers)
+        denial = answer.headers.get("keybound-denial")
+        return answer.status_code, denial and guard.explain_denial(denial).reason
+
+    assert ask("/v1/u/acme", "acme") == (200, None)
+    assert ask("/v1/u/evil", "acme") == (403, "tenant_mismatch")
+    assert ask("/v1/u/acme", None) == (403, "tenant_unresolved")
+    assert ask("/v1/elsewhere", "acme") == (403, "tenant_unresolved")
+    assert ask("/v1/own", "acme") == (200, None)
+    assert ask("/v1/own", None) == (403, "tenant_unresolved")
+
+
+def test_dependency_takes_a_request_for_what_its_method_does(guard: Guard, key: Any):
+    """Without a word on access, a POST writes; with one anywhere around the route, that holds."""
+    app, hosted = FastAPI(), FastAPI()
+    init_app(app, guard.to_async())
+    # The table takes the request for this one, since it does not look at the host.
+    reading = [requires(model="message", access="read")]
+    demands = [requires(model="message")]
+    inner = APIRouter(dependencies=demands)
+    for method in ("GET", "POST"):
+        hosted.add_api_route("/v1/{a}", nothing, methods=[method], dependencies=demands)
+    inner.add_api_route("/said", nothing, methods=["POST"])
+    hosted.include_router(inner, prefix="/v1/b", dependencies=[requires(access="read")])
+    app.host("api.example", hosted)
+    app.add_api_route("/v1/{a:path}", nothing, methods=["GET", "POST"], dependencies=reading)
+    client = TestClient(app, base_url="http://api.example")
+    headers = key(models={"message": "read"})
+    assert client.get("/v1/a", headers=headers).status_code == 200
+    assert client.post("/v1/a", headers=headers).json()["reason"] == "model_not_allowed"
+    assert client.post("/v1/a", headers=key(models={"message": "write"})).status_code == 200
+    assert client.post("/v1/b/said", headers=headers).status_code == 200
+
+
 def test_dependency_refuses_as_the_middleware_does(guard: Guard, key: Any):
     """The same problem document, headers and id of the denial, for requests and WebSockets."""
     app = FastAPI()
@@ -486,6 +499,26 @@ def test_document_says_which_operations_need_a_key(guard: Guard):
         "/me": BOTH,
         "/optional": [{}, *BOTH],
     }
+
+
+def test_document_says_what_guarded_operations_refuse(app: FastAPI):
+    """401 and 403 are listed as problems, 403 with the scopes; what an operation says stays."""
+    app.add_api_route("/v1/a", nothing, dependencies=[requires("reports", "ui")])
+    app.add_api_route("/v1/b", nothing, responses={403: {"description": "Theirs"}})
+    app.add_api_route("/open", nothing)
+    document = app.openapi()
+    answers = {path: item["get"]["responses"] for path, item in document["paths"].items()}
+    assert set(answers["/v1/a"]) == {"200", "401", "403"}
+    assert answers["/v1/a"]["403"]["description"].endswith("It needs the scopes reports, ui.")
+    reference = answers["/v1/a"]["401"]["content"]["application/problem+json"]["schema"]["$ref"]
+    _, *steps = reference.split("/")
+    schema: Any = document
+    for step in steps:
+        schema = schema[step]
+    refusal = TestClient(app).get("/v1/a").json()
+    assert set(schema["required"]) <= set(refusal) <= set(schema["properties"])
+    assert answers["/v1/b"]["403"] == {"description": "Theirs"}
+    assert set(answers["/open"]) == {"200"}
 
 
 def test_document_grows_with_the_application(app: FastAPI, client: TestClient):

@@ -10,8 +10,10 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 
 from keybound import AsyncGuard, Guard, Limits, Reason, Route, SettingsError, StoreError
 from keybound.asgi import APIKeyMiddleware
@@ -135,6 +137,17 @@ def test_middleware_is_not_installed_twice(make_plain: Callable[..., Site]):
     twice = Starlette(middleware=[Middleware(APIKeyMiddleware, guard=guard)] * 2)
     with pytest.raises(SettingsError, match="twice"):
         call(twice, scope_of("http", "/"))
+
+
+def test_middleware_is_not_put_around_a_root_path(make_plain: Callable[..., Site]):
+    """An application that cuts its paths after the decision would be decided on other paths."""
+    guard = make_plain().guard.to_async()
+    app = FastAPI()
+    app.root_path = "/api"  # later versions of FastAPI warn of the argument
+    for outer in (app, CORSMiddleware(app)):
+        with pytest.raises(SettingsError, match="root_path '/api'"):
+            APIKeyMiddleware(outer, guard)
+    assert APIKeyMiddleware(FastAPI(), guard).guard is guard
 
 
 def test_middleware_wants_a_guard_that_awaits():

@@ -207,7 +207,9 @@ def test_every_reason_has_a_refusal():
     assert set(Reason) == set(REFUSALS)
 
 
-@pytest.mark.parametrize("realm", ['a "shop"', "a\\shop", "L\u00e4den", "\u5e97", "\ud800", "a\r\nb: c"])
+@pytest.mark.parametrize(
+    "realm", ['a "shop"', "a\\shop", "L\u00e4den", "\u5e97", "\ud800", "a\r\nb: c"]
+)
 def test_odd_realm_breaks_no_refusal(make: Callable[..., Site], realm: str):
     """A realm that no challenge can carry is refused by the settings, or carried somehow."""
     try:

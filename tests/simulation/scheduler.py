@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 STEPS_MAX = 100
 """Steps that anything needs while nothing fails."""
 
+LATE_BY = 4.0
+"""Seconds that a late answer takes: nearly as long as anything may be relied on."""
+
 LINES = 8
 """Lines of the cache after which another thread reads it again, where one does."""
 
@@ -48,6 +51,7 @@ class Fate(Enum):
 
     ANSWERED = "answered"
     LOST = "lost"
+    ANSWERED_LATE = "answered late"
     ANSWER_LOST = "answer lost"
 
 
@@ -201,7 +205,9 @@ class Scheduler:
             if isinstance(task.effect, Commit):
                 task.turned += self._committed()
         self.note(f"{task}: {_brief(task.effect)} -> {task.error or _brief(task.answer)}")
-        if fate is Fate.ANSWER_LOST:
+        if fate is Fate.ANSWERED_LATE:
+            task.wakes_at = self._time.now + LATE_BY
+        elif fate is Fate.ANSWER_LOST:
             task.error = StoreUnavailableError("the answer was lost")
             self.note(f"{task}: the answer is lost")
 

@@ -27,7 +27,7 @@ JUMPS = (-3_600.0, -7.0, -0.5, 0.5, 7.0, 3_600.0)
 """Seconds by which a wall clock is moved."""
 
 _VERBS = {"disable": 5, "enable": 9, "restrict": 2, "widen": 4, "rename": 1, "revoke": 0.7}
-_FATES = {Fate.ANSWERED: 30, Fate.LOST: 1, Fate.ANSWER_LOST: 1}
+_FATES = {Fate.ANSWERED: 30, Fate.ANSWERED_LATE: 4, Fate.LOST: 1, Fate.ANSWER_LOST: 1}
 
 _NO_RESTORES = {"restore": 0.0, "back_up": 0.0}
 MOODS: Mapping[str, Mapping[str, float]] = {
