@@ -25,6 +25,7 @@ from keybound.core.secret import Secret
 from keybound.drivers import run
 from keybound.flights import Flights
 from keybound.judge import Miss
+from keybound.plugins import load_dimensions
 from keybound.rules import Rules
 from keybound.settings import HOW_TO_MAKE_ONE
 from keybound.syncing import Syncer
@@ -88,6 +89,7 @@ class Engine:
 
         Without ``background``, requests themselves sync when the lease is out, and nothing else.
         """
+        load_dimensions()
         self.settings = settings
         self.store = store
         self.clock = clock

@@ -210,6 +210,9 @@ class World:
         self.scheduler.note("everything is mended")
         for worker in self.workers:
             worker.paused = worker.cut_off = False
+        for task in self.scheduler.tasks:
+            if task.answered:
+                task.wakes_at = 0.0
         for task in list(self.scheduler.tasks):
             if not self.scheduler.finish(task) and not isinstance(task.effect, Sleep):
                 self.claim.violate(f"{task} never ends")

@@ -171,7 +171,8 @@ def test_digest_of_another_type_is_corrupt(store: SqlStore, path: Path, value: s
     with raw(path) as other:
         other.execute(f"UPDATE keybound_nodes SET digest = {value}")  # noqa: S608
     assert store.perform(LoadByDigest((a_digest(1),))).key is None
-    for effect in (LoadNode("key_a"), ListNodes()):
+    reading: list[Effect[Any]] = [LoadNode("key_a"), ListNodes()]
+    for effect in reading:
         with pytest.raises(RecordCorruptError, match="key_a: its digest is of another type"):
             store.perform(effect)
 
@@ -210,7 +211,7 @@ def test_store_that_was_tampered_with_is_an_error(
     """A value of a wrong type is neither compared nor handed on, nor counted on from."""
     commit(store, new(a_key("key_a"), a_digest(1)))
     with raw(path) as other:
-        other.execute(f"UPDATE keybound_{change}")  # noqa: S608
+        other.execute(f"UPDATE keybound_{change}")
         before = list(other.iterdump())
         for effect in effects:
             fails(store, effect, match="was changed past keybound .*: restore a backup")

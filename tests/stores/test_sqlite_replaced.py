@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import sys
 from typing import TYPE_CHECKING, Any
@@ -153,7 +152,7 @@ def test_log_that_was_moved_is_unavailable_until_it_is_back(
 
 LOOK = """
 import sqlite3, sys
-sqlite3.connect(sys.argv[1]).execute("SELECT * FROM keybound_meta").fetchall()
+sqlite3.connect(sys.argv[1]).execute("SELECT * FROM sqlite_schema").fetchall()
 """
 
 
@@ -198,7 +197,7 @@ def test_change_that_went_to_a_file_just_replaced_is_no_success(store: SqlStore,
     def _(_connection: object) -> None:
         restore(backup, path)
 
-    with pytest.raises(StoreUnavailableError, match="in the middle of a change.*make it again"):
+    with pytest.raises(StoreUnavailableError, match=r"in the middle of a change.*make it again"):
         commit(store, new(a_key("key_a")))
     assert ids(path) == []
     commit(store, new(a_key("key_a")))
@@ -220,7 +219,7 @@ def test_file_that_is_replaced_while_it_is_opened_is_opened_again(
 
     def slowly(*arguments: Any, **options: Any) -> sqlite3.Connection:
         nonlocal left
-        connection = connect(*arguments, **options)
+        connection: sqlite3.Connection = connect(*arguments, **options)
         if left:
             left -= 1
             spare = path.rename(path.with_name("spare.db"))
@@ -287,10 +286,9 @@ Guard.from_settings(database=sys.argv[1]).revoke(sys.argv[2])
 def test_revocation_in_a_restored_file_is_not_missed(make, clock, path, changes):
     """Servers that had the file before refuse a key within the bound of its end in the new one."""
     here, there = make(), make()
-    issued, lost = here.issue(name="CI"), []
+    issued = here.issue(name="CI")
     backup = back_up(path)
-    for _ in range(changes):  # so that the store goes back by as much
-        lost.append(here.issue(name="lost"))
+    lost = [here.issue(name="lost") for _ in range(changes)]  # the store goes back by as much
     for guard in (here, there):
         for each in (issued, *lost):
             assert isinstance(ask(guard, each), Allowed)
@@ -352,7 +350,7 @@ def test_warm_keys_end_when_the_log_is_another(make, clock, path, tmp_path, torn
         move(beside(path), tmp_path / "aside")
         python(REVOKE, str(path), issued.id)
     else:
-        os.replace(back_up(path), path)
+        back_up(path).replace(path)
     clock.advance(seconds=5.1)
     for guard in (here, there):
         denied = ask(guard, issued)

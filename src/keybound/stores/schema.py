@@ -31,9 +31,8 @@ metadata = MetaData()
 class _Blob(LargeBinary):
     """Bytes, read as they are: whoever made something else of them is found out by the reader."""
 
-    def result_processor(self, dialect: Dialect, coltype: object) -> None:  # noqa: ARG002
+    def result_processor(self, dialect: Dialect, coltype: object) -> None:
         """Convert nothing: SQLAlchemy would make ``n`` zero bytes of a stored integer ``n``."""
-
 
 
 _counter = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only INTEGER itself

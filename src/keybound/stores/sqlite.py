@@ -102,9 +102,9 @@ class SQLiteFile:
         raise self._restless()
 
     def check_kept(self, connection: Connection) -> None:
-        """Raise ``StoreUnavailableError`` unless what was just committed is in the file at the path.
+        """Raise ``StoreUnavailableError`` unless the file just committed to is still at the path.
 
-        Who replaces the file between the look before a change and its commit takes it away.
+        Who replaces it between the look before a change and the commit takes the change away.
         """
         held: Files = connection.info[_HELD]
         if not same_or_grown(held, look(str(self.path), real=held.real)):

@@ -17,15 +17,15 @@ Identity: TypeAlias = tuple[int, int]
 
 
 class Files(NamedTuple):
-    """The database, its write-ahead log and the index of that; ``None`` is a file not there.
+    """The database, its write-ahead log and the index of that (``-shm``); ``None``: not there.
 
     ``real`` is where links lead: beside that SQLite keeps the other two.
     """
 
     real: str
     main: Identity | None
-    log: Identity | None
-    index: Identity | None
+    wal: Identity | None
+    shm: Identity | None
 
 
 def look(path: str, *, real: str | None = None) -> Files:
@@ -41,8 +41,8 @@ def same_or_grown(before: Files, after: Files) -> bool:
     """Return whether all that was there still is; a log may have come into being."""
     return (
         before.main == after.main
-        and before.log in {None, after.log}
-        and before.index in {None, after.index}
+        and before.wal in {None, after.wal}
+        and before.shm in {None, after.shm}
     )
 
 
@@ -62,7 +62,7 @@ def is_current(held: Files, path: str) -> bool:
             raise StoreUnavailableError(f"{path}: {_LOG_MOVED.format(held.real)}")
         return False  # it was opened before there was a log, and must not write past it
     now = look(path)  # a link may lead elsewhere
-    if {now.log, now.index} & ({held.log, held.index} - {None}):
+    if {now.wal, now.shm} & ({held.wal, held.shm} - {None}):
         raise StoreUnavailableError(f"{path}: {_LOG_LEFT.format(now.real)}")
     return False
 
@@ -76,8 +76,8 @@ def _identity(path: str) -> Identity | None:
 
 
 _VANISHED = (
-    "vanished while it was in use (deleted, moved or not mounted any more): put it back, or restore "
-    "a backup of it; until then nothing is read from it or changed in it"
+    "vanished while it was in use (deleted, moved or not mounted any more): put it back, or "
+    "restore a backup of it; until then nothing is read or changed"
 )
 _LOG_MOVED = (
     "its log {0}-wal or {0}-shm was deleted, moved or exchanged while in use: put both back, or "
