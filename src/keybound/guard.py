@@ -196,7 +196,10 @@ class AsyncGuard(BaseGuard):
         await self._run(self.engine.opened(_nothing()))
 
     async def close(self) -> None:
-        """Stop syncing and let the store go; the next use opens it again."""
+        """Stop syncing and let the store and the threads go; the next use takes them again."""
+        threads = self._threads
+        self.bind(self.engine)
+        threads.shutdown(wait=False)
         self.engine.close()
 
     async def authorize(

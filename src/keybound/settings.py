@@ -34,6 +34,11 @@ _DIFFERENT_MIN = 8
 _UNCHOSEN: Final = float("inf")
 
 _Text = Annotated[str, msgspec.Meta(max_length=4_096, pattern=r'^[^"\x00-\x1f\x7f]+\Z')]
+_Quotable = Annotated[
+    str, msgspec.Meta(max_length=200, pattern=r"^[\x20-\x21\x23-\x5b\x5d-\x7e]+\Z")
+]
+"""What a challenge can quote: printable ASCII without quotes and backslashes."""
+
 _Texts = Annotated[tuple[_Text, ...], msgspec.Meta(min_length=1)]
 
 
@@ -220,7 +225,7 @@ _READERS: dict[str, Callable[[str, object], object]] = {
     "revoke_within": _seconds,
     "sync_every": _interval,
     "stale_grace": _grace,
-    "realm": _of_type(_Text),
+    "realm": _of_type(_Quotable),
     "reveal_reason": _switch,
     "wildcard_scopes": _switch,
 }

@@ -135,6 +135,15 @@ def test_headers_that_look_like_an_identity_are_dropped(make: Callable[..., Site
     assert scope["headers"] == [*kept, *authorization(key)]
 
 
+@pytest.mark.parametrize("name", [b"x-keybound-", b"x-keybound-anything", b"x-keybound-\xff"])
+def test_no_header_of_that_kind_is_passed_on(make_plain: Callable[..., Site], name: bytes):
+    """It is the beginning of the name that counts, not a list of names."""
+    site = make_plain()
+    key = site.issue()
+    assert site.request(key=key, headers=((name, b"evil"),)).status == 200
+    assert site.served[0]["headers"] == [*authorization(key)]
+
+
 def test_headers_are_passed_on_as_they_are(make_plain: Callable[..., Site]):
     """Without a forgery the application gets the very list that the server made."""
     site = make_plain()

@@ -34,7 +34,7 @@ MOODS: Mapping[str, Mapping[str, float]] = {
     "anything": {},
     "changes": _NO_RESTORES | {"switch_several": 6, "change": 2, "clock": 0, "prune": 0.2},
     "restores": {"restore": 6, "back_up": 4, "prune": 0.1, "clock": 0.2, "change": 2},
-    "delays": _NO_RESTORES | {"pass_time": 2, "change": 2, "finish": 0.5, "prune": 0.2},
+    "delays": _NO_RESTORES | {"sync": 0.3, "request": 0.6, "change": 2, "issue": 0, "prune": 0},
     "outages": _NO_RESTORES | {"cut_off": 4, "pass_time": 2, "prune": 0.2, "clock": 0.2},
     "clocks": _NO_RESTORES | {"clock": 8, "pass_time": 2, "prune": 0.2},
 }

@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 
     from keybound.core.effects import Effect
 
-pytestmark = pytest.mark.skipif(
-    sys.platform == "win32", reason="an open file cannot be replaced there"
-)
+if sys.platform == "win32":
+    pytest.skip("an open file cannot be replaced there", allow_module_level=True)
 
 
 def beside(path: Path) -> list[Path]:

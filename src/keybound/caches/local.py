@@ -1,4 +1,4 @@
-"""This process's memory of chains: a dictionary whose entries die when a floor rises above them.
+"""A process's memory of chains: a dictionary whose entries die when a floor rises above them.
 
 Reading takes no lock: an entry is used only if it is alive *after* the lease was read, and the
 lease is extended only after everything below the fence is dead.

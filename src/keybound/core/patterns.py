@@ -30,6 +30,11 @@ def compile_path(path: str, *, whole_branch: bool = False) -> re.Pattern[str]:
     return re.compile(pattern, re.DOTALL)
 
 
+def fixed_start(path: str) -> str:
+    """Return what every path that a pattern matches begins with."""
+    return path.removesuffix("/*").partition("{")[0]
+
+
 def fill(template: str | None, fields: re.Match[str] | Mapping[str, str]) -> str | None:
     """Return a template with its fields filled in; raises ``KeyError`` for one that is missing."""
     if template is None or "{" not in template:

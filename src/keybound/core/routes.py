@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast, get_args
 from keybound.core.errors import InputError, nearest
 from keybound.core.facts import OWN_TENANT, WEBSOCKET, Access, default_access
 from keybound.core.limits import Scopes
-from keybound.core.patterns import compile_path, fill, path_fields, template_fields
+from keybound.core.patterns import (
+    compile_path,
+    fill,
+    fixed_start,
+    path_fields,
+    template_fields,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -141,9 +147,11 @@ class RouteTable:
         """Compile ``routes`` and the patterns of ``protect``: what is guarded at all."""
         self.routes = tuple(routes)
         self._compiled = [(route, route.pattern()) for route in self.routes]
-        self._protect = [compile_path(pattern, whole_branch=True) for pattern in protect]
+        patterns = tuple(protect)
+        self._protect = [compile_path(pattern, whole_branch=True) for pattern in patterns]
+        starts = [fixed_start(pattern) for pattern in patterns]
         self.tenancy = any(
-            route.tenant is not None and self._guards(route, route.path) for route in self.routes
+            route.tenant is not None and _may_be_guarded(route, starts) for route in self.routes
         )
         self._memo: dict[tuple[str, str], RouteMatch | None] = {}
         self._memo_max = memo_max
@@ -191,11 +199,15 @@ class RouteTable:
             tenant=None if self.tenancy else OWN_TENANT,
         )
 
-    def _guards(self, route: Route, path: str) -> bool:
-        return route.auth != "exempt" or (not route.configured and self._protects(path))
-
     def _protects(self, path: str) -> bool:
         return any(pattern.fullmatch(path) for pattern in self._protect)
+
+
+def _may_be_guarded(route: Route, protected: Iterable[str]) -> bool:
+    if route.auth != "exempt" or route.configured:
+        return route.auth != "exempt"
+    start = fixed_start(route.path)
+    return any(start.startswith(each) or each.startswith(start) for each in protected)
 
 
 def _methods(methods: str | Iterable[str]) -> frozenset[str]:

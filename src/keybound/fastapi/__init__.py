@@ -56,6 +56,8 @@ class DeclaredMiddleware(APIKeyMiddleware):
         """Wrap ``app``, which is what FastAPI made of the application."""
         super().__init__(app, declarations.guard)
         self._declarations = declarations
+        self._seem_current = declarations.seem_current
+        self._serve = super().__call__  # bound once, since calls are what a request costs
 
     def __call__(  # pyright: ignore[reportIncompatibleMethodOverride] - it is awaited all the same
         self, scope: Scope, receive: Receive, send: Send
@@ -64,13 +66,13 @@ class DeclaredMiddleware(APIKeyMiddleware):
 
         Routes that cannot be read are an error at start; later on, every request is a 503.
         """
-        if scope["type"] != "lifespan" and not self._declarations.seem_current():
+        if not self._seem_current() and scope["type"] != "lifespan":
             try:
                 self._declarations.refresh()
             except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
                 denied = self.guard.engine.failed(error)
                 return send_refusal(scope, send, self.guard.refuse(denied))
-        return super().__call__(scope, receive, send)
+        return self._serve(scope, receive, send)
 
     async def prepare(self) -> None:
         """Do what can fail at start; raises ``InputError`` for a route that cannot be read."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -19,25 +17,14 @@ from sqlalchemy import (
 
 from keybound.core.nodes import NODE_ID_MAX
 
-if TYPE_CHECKING:
-    from sqlalchemy import Dialect
-
 SCHEMA = 1
 """The version of these tables; a store of a higher one is not touched."""
 
 metadata = MetaData()
 
-
-class _Blob(LargeBinary):
-    """Bytes, read as they are: whoever made something else of them is found out by the reader."""
-
-    def result_processor(self, dialect: Dialect, coltype: object) -> None:
-        """Convert nothing: SQLAlchemy would make ``n`` zero bytes of a stored integer ``n``."""
-
-
 _counter = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only INTEGER itself
 _node_id = String(NODE_ID_MAX)
-_random = _Blob(16)
+_random = LargeBinary(16)
 
 meta = Table(
     "keybound_meta",
@@ -57,9 +44,9 @@ nodes = Table(
     metadata,
     Column("id", _node_id, primary_key=True),
     Column("kind", String(16), nullable=False),
-    Column("body", _Blob, nullable=False),
+    Column("body", LargeBinary, nullable=False),
     Column("rev", _counter, nullable=False),
-    Column("digest", _Blob(64), unique=True),
+    Column("digest", LargeBinary(64), unique=True),
     Column("tenant", String(256)),
     Column("parent", _node_id),
     Index("keybound_nodes_kind", "kind", "id"),

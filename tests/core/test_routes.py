@@ -1,0 +1,171 @@
+"""Routes: one table, read in one way; demands hold in any spelling, favours in one."""
+
+from __future__ import annotations
+
+import pytest
+
+from keybound.core.errors import InputError
+from keybound.core.facts import OWN_TENANT, WEBSOCKET
+from keybound.core.routes import PATH_MAX, Route, RouteTable
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "said"),
+    [
+        ({"path": "x"}, "path", "slash"),
+        ({"path": "/{a:path}/{b:path}"}, "path", "not a pattern"),
+        ({"access": "reed"}, "access", "did you mean 'read'"),
+        ({"auth": "none"}, "auth", "known are"),
+        ({"auth": None}, "auth", "unknown"),
+        ({"access": "read"}, "access", "DELETE included"),
+        ({"model": "{model}"}, "model", "not a field"),
+        ({"tenant": "{a}/{b}", "path": "/{a}"}, "tenant", "{b} is not a field"),
+        ({"methods": ""}, "methods", "are none"),
+        ({"methods": []}, "methods", "are none"),
+        ({"methods": "get"}, "methods", "'get' is no method"),
+        ({"methods": "GET,POST"}, "methods", "no method"),
+        ({"methods": 7}, "methods", "are not names"),
+        ({"methods": [b"GET"]}, "methods", "are not names"),
+        ({"scopes": iter(["a"])}, "scopes", "are not names"),
+        ({"scopes": [None]}, "scopes", "are not names"),
+        ({"scopes": ['a"b']}, "scopes", "is no scope"),
+        ({"scopes": ["a b"]}, "scopes", "is no scope"),
+        ({"scopes": "é"}, "scopes", "is no scope"),
+        ({"scopes": "a,b"}, "scopes", "comma"),
+    ],
+    ids=str,
+)
+def test_a_route_that_cannot_work_names_its_part(given, field, said):
+    """Wrong parts are refused at start-up, with the field and the fix."""
+    with pytest.raises(InputError) as caught:
+        Route(**({"path": "/x"} | given))
+    assert caught.value.field == field
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("", "x", "*", "//", "//x", "/x//y", "/x//", "/.", "/..", "/x/../y", "/x/.", "./x"),
+        *("/x\\y", "/x\x00", "/x\ny", "/x\x7f", "/" + "a" * PATH_MAX),
+    ],
+)
+def test_a_path_that_two_routers_could_read_in_two_ways_matches_nothing(path):
+    """It is refused before any route, even where everything is exempt."""
+    table = RouteTable([Route("/*", auth="exempt")], protect=())
+    assert table.match("GET", path) is None
+    assert table.match("GET", path) is None, "and every time"
+
+
+def test_the_longest_path_is_matched():
+    """The bound is exact, and long paths are matched but not remembered."""
+    table = RouteTable([Route("/*", scopes="a")])
+    path = "/".ljust(PATH_MAX, "a")
+    for _ in range(2):
+        assert table.match("GET", path).scopes == ("a",)
+
+
+@pytest.mark.parametrize("path", ["/...", "/x/..y", "/x.", "/x/", "/ü", "/a%2Fb"])
+def test_an_ordinary_path_is_matched(path):
+    """Dots within segments and a slash at the end are no tricks."""
+    assert RouteTable().match("GET", path).auth == "required"
+
+
+@pytest.mark.parametrize("method", ["DELETE", "delete", "Delete"])
+def test_demands_hold_for_a_method_in_any_spelling(method):
+    """Some applications answer ``delete`` as ``DELETE``, so scopes are asked for both."""
+    table = RouteTable([Route("/{model}", "DELETE", scopes="purge"), Route("/{model}")])
+    match = table.match(method, "/invoice")
+    assert (match.scopes, match.model, match.access) == (("purge",), "invoice", "write")
+
+
+@pytest.mark.parametrize("method", ["get", "Get", "post", "pOST"])
+def test_favours_hold_for_the_exact_spelling_alone(method):
+    """Neither an open route nor reading is had by a method that is not quite the one meant."""
+    for auth in ("exempt", "optional"):
+        route = Route("/open", "GET POST", access="read", auth=auth)
+        table = RouteTable([route], protect=())
+        assert table.match(method.upper(), "/open").auth == auth
+        assert table.match(method.upper(), "/open").access == "read"
+        odd = table.match(method, "/open")
+        assert (odd.auth, odd.access) == ("required", "write")
+
+
+def test_nothing_that_a_client_spells_is_a_websocket():
+    """The method of a handshake is ours; another spelling of it is just an odd method."""
+    table = RouteTable([Route("/x", WEBSOCKET, scopes="live", auth="optional"), Route("/x")])
+    assert table.match(WEBSOCKET, "/x").scopes == ("live",)
+    assert table.match("websocket", "/x").scopes == ()
+
+
+@pytest.mark.parametrize(
+    ("auth", "methods", "guarded"),
+    [
+        ("exempt", None, True),
+        ("optional", None, True),
+        ("exempt", "GET", True),
+        ("exempt", WEBSOCKET, False),
+    ],
+)
+def test_a_websocket_is_opened_only_by_name(auth, methods, guarded):
+    """An exempt page does not open the socket beside it."""
+    match = RouteTable([Route("/x", methods, auth=auth)]).match(WEBSOCKET, "/x")
+    assert (match.auth == "required") is guarded
+
+
+def test_get_includes_head_and_nothing_else():
+    """As HTTP says."""
+    table = RouteTable([Route("/x", "GET", scopes="a")])
+    asked = {method: table.match(method, "/x").scopes for method in ("GET", "HEAD", "OPTIONS")}
+    assert asked == {"GET": ("a",), "HEAD": ("a",), "OPTIONS": ()}
+
+
+def test_the_first_route_that_matches_wins():
+    """Method and path together."""
+    table = RouteTable([Route("/a", "POST", "first"), Route("/{model}"), Route("/*", model="no")])
+    assert table.match("POST", "/a").model == "first"
+    assert table.match("GET", "/a").model == "a"
+    assert table.match("GET", "/a/b").model == "no"
+
+
+def test_fields_of_the_path_are_facts_and_templates_put_them_together():
+    """``tenant`` and ``model`` by their names, or written out."""
+    table = RouteTable([Route("/{domain}/{user}/{model}", tenant="{domain}/{user}")])
+    match = table.match("GET", "/R1/acme/invoice")
+    assert (match.tenant, match.model) == ("R1/acme", "invoice")
+    assert RouteTable([Route("/{tenant}")]).match("GET", "/acme").tenant == "acme"
+
+
+def test_without_tenants_in_any_route_requests_are_about_the_callers_own():
+    """With tenants in one, a route that names none is about an unknown one."""
+    assert RouteTable([Route("/x")]).match("GET", "/x").tenant == OWN_TENANT
+    table = RouteTable([Route("/{tenant}/x"), Route("/me", tenant="~"), Route("/y")])
+    assert table.tenancy
+    found = [table.match("GET", path).tenant for path in ("/acme/x", "/me", "/y", "/none")]
+    assert found == ["acme", "~", None, None]
+
+
+def test_an_exempt_route_makes_no_tenancy():
+    """A public page about tenants does not shut keys without one out of everything else."""
+    assert not RouteTable([Route("/{tenant}/logo", auth="exempt")]).tenancy
+    assert RouteTable([Route("/{tenant}/logo", auth="optional")]).tenancy
+
+
+def test_what_no_route_names_is_guarded_where_protect_says_so():
+    """The default is everything; another branch leaves the rest alone."""
+    assert RouteTable().match("GET", "/anything").auth == "required"
+    table = RouteTable(protect=("/v1/*",))
+    guarded = {path: table.match("GET", path).auth for path in ("/v1", "/v1/a", "/v10", "/")}
+    assert guarded == {"/v1": "required", "/v1/a": "required", "/v10": "exempt", "/": "exempt"}
+
+
+def test_names_are_written_as_text_or_list_and_count_once():
+    """Both mean the same."""
+    assert Route("/x", "GET POST", scopes="a b a") == Route("/x", ["POST", "GET"], scopes=["a", "b"])
+
+
+def test_a_table_remembers_a_bounded_number_of_matches():
+    """Clients that invent paths cannot fill the memory, nor change an answer."""
+    table = RouteTable([Route("/{model}")], memo_max=4)
+    for number in [*range(20), *range(20)]:
+        assert table.match("GET", f"/m{number}").model == f"m{number}"
