@@ -214,7 +214,7 @@ def test_file_that_is_replaced_while_it_is_opened_is_opened_again(
     other.write_bytes(path.read_bytes())
     commit(store, new(a_key("key_b")))
     store.close()
-    connect = sqlite3.dbapi2.connect
+    connect = sqlite3.connect
 
     def slowly(*arguments: Any, **options: Any) -> sqlite3.Connection:
         nonlocal left
