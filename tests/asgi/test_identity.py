@@ -200,7 +200,7 @@ def test_requests_at_the_same_time_never_see_each_other(make: Callable[..., Site
     async def slow(scope: Any, _receive: Any, send: Any) -> None:
         names = []
         for _ in range(5):
-            names += [scope["keybound"].name, keybound.current_key().name]  # type: ignore[union-attr]
+            names += [scope["keybound"].name, keybound.current_key().name]
             await asyncio.sleep(0)
         seen.append((scope["expected"], *names))
         await send({"type": "http.response.start", "status": 200, "headers": []})

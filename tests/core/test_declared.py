@@ -29,7 +29,9 @@ def test_reading_needs_named_methods():
     """As for configured routes, 'read' for all methods would include DELETE."""
     with pytest.raises(InputError, match="DELETE included"):
         declared("/x", None, access="read")
-    assert RouteTable([declared("/x", ["POST"], access="read")]).match("POST", "/x").access == "read"
+    assert (
+        RouteTable([declared("/x", ["POST"], access="read")]).match("POST", "/x").access == "read"
+    )
 
 
 def test_a_declared_route_opens_nothing_that_is_guarded():

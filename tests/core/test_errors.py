@@ -60,8 +60,10 @@ def test_an_error_is_also_what_callers_would_expect(error, builtin):
         ),
         (
             ExceedsCeilingError(node="key_1", dimension="methods", allowed="GET", asked="POST"),
-            "methods: POST exceeds what key_1 allows (GET); "
-            "ask for less, or issue the key without that parent",
+            (
+                "methods: POST exceeds what key_1 allows (GET); "
+                "ask for less, or issue the key without that parent"
+            ),
         ),
     ],
 )

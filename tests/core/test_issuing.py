@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from keybound.core.edits import activation, amendment, revocation
 from keybound.core.effects import Commit, Put, absence_id
 from keybound.core.errors import (
     ConflictError,
@@ -15,7 +17,6 @@ from keybound.core.errors import (
 )
 from keybound.core.issuing import NewKey, create_group, issue
 from keybound.core.lifecycle import ATTEMPTS, edit
-from keybound.core.edits import activation, amendment, revocation
 from keybound.core.limits import Limits
 from keybound.core.nodes import Group
 from keybound.stores.memory import MemoryStore
@@ -32,7 +33,7 @@ class Restless(MemoryStore):
     def perform(self, effect):
         """Let the other one be faster."""
         if isinstance(effect, Commit) and self.restless:
-            Restless.others(self)
+            self.others()
         return super().perform(effect)
 
     def others(self):
@@ -59,9 +60,7 @@ def issued(world, **asked):
 
 def grouped(world, **limits):
     """Return a group made in a world."""
-    steps = create_group(
-        world.site, name="g", tenant=None, limits=Limits(**limits), metadata={}
-    )
+    steps = create_group(world.site, name="g", tenant=None, limits=Limits(**limits), metadata={})
     return world.do(steps).node
 
 
@@ -229,7 +228,13 @@ def test_a_group_is_checked_as_a_key_is(world):
     group = grouped(world, read_only=True)
     assert isinstance(group, Group)
     assert group.limits == Limits(read_only=True)
-    for bad in ({"name": ""}, {"tenant": "*"}, {"metadata": []}):
-        asked = {"name": "g", "tenant": "acme", "limits": Limits(), "metadata": {}} | bad
+    bad_ones: list[dict[str, Any]] = [{"name": ""}, {"tenant": "*"}, {"metadata": []}]
+    for bad in bad_ones:
+        asked: dict[str, Any] = {
+            "name": "g",
+            "tenant": "acme",
+            "limits": Limits(),
+            "metadata": {},
+        } | bad
         with pytest.raises(InputError, match=next(iter(bad))):
             world.do(create_group(world.site, **asked))

@@ -138,7 +138,7 @@ def test_a_member_of_a_foreign_type_cannot_be_declared_by_accident():
 def test_a_node_cannot_be_changed():
     """Records are values: a change is a new one."""
     with pytest.raises(AttributeError, match="immutable"):
-        FULL.enabled = True
+        FULL.enabled = True  # type: ignore[misc]
     assert msgspec.structs.replace(FULL, enabled=False).enabled is False
 
 
@@ -170,7 +170,7 @@ def test_text_that_people_cannot_read_is_refused(text):
 
 def test_text_that_people_can_read_stays_as_it_is():
     """Nothing is trimmed or normalised."""
-    assert check_text("name", "Zoë’s key") == "Zoë’s key"
+    assert check_text("name", "Zoë: キー") == "Zoë: キー"
     assert check_text("name", "x" * 200)
 
 

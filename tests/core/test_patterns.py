@@ -44,6 +44,7 @@ def test_a_guarded_branch_includes_its_root():
 def test_a_template_is_filled_from_what_was_matched():
     """Fields come from the path, the rest stays, and none is no template at all."""
     found = compile_path("/{domain}/{user}").fullmatch("/R1/acme")
+    assert found is not None
     assert fill("{domain}/{user}", found) == "R1/acme"
     assert fill("fixed", found) == "fixed"
     assert fill(None, found) is None
@@ -54,6 +55,7 @@ def test_a_template_is_filled_from_what_was_matched():
 def test_what_a_path_says_is_never_a_template_itself():
     """A client that writes braces into a path gets them back as text."""
     found = compile_path("/{domain}/{user}").fullmatch("/{user}/acme")
+    assert found is not None
     assert fill("{domain}", found) == "{user}"
 
 

@@ -161,7 +161,9 @@ def test_what_no_route_names_is_guarded_where_protect_says_so():
 
 def test_names_are_written_as_text_or_list_and_count_once():
     """Both mean the same."""
-    assert Route("/x", "GET POST", scopes="a b a") == Route("/x", ["POST", "GET"], scopes=["a", "b"])
+    assert Route("/x", "GET POST", scopes="a b a") == Route(
+        "/x", ["POST", "GET"], scopes=["a", "b"]
+    )
 
 
 def test_a_table_remembers_a_bounded_number_of_matches():

@@ -60,4 +60,4 @@ def test_secrets_are_equal_when_their_texts_are():
     assert Secret("gehëim") == Secret("gehëim")
     assert Secret(TEXT) != Secret(TEXT + "x")
     assert Secret(TEXT) != TEXT
-    assert TEXT != Secret(TEXT)
+    assert Secret(TEXT) != TEXT

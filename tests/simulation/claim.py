@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 from keybound.core.decision import Allowed, Denied
 from keybound.core.reasons import Reason
-from tests.simulation.truth import Question
 
 if TYPE_CHECKING:
     from keybound.judge import Outcome
-    from tests.simulation.truth import Truth
+    from tests.simulation.truth import Question, Truth
     from tests.simulation.worker import SimulatedWorker, Timeline
 
 _OF_THE_STORE = frozenset(

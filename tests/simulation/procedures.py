@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from keybound.core import edits, issuing, lifecycle
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from keybound.core.effects import Steps
     from tests.simulation.worker import SimulatedWorker
 
-Verb = "Callable[[SimulatedWorker, str], Steps[Any]]"
 
 READ_ONLY = {"read_only": True}
 

@@ -81,7 +81,7 @@ class Task:
 
 
 class Scheduler:
-    """All tasks of all workers, in front of one store; ``committed`` answers what a commit turned."""
+    """All tasks of all workers, in front of one store; ``committed`` says what a commit turned."""
 
     def __init__(
         self,

@@ -134,9 +134,10 @@ def _cut_off(world: World, chance: random.Random) -> None:
         world.cut_off(number)
 
 
-_EVENTS: Mapping[str, tuple[Callable[[World, random.Random], None], float]] = {
+_EVENTS: Mapping[str, tuple[Callable[[World, random.Random], object], float]] = {
     "step": (_step, 140),
     "request": (_request, 50),
+    "traffic": (lambda world, chance: world.traffic(_any(chance)), 5),
     "finish": (lambda world, chance: world.finish(_any(chance)), 60),
     "sync": (lambda world, chance: world.sync(_any(chance)), 16),
     "pass_time": (

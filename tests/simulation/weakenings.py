@@ -90,8 +90,8 @@ def lease_before_the_dead(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
     def apply(self: LocalCache, answer: SyncAnswer, **asked: Any) -> Applied:
         applied = self.fence.apply(answer, **asked)
         if applied is Applied.DONE:
-            self._lease(self._bound)  # noqa: SLF001
-        self._drop_raised()  # noqa: SLF001
+            self._lease(self._bound)
+        self._drop_raised()
         return applied
 
     patch.setattr(LocalCache, "apply", apply)
@@ -102,7 +102,7 @@ def grace_from_now(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
     """The grace starts when the store is missed, not when it was last heard."""
 
     def extend(self: LocalCache) -> None:
-        now, longer = _now(self), self._bound + self._grace  # noqa: SLF001
+        now, longer = _now(self), self._bound + self._grace
         self.lease_boot, self.lease_wall = now.boot + longer, now.wall + longer
 
     patch.setattr(LocalCache, "extend", extend)
@@ -179,7 +179,7 @@ def tags_ignored(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
 
     def trusting(self: Fence, answer: SyncAnswer, *, since: int, **asked: Any) -> Applied:
         answer.tags.pop(since, None)
-        answer.tags.update({since: self._tags[since]} if since in self._tags else {})  # noqa: SLF001
+        answer.tags.update({since: self._tags[since]} if since in self._tags else {})
         return apply(self, answer, since=since, **asked)
 
     patch.setattr(Fence, "apply", trusting)
@@ -271,7 +271,7 @@ def row_before_its_revision(_patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
 
 STEPS = 600
 WALKS_MAX = 1_500
-"""Walks that finding one may take: the rarest takes about 150, so this is never reached by chance."""
+"""Walks that finding one may take: the rarest takes about 150, so chance never reaches this."""
 
 WEAKENINGS: tuple[Weakening, ...] = (
     lease_from_the_answer,

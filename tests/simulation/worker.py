@@ -62,7 +62,7 @@ CLOCKS: WeakKeyDictionary[LocalCache, WorkerClock] = WeakKeyDictionary()
 
 
 class SimulatedWorker:
-    """One process. ``own`` are the turns of verdicts that its own finished changes brought about."""
+    """One process. ``own`` are the turns of verdicts that its own finished changes brought."""
 
     def __init__(
         self,

@@ -104,6 +104,13 @@ class World:
         number = list(self._entropy)[credential % len(self._entropy)]
         self._ask(self._worker(worker), Question(number, METHODS[method % len(METHODS)]))
 
+    def traffic(self, worker: int) -> None:
+        """Let every client make a request, and wait unless the worker stands still."""
+        subject = self._worker(worker)
+        if not subject.paused:
+            for question in list(self.truth.verdicts)[:: len(METHODS)]:
+                self.scheduler.finish(self._ask(subject, question))
+
     def sync(self, worker: int) -> Task:
         """Let the thread in the background ask what changed."""
         subject = self._worker(worker)
@@ -233,7 +240,9 @@ class World:
             done = task not in self.scheduler.tasks or (not known and self.scheduler.finish(task))
             permitted = self.truth.verdicts[question].permitted
             if not done or isinstance(task.result, Allowed) is not permitted:
-                self.claim.violate(f"{worker.name} answers {task.result} to {question} after a sync")
+                self.claim.violate(
+                    f"{worker.name} answers {task.result} to {question} after a sync"
+                )
 
     def _ask(self, worker: SimulatedWorker, question: Question) -> Task:
         raw = self._raws[question.credential]

@@ -227,7 +227,7 @@ def test_file_that_is_replaced_while_it_is_opened_is_opened_again(
         return connection
 
     with monkeypatch.context() as patch:
-        patch.setattr(sqlite3.dbapi2, "connect", slowly)
+        patch.setattr("sqlite3.dbapi2.connect", slowly)
         if times > 1:
             assert isinstance(fails(store, Sync(0), match="again and again"), StoreUnavailableError)
             return

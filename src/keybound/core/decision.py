@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from keybound.core.reasons import LIMIT_REASONS, Reason
 
@@ -62,7 +62,7 @@ def refusal_of(check: Check, facts: RequestFacts, now: float) -> Reason | None:
         clause = check.clause
         if clause.permits(facts, now) is True:
             return None
-        reason: object = clause.reason(facts, now)
+        reason = cast("object", clause.reason(facts, now))
     except Exception:  # noqa: BLE001 - a site's own dimension may raise anything: that denies
         return Reason.LIMIT_INVALID
     # Whatever a site's own dimension says, it refuses, and for a reason that a limit can have.

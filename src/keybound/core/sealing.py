@@ -1,6 +1,6 @@
 """Ids of denials: they tell a client nothing, and the operator everything, without a stored log.
 
-An id is 96 bytes of AES-SIV (RFC 5297) in base64url, always of one length, over the time, the
+An id is 72 bytes of AES-SIV (RFC 5297), 96 characters of base64url for every denial: the time, the
 reason, the key, and short tags of the node and the clause that refused.
 """
 
