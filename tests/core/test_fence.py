@@ -1,127 +1,170 @@
-"""What a worker knows: floors that rise, revisions it has seen, and syncs that fail to settle."""
+"""The fence: what may be used after a sync, after a change of one's own, and after a restore."""
 
 from __future__ import annotations
 
-import secrets
-
 import pytest
 
-from keybound.caches.local import LocalCache
-from keybound.core.chain import ChainPolicy
-from keybound.core.coherence import Worker, look_up, sync
-from keybound.core.effects import (
-    EVERYTHING,
-    Change,
-    Head,
-    LoadByDigest,
-    Loaded,
-    Moment,
-    Row,
-    Sync,
-    SyncAnswer,
-)
-from keybound.core.errors import RecordCorruptError, StoreUnavailableError
+from keybound.core import fence as module
+from keybound.core.effects import EVERYTHING, Change, Head, Moment, SyncAnswer
 from keybound.core.fence import Applied, Fence
-from keybound.stores.memory import MemoryStore
-from keybound.testing.records import a_group
-from tests.core.conftest import World
 
-TAG, EPOCH = b"t" * 16, b"e" * 16
+NOW = Moment(100.0, 1_700_000_000.0)
 
 
-def answer(rev, *changes):
-    """Return what a sync answers for a store at ``rev``."""
-    return SyncAnswer(head=Head(rev, TAG, EPOCH), changes=changes, tags={rev: TAG, 0: TAG})
+def head(rev, *, line="a", epoch=b"epoch"):
+    """Return the head of one time line; another line has other tags."""
+    return Head(rev, f"{line}{rev}".encode(), epoch)
 
 
-def apply(fence, said, *, since=0, at=0.0):
-    """Take in an answer to a question sent at ``at``."""
-    return fence.apply(said, since=since, own=fence.own, sent_at=Moment(at, at))
+def sync(fence, at, *changes, since=None, own=None, sent=0.0, line="a", epoch=b"epoch", tags=None):
+    """Let a sync answer that the store is at a revision, after these changes."""
+    asked = fence.since if since is None else since
+    answer = SyncAnswer(
+        head=head(at, line=line, epoch=epoch),
+        changes=tuple(Change(*change) for change in changes),
+        tags={rev: head(rev, line=line).tag for rev in (range(at + 1) if tags is None else tags)},
+    )
+    sent_at = Moment(NOW.boot + sent, NOW.wall + sent)
+    return fence.apply(answer, since=asked, own=fence.own if own is None else own, sent_at=sent_at)
 
 
-def test_a_change_of_everything_raises_every_floor():
-    """A revision that touched all nodes leaves nothing that was read before it."""
+@pytest.fixture
+def fence():
+    """Return a fence that has seen revision 5."""
     fence = Fence()
-    assert apply(fence, answer(3, Change(3, EVERYTHING))) is Applied.DONE
-    assert (fence.floor("key_a"), fence.floor_all) == (3, 3)
+    assert sync(fence, 5, *((rev, "k") for rev in range(1, 6))) is Applied.DONE
+    return fence
 
 
-def test_an_older_change_does_not_lower_a_floor():
-    """A floor only rises."""
+def test_nothing_is_known_before_the_first_sync():
+    """No lease, and no revision that was seen."""
     fence = Fence()
-    fence.raise_floor("key_a", 5)
-    fence.raise_floor("key_a", 2)
-    assert fence.floor("key_a") == 5
+    assert fence.lapsed(5.0, NOW)
+    assert not fence.has_seen(head(0))
 
 
-def test_forgetting_floors_raises_the_floor_of_all():
-    """Memory is bounded, and what is forgotten is required of every node."""
-    fence = Fence(floors_max=2)
-    for rev, node in enumerate(("key_a", "key_b", "key_c"), start=1):
-        fence.raise_floor(node, rev)
-    assert fence.floor_all > 0
-    assert fence.floor("key_a") >= 1
+def test_the_first_sync_requires_what_it_says_and_nothing_of_other_nodes(fence):
+    """All changes there ever were are in its answer, so what is not in it never changed."""
+    assert (fence.floor("k"), fence.floor("other"), fence.since) == (5, 0, 5)
+    assert all(fence.has_seen(head(rev)) for rev in range(6))
+    assert not fence.has_seen(head(5, line="b"))
+    assert not fence.has_seen(head(6))
 
 
-def test_a_sync_sent_before_the_last_one_is_dropped():
-    """Answers may arrive in any order; only the later question counts."""
-    fence = Fence()
-    assert apply(fence, answer(1), at=2.0) is Applied.DONE
-    assert apply(fence, answer(2), since=1, at=1.0) is Applied.OVERTAKEN
-    assert fence.since == 1
+def test_a_change_ends_what_was_read_of_its_node_alone(fence):
+    """Whatever else is cached may stay, after any number of syncs."""
+    fence.take_raised()
+    assert sync(fence, 6, (6, "m")) is Applied.DONE
+    assert sync(fence, 6) is Applied.DONE
+    assert (fence.floor("m"), fence.floor("k"), fence.floor_all) == (6, 5, 0)
+    assert fence.take_raised() == {"m"}
+    assert fence.take_raised() == set()
 
 
-def worker():
-    """Return a worker that knows nothing."""
-    return Worker(cache=LocalCache(bound=5.0), policy=ChainPolicy())
+def test_a_floor_never_sinks(fence):
+    """An older change that is heard of later changes nothing."""
+    fence.raise_floor("k", 3)
+    assert fence.floor("k") == 5
 
 
-class Restless(MemoryStore):
-    """A store that has another epoch at every question."""
-
-    def perform(self, effect):
-        """Answer, as another installation each time."""
-        said = super().perform(effect)
-        if isinstance(effect, Sync):
-            head = said.head._replace(epoch=secrets.token_bytes(16))
-            return SyncAnswer(head=head, changes=said.changes, tags=said.tags)
-        return said
-
-
-def test_a_store_that_never_settles_is_unavailable():
-    """A sync does not go on for ever."""
-    world, known = World(Restless()), worker()
-    world.do(sync(known))
-    with pytest.raises(StoreUnavailableError, match="under every sync"):
-        world.do(sync(known))
+@pytest.mark.parametrize(
+    ("at", "changes", "floor"),
+    [
+        (9, [(8, "m"), (9, "n")], 7),  # 6 and 7 were pruned
+        (9, [], 9),  # all were pruned
+        (9, [(9, EVERYTHING)], 9),
+        (9, [(6, "m"), (7, "m"), (8, "m"), (9, "m")], 6),  # as many as fit: 6 may be cut
+        (8, [(6, "m"), (7, "m"), (8, "m")], 0),
+    ],
+)
+def test_what_an_answer_leaves_out_is_required_of_all(fence, monkeypatch, at, changes, floor):
+    """The answer is complete above a revision; up to that one, anything may have changed."""
+    monkeypatch.setattr(module, "CHANGES_MAX", 4)
+    assert sync(fence, at, *changes) is Applied.DONE
+    assert (fence.floor("never heard of"), fence.since) == (floor, at)
 
 
-class Mistaken(MemoryStore):
-    """A store whose look-ups by digest find this row, whatever was asked."""
-
-    row: Row
-
-    def perform(self, effect):
-        """Answer with the row."""
-        if isinstance(effect, LoadByDigest):
-            head = super().perform(Sync(0)).head
-            return Loaded(head=head, key=self.row.node.id, rows={self.row.node.id: self.row})
-        return super().perform(effect)
+def test_forgetting_a_floor_requires_it_of_all():
+    """The fence is bounded, and what it forgets it does not let through."""
+    fence = Fence(floors_max=4)
+    for rev in range(1, 6):
+        fence.raise_floor(f"n{rev}", rev)
+    assert (fence.floor("n1"), fence.floor("n5"), fence.floor("never heard of")) == (3, 5, 3)
 
 
-@pytest.mark.parametrize("digest", [None, b"x" * 32])
-def test_a_row_with_another_digest_is_no_key(digest):
-    """What a collation or a mistake finds is compared with what was asked, in full."""
-    store = Mistaken()
-    store.row = Row(a_group("group_a"), 0, digest)
-    known = worker()
-    World(store).do(look_up(known, b"index", (b"d" * 32,)))
-    assert known.cache.absent[b"index"].chain is None
+def test_a_sync_that_was_overtaken_is_dropped(fence):
+    """One that was sent later was applied already, and knew at least as much."""
+    assert sync(fence, 6, (6, "m"), sent=2.0) is Applied.DONE
+    assert sync(fence, 5, since=5, sent=1.0) is Applied.OVERTAKEN
+    assert (fence.since, fence.synced_at.boot) == (6, NOW.boot + 2.0)
 
 
-def test_a_group_with_a_digest_is_corrupt():
-    """Nothing but a key is ever found by a credential."""
-    store = Mistaken()
-    store.row = Row(a_group("group_a"), 0, b"d" * 32)
-    with pytest.raises(RecordCorruptError, match="is no key"):
-        World(store).do(look_up(worker(), b"index", (b"d" * 32,)))
+def test_a_sync_that_asked_about_another_revision_is_repeated(fence):
+    """Its changes are not those after what is known by now."""
+    assert sync(fence, 6, (6, "m"), since=4) is Applied.AGAIN
+    assert fence.since == 5
+
+
+def test_another_epoch_ends_everything(fence):
+    """The store was restored, somebody else noticed, and nothing known is worth anything."""
+    before = fence.resets
+    assert sync(fence, 5, epoch=b"other") is Applied.AGAIN
+    assert (fence.epoch, fence.since, fence.synced_at) == (b"other", 0, None)
+    assert fence.resets == before + 1
+    assert not fence.has_seen(head(5))
+
+
+@pytest.mark.parametrize(("at", "line"), [(4, "a"), (5, "b"), (7, "b")])
+def test_a_store_that_went_back_is_noticed(fence, at, line):
+    """By a lower revision, or by another random name of the one that is known."""
+    assert sync(fence, at, line=line) is Applied.REGRESSED
+    assert fence.since == 5
+
+
+def test_a_worker_that_the_store_has_forgotten_starts_anew(fence):
+    """Nobody can tell any more whether the store went back."""
+    assert sync(fence, 900, (900, "m"), tags=range(800, 901)) is Applied.AGAIN
+    assert (fence.epoch, fence.since) == (b"epoch", 0)
+
+
+@pytest.mark.parametrize("moment", [NOW._replace(boot=105.5), NOW._replace(wall=NOW.wall + 5.5)])
+def test_the_lease_ends_by_whichever_clock_says_so(fence, moment):
+    """One of them may stand still in suspension, the other may be set back."""
+    assert not fence.lapsed(5.0, Moment(NOW.boot + 5.0, NOW.wall + 5.0))
+    assert fence.lapsed(5.0, moment)
+
+
+def test_a_change_of_its_own_counts_before_any_sync(fence):
+    """Whoever revoked a key does not accept it a moment later."""
+    fence.take_raised()
+    fence.wrote(["k", "m"], head(6))
+    assert (fence.floor("k"), fence.floor("m"), fence.floor("other")) == (6, 6, 0)
+    assert fence.take_raised() == {"k", "m"}
+
+
+def test_a_sync_that_was_sent_before_a_change_does_not_end_its_floor(fence):
+    """It may have been answered before the change, too."""
+    asked = fence.own
+    fence.wrote(["m"], head(6))
+    assert sync(fence, 5, own=asked) is Applied.DONE
+    assert fence.floor("m") == 6
+
+
+def test_a_sync_that_was_sent_after_a_change_takes_its_floor_over(fence):
+    """From then on the floor is one of the store's: if it lost the change, there is none."""
+    fence.wrote(["m"], head(6))
+    assert sync(fence, 5) is Applied.DONE
+    assert fence.floor("m") == 0
+    fence.wrote(["m"], head(6))
+    assert sync(fence, 6, (6, "m")) is Applied.DONE
+    assert (fence.own, fence.floor("m")) == ({}, 6)
+
+
+def test_a_change_at_a_revision_that_had_another_name_ends_everything(fence):
+    """The store went back, and what was read meanwhile may be of commits that it lost."""
+    before = fence.resets
+    fence.wrote(["m"], head(5))  # the answer of a sync was faster
+    assert fence.resets == before
+    fence.wrote(["m"], head(5, line="b"))
+    assert fence.resets == before + 1
+    assert (fence.floor("m"), fence.synced_at) == (5, None)

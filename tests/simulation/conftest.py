@@ -6,6 +6,8 @@ as ``.ci/deep`` does. What a violation prints names both.
 
 from __future__ import annotations
 
+import logging
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,6 +37,23 @@ def sim_steps(request: pytest.FixtureRequest) -> int:
     """Steps of a walk."""
     chosen: int | None = request.config.getoption("--sim-steps", default=None)
     return STEPS if chosen is None else chosen
+
+
+@pytest.fixture(autouse=True)
+def _silence() -> Iterator[None]:
+    """Keep the log of thousands of failures that are meant out of the report."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.fixture
+def _untraced() -> Iterator[None]:
+    """Run at full speed: what weakened code covers does not count."""
+    before = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(before)
 
 
 @pytest.fixture

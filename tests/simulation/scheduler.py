@@ -125,12 +125,15 @@ class Scheduler:
             return
         self.steps += 1
         task = ready[index % len(ready)]
-        if line and isinstance(task.answer, SyncAnswer):
+        learns = isinstance(task.answer, SyncAnswer | Loaded)
+        if line and learns:
             with reading_between(lambda: self._read_all(task.worker), every=LINES, first=line):
                 self._resume(task)
             self._confirm()
         else:
             self._advance(task, fate)
+        if learns:
+            self._read_all(task.worker)
 
     def finish(self, task: Task) -> bool:
         """Take a task to its end without any failure, unless it sleeps; return whether it ended."""

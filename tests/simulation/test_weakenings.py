@@ -9,6 +9,7 @@ from tests.simulation.walk import walk
 from tests.simulation.weakenings import STEPS, WALKS_MAX, WEAKENINGS
 
 
+@pytest.mark.usefixtures("_untraced")
 @pytest.mark.parametrize("weaken", WEAKENINGS, ids=lambda weaken: weaken.__name__)
 def test_every_weakening_is_found(weaken, patch):
     """A protocol that lacks any one of its rules does not get through the simulation."""

@@ -91,11 +91,17 @@ class LocalCache:
             return applied
 
     def admit(
-        self, index: bytes, chain: Chain | None, *, nodes: Iterable[str], as_of: int, proof: Moment
+        self, index: bytes, chain: Chain | None, *, nodes: Iterable[str], head: Head, proof: Moment
     ) -> bool:
-        """Keep a chain, or that there is none, unless a node's floor is above ``as_of``."""
+        """Keep a chain, or that there is none, if ``head`` was seen and is below no node's floor.
+
+        Both are checked here, where no other thread can take in a sync between check and keeping.
+        """
         names = tuple(nodes)
+        as_of = head.rev
         with self._lock:
+            if not self.fence.has_seen(head):
+                return False
             if any(as_of < self.fence.floor(node) for node in names):
                 return False
             until = Moment(proof.boot + self._bound, proof.wall + self._bound)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from keybound.core.chain import Chain
@@ -47,9 +48,9 @@ class Cache(Protocol):
         ...
 
     def admit(
-        self, index: bytes, chain: Chain | None, *, nodes: Iterable[str], as_of: int, proof: Moment
+        self, index: bytes, chain: Chain | None, *, nodes: Iterable[str], head: Head, proof: Moment
     ) -> bool:
-        """Keep a chain, or that there is none, unless a node's floor is above ``as_of``."""
+        """Keep a chain, or that there is none, if ``head`` was seen and no floor is above it."""
         ...
 
     def extend(self) -> None:
@@ -106,15 +107,16 @@ def look_up(worker: Worker, index: bytes, digests: tuple[bytes, ...]) -> Steps[N
                 return
         proof = yield from ask(ReadClock())
         loaded = yield from ask(LoadByDigest(digests))
-        if not fence.has_seen(loaded.head):
-            yield from sync(worker)
-            if not fence.has_seen(loaded.head):
-                continue
         chain = _chain(loaded, digests, worker.policy)
         nodes = chain.nodes if chain is not None else [absence_id(each) for each in digests]
-        if worker.cache.admit(index, chain, nodes=nodes, as_of=loaded.head.rev, proof=proof):
+        admit = partial(
+            worker.cache.admit, index, chain, nodes=nodes, head=loaded.head, proof=proof
+        )
+        if admit():
             return
-        yield from sync(worker)
+        yield from sync(worker)  # what was only just committed is seen now
+        if admit():
+            return
     msg = "the key changed under every look-up"
     raise StoreUnavailableError(msg)
 

@@ -1,0 +1,212 @@
+"""Keeping up with the store: what a look-up brings, and what happens when it cannot."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from keybound.caches.local import LocalCache
+from keybound.core.coherence import ATTEMPTS, Worker, look_up, sync
+from keybound.core.effects import Head, LoadByDigest, Put, ReplaceEpoch, Sync
+from keybound.core.errors import RecordCorruptError, StoreUnavailableError
+from keybound.stores.memory import MemoryStore
+from keybound.testing.records import a_digest, a_group, a_key, commit, new, row_of
+
+KEY, OTHER, UNKNOWN = a_digest(1), a_digest(2), a_digest(3)
+
+
+class Moody(MemoryStore):
+    """A store in which something happens around each load or sync, as a test says."""
+
+    down = False
+    asked = 0
+
+    def before_sync(self):
+        """Happen before a sync is answered."""
+
+    def after_load(self, loaded):
+        """Happen before a load is delivered; return what is delivered."""
+        return loaded
+
+    def perform(self, effect):
+        """Answer, unless it is down."""
+        if self.down:
+            raise StoreUnavailableError("down")
+        self.asked += isinstance(effect, Sync | LoadByDigest)
+        if isinstance(effect, Sync):
+            self.before_sync()
+        answer = super().perform(effect)
+        return self.after_load(answer) if isinstance(effect, LoadByDigest) else answer
+
+
+@pytest.fixture
+def place(make_world):
+    """Return a world with two keys, one of them in a group, and a worker that knows neither."""
+    place = make_world(Moody())
+    commit(place.store, new(a_group("group_1")))
+    commit(place.store, new(a_key("key_1", groups=("group_1",)), KEY))
+    commit(place.store, new(a_key("key_2"), OTHER))
+    place.cache = LocalCache(bound=5.0, grace=10.0)
+    place.worker = Worker(cache=place.cache, policy=place.site.policy, bound=5.0, grace=10.0)
+    return place
+
+
+def find(place, digest):
+    """Look a key up; return its entry if that may be used now."""
+    place.do(look_up(place.worker, digest, (digest,)))
+    entry = place.cache.entries.get(digest) or place.cache.absent.get(digest)
+    usable = entry is not None and place.cache.holds(entry, place.clock.boot(), place.clock.wall())
+    return entry if usable else None
+
+
+def change(place, node_id, **members):
+    """Change a node behind the worker's back."""
+    row = row_of(place.store, node_id)
+    make = a_key if row.node.kind == "key" else a_group
+    return commit(place.store, Put(node=make(node_id, **members), expected=row.rev))
+
+
+def test_a_look_up_brings_a_key_and_everything_above_it(place):
+    """Compiled into one chain, fenced under each of its nodes."""
+    entry = find(place, KEY)
+    assert entry.chain.key.id == "key_1"
+    assert entry.nodes == ("key_1", "group_1")
+
+
+def test_a_look_up_brings_the_fact_that_there_is_no_such_key(place):
+    """Until one is issued that these digests find."""
+    assert find(place, UNKNOWN).chain is None
+    commit(place.store, new(a_key("key_3"), UNKNOWN))
+    place.do(sync(place.worker))
+    assert not place.cache.absent
+    assert find(place, UNKNOWN).chain.key.id == "key_3"
+
+
+def test_a_change_takes_away_what_it_is_about_and_nothing_else(place):
+    """A busy administrator costs the other keys no load, however often workers sync."""
+    entry, other = find(place, KEY), find(place, OTHER)
+    change(place, "group_1", enabled=False)
+    for _ in range(3):
+        place.do(sync(place.worker))
+    assert (entry.alive, other.alive) == (False, True)
+
+
+def test_a_lookup_while_the_lease_holds_is_one_question(place):
+    """And two when the lease is out: what changed comes first."""
+    find(place, KEY)
+    place.store.asked = 0
+    find(place, OTHER)
+    assert place.store.asked == 1
+    place.clock.advance(seconds=5.5)
+    find(place, KEY)
+    assert place.store.asked == 3
+
+
+@pytest.mark.parametrize("digest", [OTHER, None])
+def test_what_a_collation_took_for_the_same_digest_is_no_match(place, digest):
+    """A database may compare without case; a key is found by exactly its digest."""
+    row = row_of(place.store, "key_2")._replace(digest=digest)
+    place.store.after_load = lambda loaded: replace(loaded, key="key_2", rows={"key_2": row})
+    assert find(place, KEY).chain is None
+
+
+def test_a_credential_that_leads_to_a_group_is_corrupt(place):
+    """A group has no key, so nothing can be said of who holds one."""
+    commit(place.store, new(a_group("group_2"), UNKNOWN))
+    with pytest.raises(RecordCorruptError, match="group_2 has a digest but is no key"):
+        find(place, UNKNOWN)
+
+
+def test_a_key_that_changes_under_one_load_is_loaded_again(place):
+    """What was read before the change never enters the cache."""
+
+    def once(loaded):
+        del place.store.after_load
+        change(place, "key_1", owner="new")
+        place.do(sync(place.worker))
+        return loaded
+
+    place.store.after_load = once
+    assert find(place, KEY).chain.key.owner == "new"
+
+
+def test_a_key_that_changes_under_every_load_cannot_be_decided(place):
+    """There is an end to trying, and it is no acceptance."""
+
+    def always(loaded):
+        change(place, "key_1", owner="new")
+        place.do(sync(place.worker))
+        return loaded
+
+    place.store.after_load = always
+    with pytest.raises(StoreUnavailableError, match="changed under every look-up"):
+        find(place, KEY)
+    assert place.store.asked <= 4 * ATTEMPTS
+    assert not place.cache.entries
+
+
+def test_what_was_read_of_commits_that_the_store_lost_is_not_kept(place):
+    """A load that was answered before a failover is asked again after it."""
+
+    def once(loaded):
+        del place.store.after_load
+        lost = Head(loaded.head.rev + 1, b"lost", loaded.head.epoch)
+        return replace(loaded, head=lost)
+
+    place.store.after_load = once
+    place.store.asked = 0
+    assert find(place, KEY).as_of == 3
+    assert place.store.asked == 4
+
+
+def test_a_load_of_what_was_only_just_committed_costs_one_sync(place):
+    """It is not loaded twice."""
+    find(place, OTHER)
+    change(place, "key_1", owner="new")
+    place.store.asked = 0
+    assert find(place, KEY).as_of == 4
+    assert place.store.asked == 2
+
+
+def test_a_store_that_went_back_gets_a_new_epoch_once(place):
+    """Whoever notices first sets it; everybody drops what they knew, and goes on."""
+    entry = find(place, KEY)
+    epoch = place.cache.fence.epoch
+    place.cache.fence.since += 1  # a revision that the store has never had
+    place.do(sync(place.worker))
+    assert not entry.alive
+    assert place.cache.fence.epoch != epoch
+    assert find(place, KEY).alive
+
+
+def test_a_store_that_goes_back_under_every_sync_is_no_store(place):
+    """There is an end to trying."""
+
+    def restless():
+        epoch = place.cache.fence.epoch
+        place.store.perform(ReplaceEpoch(epoch, epoch[1:] + epoch[:1]))
+
+    place.do(sync(place.worker))
+    place.store.before_sync = restless
+    with pytest.raises(StoreUnavailableError, match="changed under every sync"):
+        place.do(sync(place.worker))
+
+
+def test_a_store_that_does_not_answer_ends_in_its_error(place):
+    """Nothing was known, so nothing is served."""
+    place.store.down = True
+    with pytest.raises(StoreUnavailableError, match="down"):
+        find(place, KEY)
+
+
+def test_known_keys_are_served_for_the_grace_while_the_store_is_away(place):
+    """By the operator's choice, counted from the last sync, and for no unknown key."""
+    find(place, KEY)
+    place.store.down = True
+    place.clock.advance(seconds=14.5)
+    assert find(place, KEY).chain.key.id == "key_1"
+    assert find(place, OTHER) is None
+    place.clock.advance(seconds=1)
+    with pytest.raises(StoreUnavailableError, match="down"):
+        find(place, KEY)

@@ -1,0 +1,229 @@
+"""The local cache: what it holds is alive, leased or proved, and bounded."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+from keybound.caches import local
+from keybound.caches.local import LocalCache
+from keybound.core.chain import Chain, ChainPolicy
+from keybound.core.effects import Change, Head, Moment, SyncAnswer
+from keybound.core.fence import Applied
+from keybound.testing.records import a_key
+from tests.simulation.reader import reading_between
+
+BOUND = 5.0
+START = Moment(1_000.0, 1_700_000_000.0)
+
+
+def moment(seconds):
+    """Return a moment that many seconds after the start."""
+    return Moment(START.boot + seconds, START.wall + seconds)
+
+
+def tag(rev):
+    """Return the name of a revision."""
+    return Head(rev, f"t{rev}".encode(), b"epoch")
+
+
+def sync(cache, rev, *nodes, at=0.0, epoch=b"epoch"):
+    """Let a sync that was sent at a moment answer that ``rev`` changed these nodes."""
+    answer = SyncAnswer(
+        head=tag(rev)._replace(epoch=epoch),
+        changes=tuple(Change(rev, node) for node in nodes),
+        tags={each: tag(each).tag for each in range(rev + 1)},
+    )
+    fence = cache.fence
+    return cache.apply(answer, since=fence.since, own=fence.own, sent_at=moment(at))
+
+
+def keep(cache, name, *, rev=1, at=0.0, nodes=None):
+    """Admit the chain of a key that was read at a moment; return its entry."""
+    chain = Chain(a_key(name), {}, ChainPolicy())
+    named = nodes or chain.nodes
+    assert cache.admit(name.encode(), chain, nodes=named, head=tag(rev), proof=moment(at))
+    return cache.entries[name.encode()]
+
+
+def miss(cache, name, *, at=0.0):
+    """Admit that there is no such key."""
+    index = name.encode()
+    assert cache.admit(index, None, nodes=[f"d:{name}"], head=tag(1), proof=moment(at))
+    return cache.absent[index]
+
+
+def holds(cache, entry, seconds):
+    """Return whether an entry may be used at a moment."""
+    return cache.holds(entry, *moment(seconds))
+
+
+@pytest.fixture
+def cache():
+    """Return a cache that has seen revision 1."""
+    cache = LocalCache(bound=BOUND, size_max=3)
+    assert sync(cache, 1, "first") is Applied.DONE
+    return cache
+
+
+def test_an_entry_holds_while_the_last_sync_is_no_older_than_the_bound(cache):
+    """However long ago it was read itself."""
+    entry = keep(cache, "k")
+    sync(cache, 1, at=4.0)
+    assert holds(cache, entry, 9.0)
+    assert not holds(cache, entry, 9.001)
+
+
+def test_an_entry_holds_while_its_own_reading_is_no_older_than_the_bound(cache):
+    """However long ago the last sync was."""
+    entry = keep(cache, "k", at=4.0)
+    assert holds(cache, entry, 9.0)
+    assert not holds(cache, entry, 9.001)
+
+
+@pytest.mark.parametrize(("boot", "wall"), [(5.5, 0.0), (0.0, 5.5)])
+def test_either_clock_ends_an_entry(cache, boot, wall):
+    """A suspended machine and a clock that is set back extend nothing."""
+    entry = keep(cache, "k")
+    assert not cache.holds(entry, START.boot + boot, START.wall + wall)
+
+
+def test_what_a_sync_ends_is_dead_for_ever(cache):
+    """And what it does not name stays."""
+    ended, other, absent = keep(cache, "k"), keep(cache, "m"), miss(cache, "n")
+    sync(cache, 2, "key", "k", "d:n")
+    assert (ended.alive, other.alive, absent.alive) == (False, True, False)
+    assert (list(cache.entries), cache.absent) == ([b"m"], {})
+    sync(cache, 2, at=1.0)
+    assert not holds(cache, ended, 1.0)
+    assert holds(cache, other, 1.0)
+
+
+def test_a_gap_ends_whatever_may_be_in_it(cache):
+    """An answer without the changes is an answer, and nothing read before it is used again."""
+    entry = keep(cache, "k")
+    sync(cache, 2)
+    assert not entry.alive
+
+
+def test_readers_never_see_a_new_lease_over_an_old_entry(cache):
+    """Between any two lines of taking in a sync, a reader without a lock refuses what it ended."""
+    seen = []
+    for at in (20.0, 40.0):
+        entry = keep(cache, "k", rev=cache.fence.since, at=at - 20.0)
+
+        def read(entry=entry, at=at):
+            seen.append(holds(cache, entry, at))
+
+        with reading_between(read, every=1, first=0):
+            assert sync(cache, cache.fence.since + 1, "k", at=at) is Applied.DONE
+    assert len(seen) > 2 * 20
+    assert not any(seen)
+
+
+def test_what_was_read_below_a_floor_is_not_kept(cache):
+    """The node changed while its record was on the way."""
+    sync(cache, 2, "k")
+    chain = Chain(a_key("k"), {}, ChainPolicy())
+    assert not cache.admit(b"k", chain, nodes=["k"], head=tag(1), proof=START)
+    assert cache.admit(b"k", chain, nodes=["k"], head=tag(2), proof=START)
+
+
+def test_what_was_read_at_a_revision_that_was_not_seen_is_not_kept(cache):
+    """It may be one that a restore has lost since."""
+    chain = Chain(a_key("k"), {}, ChainPolicy())
+    for head in (tag(2), tag(1)._replace(tag=b"lost")):
+        assert not cache.admit(b"k", chain, nodes=["k"], head=head, proof=START)
+    assert cache.entries == {}
+
+
+def test_a_change_of_its_own_ends_entries_at_once(cache):
+    """No sync is needed for that."""
+    entry, other = keep(cache, "k"), keep(cache, "m")
+    cache.raise_floors(["k"], tag(2))
+    assert (entry.alive, other.alive) == (False, True)
+
+
+def test_another_epoch_empties_the_cache_and_ends_the_lease(cache):
+    """Nothing that was known of the store before a restore is used after it."""
+    entry, absent = keep(cache, "k"), miss(cache, "n")
+    assert sync(cache, 1, epoch=b"other") is Applied.AGAIN
+    assert not any((entry.alive, absent.alive, cache.entries, cache.absent))
+    assert cache.lease_boot == cache.lease_wall == float("-inf")
+
+
+def test_a_newer_reading_replaces_an_older_one(cache):
+    """Also where there was no such key before, or is none any more."""
+    absent = miss(cache, "k")
+    first = keep(cache, "k")
+    second = keep(cache, "k")
+    assert (absent.alive, first.alive, second.alive) == (False, False, True)
+    again = miss(cache, "k")
+    assert (second.alive, again.alive, cache.entries) == (False, True, {})
+
+
+def test_the_grace_extends_the_lease_and_a_sync_ends_it():
+    """Only for entries that are alive, and counted from the last sync."""
+    cache = LocalCache(bound=BOUND, grace=10.0)
+    cache.extend()
+    assert cache.lease_boot == float("-inf")
+    sync(cache, 1, "first")
+    entry = keep(cache, "k")
+    cache.extend()
+    assert holds(cache, entry, 15.0)
+    assert not holds(cache, entry, 15.001)
+    sync(cache, 1, at=1.0)
+    assert not holds(cache, entry, 6.001)
+
+
+def test_no_more_keys_are_kept_than_asked_for(cache):
+    """The oldest goes, unless it was used since it was last looked at."""
+    entries = {name: keep(cache, name) for name in ("a", "b", "c")}
+    entries["a"].used = True
+    keep(cache, "d")
+    assert sorted(cache.entries) == [b"a", b"c", b"d"]
+    keep(cache, "e")
+    keep(cache, "f")
+    assert sorted(cache.entries) == [b"d", b"e", b"f"]  # its second chance is over
+
+
+def test_replaced_entries_do_not_pile_up(cache):
+    """The queue of what goes first is bounded as well, so the dead in it are let go."""
+
+    def held():
+        gc.collect()
+        return sum(isinstance(each, local.Entry) for each in gc.get_objects())
+
+    before = held()
+    for _ in range(20):
+        keep(cache, "a")
+    assert held() - before <= 6
+    assert cache.entries[b"a"].alive
+
+
+def test_room_is_made_even_while_everything_is_in_use(cache, monkeypatch):
+    """Readers mark entries faster than one thread can look at them; it must not do so for ever."""
+    monkeypatch.setattr(local.Entry, "used", property(lambda _: True, lambda *_: None))
+    for name in ("a", "b", "c", "d"):
+        keep(cache, name)
+    assert len(cache.entries) == 3
+
+
+def test_known_absences_are_bounded_on_their_own(cache, monkeypatch):
+    """Whoever tries random keys pushes nobody's key out."""
+    monkeypatch.setattr(local, "ABSENT_MAX", 2)
+    key = keep(cache, "k")
+    for name in "abcdef":
+        miss(cache, name)
+    assert sorted(cache.absent) == [b"e", b"f"]
+    assert key.alive
+
+
+def test_the_end_of_a_group_ends_every_entry_that_uses_it(cache):
+    """However many there are; those of other groups stay."""
+    for name in ("a", "b"):
+        keep(cache, name, nodes=[name, "group"])
+    keep(cache, "c", nodes=["c", "other"])
+    sync(cache, 2, "group", "a")
+    assert list(cache.entries) == [b"c"]
