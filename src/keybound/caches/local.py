@@ -123,11 +123,6 @@ class LocalCache:
             self.fence.wrote(nodes, head)
             self._drop_raised()
 
-    def forget(self) -> None:
-        """Drop every chain; what is known of the store stays."""
-        with self._lock:
-            self._kill_older_than(None)
-
     def extend(self) -> None:
         """Let the lease last for the grace as well: the store cannot be reached."""
         with self._lock:
