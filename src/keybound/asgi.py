@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from keybound.context import CURRENT
 from keybound.core.decision import Allowed, Denied
-from keybound.core.errors import SettingsError, StoreUnavailableError
+from keybound.core.demands import Demand
+from keybound.core.errors import RefusedError, SettingsError, StoreUnavailableError
 from keybound.core.facts import WEBSOCKET
 from keybound.core.identity import NO_GRANTS, NOBODY
 from keybound.core.reasons import Reason
 from keybound.guard import AsyncGuard
+from keybound.installing import nested, refuse_twice, usable_guard
 from keybound.judge import Miss, Unguarded
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+    from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 
+    from keybound.core.facts import Access
+    from keybound.core.identity import Identity
     from keybound.core.refusals import RefusalResponse
 
     Scope = MutableMapping[str, Any]
@@ -32,6 +36,9 @@ if TYPE_CHECKING:
 POLICY_VIOLATION = 1008
 """Close code of a refused WebSocket (RFC 6455 section 7.4.1)."""
 
+GUARD = "keybound.guard"
+"""Where the scope holds the guard that let the request through, which can refuse it in a view."""
+
 logger = logging.getLogger("keybound")
 
 _FORGED = b"x-keybound-"
@@ -42,9 +49,6 @@ so none is passed on. Comparing bytes is the cheapest way to tell, and looks at 
 _ENDS = frozenset(
     {"lifespan.startup.failed", "lifespan.shutdown.complete", "lifespan.shutdown.failed"}
 )
-
-_NESTED_MAX = 100
-"""Applications within applications that are searched for what cannot work."""
 
 
 class APIKeyMiddleware:
@@ -60,12 +64,12 @@ class APIKeyMiddleware:
 
         Raises ``SettingsError`` when ``app`` is guarded already, or has a ``root_path`` of its own.
         """
-        refuse_twice(app)
+        refuse_twice(app, APIKeyMiddleware)
         _refuse_root_path(app)
         self.app = app
-        self.guard = usable_guard(guard)
+        self.guard = usable_guard(AsyncGuard, guard)
 
-    async def __call__(  # noqa: C901, PLR0912 - one function, since calls are what a request costs
+    async def __call__(  # noqa: C901, PLR0912, PLR0915 - one function, since calls are what a request costs
         self, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Serve one connection."""
@@ -115,8 +119,11 @@ class APIKeyMiddleware:
             return
         if forged:
             scope["headers"] = [p for p in scope["headers"] if not p[0].startswith(_FORGED)]
+        scope[GUARD] = self.guard
         try:
             await self.app(scope, receive, send)
+        except RefusedError as error:  # a view asked for more, before it answered anything
+            await send_refusal(scope, send, self.guard.refuse(error.denied))
         finally:
             CURRENT.reset(token)
 
@@ -154,6 +161,22 @@ class APIKeyMiddleware:
             logger.warning("starting without the store: %s", error)
 
 
+def require(
+    scope: Scope,
+    scopes: str | Iterable[str] = (),
+    *,
+    model: str | None = None,
+    access: Access | None = None,
+) -> Identity:
+    """Return who is calling, if that key may do this as well; otherwise the request is refused.
+
+    For an application without a framework, before it answers anything. ``access`` is the method's
+    unless said. Raises ``RefusedError``, which the middleware answers, and ``InputError``.
+    """
+    demand = Demand.read(scopes, model=model, access=access)
+    return demand.check(scope["keybound"], method=scope.get("method", WEBSOCKET), fields={})
+
+
 async def send_refusal(scope: Scope, send: Send, answer: RefusalResponse) -> None:
     """Answer a request or a handshake that nobody answered yet."""
     prefix = ""
@@ -169,29 +192,6 @@ async def send_refusal(scope: Scope, send: Send, answer: RefusalResponse) -> Non
     await send({"type": f"{prefix}http.response.body", "body": answer.body})
 
 
-def usable_guard(guard: AsyncGuard | None) -> AsyncGuard:
-    """Return the guard, or one made from the environment and ``keybound.toml`` where none is given.
-
-    Raises ``SettingsError`` for a guard that blocks, and for what is wrong with the settings.
-    """
-    if guard is None:
-        return AsyncGuard.from_settings()
-    if not isinstance(guard, AsyncGuard):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise SettingsError(
-            "guard", f"is {type(guard).__name__}", fix="give an AsyncGuard, or .to_async()"
-        )
-    return guard
-
-
-def refuse_twice(app: object) -> None:
-    """Raise ``SettingsError`` for a guarded application: a second guard would audit all twice."""
-    for inner in nested(app):
-        kinds: list[object] = [type(inner)]
-        kinds += [getattr(each, "cls", None) for each in getattr(inner, "user_middleware", ())]
-        if any(isinstance(kind, type) and issubclass(kind, APIKeyMiddleware) for kind in kinds):
-            raise SettingsError("middleware", "is installed twice", fix="remove one of the two")
-
-
 def _refuse_root_path(app: object) -> None:
     """Raise for an application that cuts its paths after the decision: the router sees others."""
     for inner in nested(app):
@@ -202,16 +202,6 @@ def _refuse_root_path(app: object) -> None:
                 f"is outside an application with root_path {root!r}",
                 fix="use init_app(app, guard), or the server's --root-path",
             )
-
-
-def nested(app: object) -> Iterator[object]:
-    """Yield an application, and what it wraps."""
-    inner: object = app
-    for _ in range(_NESTED_MAX):
-        if inner is None:
-            return
-        yield inner
-        inner = getattr(inner, "app", None)
 
 
 def _below(root: str, path: str) -> str:

@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     from keybound.core.effects import Steps
     from keybound.core.lifecycle import Site
     from keybound.core.refusals import RefusalResponse
-    from keybound.core.routes import Route, RouteTable
+    from keybound.core.routes import Route
     from keybound.core.sealing import SealedDenial
+    from keybound.core.table import Router, RouteTable
     from keybound.judge import Outcome, Unguarded
     from keybound.settings import Settings
     from keybound.stores import Store
@@ -104,6 +105,7 @@ class Engine:
         self._open = False
         self._forms = forms
         self._declared: WeakKeyDictionary[object, tuple[Route, ...]] = WeakKeyDictionary()
+        self._routers: WeakKeyDictionary[object, Router] = WeakKeyDictionary()
         self._routes: tuple[Route, ...] = settings.routes
         self.sources: list[Callable[[], None]] = []
         self._guards: WeakSet[Bound] = WeakSet()
@@ -118,6 +120,7 @@ class Engine:
             self.settings,
             self._routes,
             self.clock,
+            routers=tuple(self._routers.values()),
             forms=self._forms,
             key_format=self.format,
             peppers=self.peppers,
@@ -156,6 +159,14 @@ class Engine:
         """Let what an application's router says join the table, after the configured routes."""
         self._declared[application] = tuple(routes)
         self.use_routes(chain(self.settings.routes, *self._declared.values()))
+
+    def declare_router(self, application: object, router: Router) -> None:
+        """Let an application's router join the table, behind all routes: it is asked at requests.
+
+        An application that declares again replaces its router; ``router`` must not hold it.
+        """
+        self._routers[application] = router
+        self.renew()
 
     def _refresh(self) -> None:
         for refresh in self.sources:

@@ -12,7 +12,7 @@ from keybound.core.credentials import Credential, read_credential
 from keybound.core.decision import Allowed, Denied, decide
 from keybound.core.facts import OWN_TENANT, RequestFacts, pack_address
 from keybound.core.reasons import Reason
-from keybound.core.routes import METHOD_REMEMBERED_MAX, PATH_REMEMBERED_MAX
+from keybound.core.table import METHOD_REMEMBERED_MAX, PATH_REMEMBERED_MAX
 from keybound.warm import warm_path
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from keybound.core.credentials import CredentialForm
     from keybound.core.decision import Decision
     from keybound.core.keys import KeyFormat
-    from keybound.core.routes import RouteMatch, RouteTable
+    from keybound.core.table import RouteMatch, RouteTable
     from keybound.warm import Decisions
 
 DECISIONS_MAX = 16_384

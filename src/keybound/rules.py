@@ -12,7 +12,7 @@ from keybound.caches.local import LocalCache
 from keybound.core.chain import ChainPolicy
 from keybound.core.coherence import Worker
 from keybound.core.lifecycle import Site
-from keybound.core.routes import RouteTable
+from keybound.core.table import RouteTable
 from keybound.judge import Judge
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from keybound.core.credentials import CredentialForm
     from keybound.core.keys import KeyFormat, Peppers
     from keybound.core.routes import Route
+    from keybound.core.table import Router
     from keybound.settings import Settings
 
 
@@ -34,12 +35,13 @@ class Rules:
         routes: Sequence[Route],
         clock: Clock,
         *,
+        routers: Sequence[Router] = (),
         forms: Sequence[CredentialForm],
         key_format: KeyFormat,
         peppers: Peppers,
     ) -> None:
         """Compile; nothing is known of any key yet."""
-        self.table = RouteTable(routes, protect=settings.protect)
+        self.table = RouteTable(routes, protect=settings.protect, routers=routers)
         policy = ChainPolicy(tenancy=self.table.tenancy, wildcard_scopes=settings.wildcard_scopes)
         self.cache = LocalCache(
             bound=settings.revoke_within,

@@ -2,13 +2,15 @@
 
 ``request.user`` is the identity, ``request.auth`` its scopes: Starlette's own
 ``requires("scope")`` works on both. ``request.scope["keybound"]`` is the identity, or ``None``.
+In an endpoint, ``require(request, "scope", model="invoice")`` asks for more.
 """
 
 from __future__ import annotations
 
-from keybound.core.errors import MissingExtraError
+from keybound.core.errors import MissingExtraError, RefusedError
 
 try:
+    from starlette.exceptions import HTTPException
     from starlette.responses import Response
 except ModuleNotFoundError as error:
     package = (error.name or "starlette").partition(".")[0]
@@ -16,16 +18,22 @@ except ModuleNotFoundError as error:
 
 from typing import TYPE_CHECKING
 
-from keybound.asgi import APIKeyMiddleware, send_refusal
+from keybound.asgi import GUARD, APIKeyMiddleware, send_refusal
+from keybound.core.demands import Demand
+from keybound.core.facts import WEBSOCKET
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from starlette.requests import HTTPConnection
     from starlette.types import Receive, Scope, Send
 
+    from keybound.core.decision import Denied
+    from keybound.core.facts import Access
     from keybound.core.identity import Identity
     from keybound.core.refusals import RefusalResponse
 
-__all__ = ["APIKeyMiddleware", "current_key"]
+__all__ = ["APIKeyMiddleware", "current_key", "require"]
 
 
 def current_key(connection: HTTPConnection) -> Identity | None:
@@ -39,6 +47,48 @@ def current_key(connection: HTTPConnection) -> Identity | None:
         msg = "this request did not pass APIKeyMiddleware: add it to the application's middleware"
         raise RuntimeError(msg) from None
     return identity
+
+
+def require(
+    connection: HTTPConnection,
+    scopes: str | Iterable[str] = (),
+    *,
+    model: str | None = None,
+    access: Access | None = None,
+    tenant: str | None = None,
+) -> Identity:
+    """Return who is calling, if that key may do this as well; otherwise the request is refused.
+
+    ``model``, ``access`` and ``tenant`` are as in ``Route``, with the parameters of the path as
+    fields. It only narrows: what the middleware refused never comes here. Raises an
+    ``HTTPException`` that answers as every refusal does, and ``InputError``.
+    """
+    demand = Demand.read(scopes, model=model, access=access, tenant=tenant)
+    return checked(demand, connection)
+
+
+def checked(demand: Demand, connection: HTTPConnection, *, said: Access | None = None) -> Identity:
+    """Return who is calling; raises ``HTTPRefusedError`` for a demand that is not met."""
+    scope = connection.scope
+    fields = {name: str(value) for name, value in connection.path_params.items()}
+    method: str = scope.get("method", WEBSOCKET)
+    try:
+        return demand.check(current_key(connection), method=method, fields=fields, said=said)
+    except RefusedError as error:
+        raise HTTPRefusedError(error.denied, scope[GUARD].refuse(error.denied)) from None
+
+
+class HTTPRefusedError(RefusedError, HTTPException):
+    """A demand that the identity of a request does not meet, and the whole answer to it."""
+
+    def __init__(self, denied: Denied, refusal: RefusalResponse) -> None:
+        """Hold status, headers and body as Starlette sends them of its own accord."""
+        RefusedError.__init__(self, denied)
+        headers: dict[str, str] = {}
+        for name, value in refusal.headers:  # several challenges may share a line
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        HTTPException.__init__(self, refusal.status, refusal.body.decode(), headers)
+        self.refusal = refusal
 
 
 class RefusedResponse(Response):

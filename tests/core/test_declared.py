@@ -10,7 +10,8 @@ from keybound.core.declared import DeclaredRoute
 from keybound.core.errors import InputError
 from keybound.core.facts import WEBSOCKET
 from keybound.core.patterns import compile_path
-from keybound.core.routes import Route, RouteTable
+from keybound.core.routes import Route
+from keybound.core.table import RouteTable
 
 
 def declared(path, methods=("GET",), **members):

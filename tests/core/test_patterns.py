@@ -45,9 +45,9 @@ def test_a_template_is_filled_from_what_was_matched():
     """Fields come from the path, the rest stays, and none is no template at all."""
     found = compile_path("/{domain}/{user}").fullmatch("/R1/acme")
     assert found is not None
-    assert fill("{domain}/{user}", found) == "R1/acme"
-    assert fill("fixed", found) == "fixed"
-    assert fill(None, found) is None
+    assert fill("{domain}/{user}", found.groupdict()) == "R1/acme"
+    assert fill("fixed", {}) == "fixed"
+    assert fill(None, {}) is None
     assert template_fields("{a}/x/{b:path}") == ["a", "b"]
     assert template_fields(None) == []
 
@@ -56,7 +56,7 @@ def test_what_a_path_says_is_never_a_template_itself():
     """A client that writes braces into a path gets them back as text."""
     found = compile_path("/{domain}/{user}").fullmatch("/{user}/acme")
     assert found is not None
-    assert fill("{domain}", found) == "{user}"
+    assert fill("{domain}", found.groupdict()) == "{user}"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import pytest
 
 from keybound.core.errors import InputError
 from keybound.core.facts import OWN_TENANT, WEBSOCKET
-from keybound.core.routes import PATH_MAX, Route, RouteTable
+from keybound.core.routes import Route
+from keybound.core.table import PATH_MAX, RouteTable
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from keybound.core.decision import Denied
+
 
 class KeyboundError(Exception):
     """Root of everything that keybound raises on purpose."""
@@ -76,6 +78,15 @@ class MissingExtraError(KeyboundError, ImportError):
     def __init__(self, package: str, *, extra: str) -> None:
         """Name the package and the extra."""
         super().__init__(f"{package} is not installed: pip install 'keybound[{extra}]'")
+
+
+class RefusedError(KeyboundError):
+    """A view asked for more than the key of its request may do; it is answered as a refusal is."""
+
+    def __init__(self, denied: Denied) -> None:
+        """Carry the denial to whoever renders it."""
+        self.denied = denied
+        super().__init__(f"refused: {denied.reason}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -35,11 +35,37 @@ def fixed_start(path: str) -> str:
     return path.removesuffix("/*").partition("{")[0]
 
 
-def fill(template: str | None, fields: re.Match[str] | Mapping[str, str]) -> str | None:
-    """Return a template with its fields filled in; raises ``KeyError`` for one that is missing."""
+def fill(template: str | None, fields: Mapping[str, str | None]) -> str | None:
+    """Return a template with its fields filled in, ``None`` when one of them is not known."""
     if template is None or "{" not in template:
         return template
-    return _FIELD.sub(lambda field: fields[field[1]], template)
+    if any(fields.get(name) is None for name in template_fields(template)):
+        return None
+    return _FIELD.sub(lambda field: fields[field[1]] or "", template)
+
+
+def sample_path(path: str) -> str:
+    """Return a path that a pattern matches."""
+    body = path.removesuffix("/*") + ("/x" if path.endswith("/*") else "")
+    return _FIELD.sub("x", body)
+
+
+def may_meet(one: str, other: str) -> bool:
+    """Return whether some path may match both patterns; in doubt it may."""
+    ours, theirs = one.split("/"), other.split("/")
+    for our, their in zip(ours, theirs, strict=False):
+        if _spans(our) or _spans(their):
+            return True
+        if our != their and "{" not in our + their:
+            return False
+    longer = ours if len(ours) > len(theirs) else theirs
+    rest = longer[min(len(ours), len(theirs)) :]
+    return not rest or _spans(rest[0])
+
+
+def _spans(segment: str) -> bool:
+    """Return whether a part of a pattern may stand for any number of segments."""
+    return segment == "*" or ":path}" in segment
 
 
 def template_fields(template: str | None) -> list[str]:

@@ -1,7 +1,6 @@
-"""The one table that says everything that depends on a request's path.
+"""What a site says of one path: the model, access, scopes and tenant of requests, and how guarded.
 
-An ordered list of routes; the first that matches method and path wins. The same table answers
-whether a path is guarded at all, and later which routes a key reaches.
+``keybound.core.table`` compiles an ordered list of them.
 """
 
 from __future__ import annotations
@@ -12,31 +11,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, cast, get_args
 
 from keybound.core.errors import InputError, nearest
-from keybound.core.facts import OWN_TENANT, WEBSOCKET, Access, default_access
+from keybound.core.facts import WEBSOCKET, Access
 from keybound.core.limits import Scopes
-from keybound.core.patterns import (
-    compile_path,
-    fill,
-    fixed_start,
-    path_fields,
-    template_fields,
-)
+from keybound.core.patterns import compile_path, path_fields, template_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 Auth = Literal["required", "optional", "exempt"]
 
-PATH_REMEMBERED_MAX = 256
-"""Characters of the longest path for which anything is remembered."""
-
-METHOD_REMEMBERED_MAX = 16
-
-PATH_MAX = 8_192
-"""Characters of the longest path that is matched at all."""
+VIEW_FIELDS = frozenset({"blueprint", "endpoint", "namespace", "view_name"})
+"""Fields of a model that a framework's router fills: Flask's first two, Django's last two."""
 
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Z-]+", re.ASCII)
-_STRANGE = re.compile(r"[\x00-\x1f\x7f\\]|//|(?:^|/)\.\.?(?:/|\Z)")
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -46,11 +33,12 @@ class Route:
     ``path`` is matched whole: ``{name}`` is one segment, ``{name:path}`` any number, a last
     segment ``*`` everything beneath; a path has one of these two at most. A field named ``tenant``
     or ``model`` gives that fact; both may also be written out, with fields in them:
-    ``tenant="{domain}/{user}"``. ``tenant="~"`` is
-    the caller's own. ``methods`` absent is all of them; ``GET`` includes ``HEAD``; the method of
-    a WebSocket is ``WEBSOCKET``. ``access`` absent is decided by the method. ``auth="optional"``
-    lets requests without a credential through, ``"exempt"`` all requests; neither opens a
-    WebSocket unless ``methods`` names it.
+    ``tenant="{domain}/{user}"``. ``tenant="~"`` is the caller's own. A model may also be what the
+    framework's router has there: ``{blueprint}`` or ``{endpoint}`` of Flask, ``{namespace}`` or
+    ``{view_name}`` of Django. ``methods`` absent is all of them; ``GET`` includes ``HEAD``; the
+    method of a WebSocket is ``WEBSOCKET``. ``access`` absent is decided by the method.
+    ``auth="optional"`` lets requests without a credential through, ``"exempt"`` all requests;
+    neither opens a WebSocket unless ``methods`` names it.
     """
 
     configured: ClassVar[bool] = True
@@ -99,7 +87,7 @@ class Route:
             )
         for name, template in (("model", model), ("tenant", tenant)):
             for used in template_fields(template):
-                if used not in fields:
+                if used not in fields and (name != "model" or used not in VIEW_FIELDS):
                     raise InputError(
                         name, f"{{{used}}} is not a field of {path}", fix=f"add it to {path}"
                     )
@@ -112,6 +100,11 @@ class Route:
         put(self, "tenant", tenant or ("{tenant}" if "tenant" in fields else None))
         put(self, "auth", auth)
 
+    @property
+    def asks_view(self) -> bool:
+        """Return whether the model is known only when the framework's router was asked."""
+        return self.model is not None and not VIEW_FIELDS.isdisjoint(template_fields(self.model))
+
     def pattern(self) -> re.Pattern[str]:
         """Return what a whole path must match, with its fields as named groups."""
         return compile_path(self.path)
@@ -121,93 +114,6 @@ class Route:
         if self.methods is None:
             return method != WEBSOCKET or self.auth == "required"
         return method in self.methods or (method == "HEAD" and "GET" in self.methods)
-
-
-@dataclass(frozen=True, slots=True)
-class RouteMatch:
-    """What the table says of one method and path."""
-
-    auth: Auth
-    model: str | None
-    access: Access
-    scopes: tuple[str, ...]
-    tenant: str | None
-
-
-class RouteTable:
-    """Routes compiled once; matches are remembered for short paths, up to ``memo_max`` of them."""
-
-    def __init__(
-        self,
-        routes: Sequence[Route] = (),
-        *,
-        protect: Iterable[str] = ("/*",),
-        memo_max: int = 4_096,
-    ) -> None:
-        """Compile ``routes`` and the patterns of ``protect``: what is guarded at all."""
-        self.routes = tuple(routes)
-        self._compiled = [(route, route.pattern()) for route in self.routes]
-        patterns = tuple(protect)
-        self._protect = [compile_path(pattern, whole_branch=True) for pattern in patterns]
-        starts = [fixed_start(pattern) for pattern in patterns]
-        self.tenancy = any(
-            route.tenant is not None and _may_be_guarded(route, starts) for route in self.routes
-        )
-        self._memo: dict[tuple[str, str], RouteMatch | None] = {}
-        self._memo_max = memo_max
-
-    def match(self, method: str, path: str) -> RouteMatch | None:
-        """Return what the table says, or ``None`` for a path that no router reads in one way only.
-
-        Such paths do not start with a slash, have empty or dot segments, backslashes or control
-        characters, or more than ``PATH_MAX`` characters.
-        """
-        try:
-            return self._memo[method, path]
-        except KeyError:
-            found = self._find(method, path)
-        if len(path) <= PATH_REMEMBERED_MAX and len(method) <= METHOD_REMEMBERED_MAX:
-            if len(self._memo) >= self._memo_max:
-                self._memo.clear()
-            self._memo[method, path] = found
-        return found
-
-    def _find(self, method: str, path: str) -> RouteMatch | None:
-        if not path.startswith("/") or len(path) > PATH_MAX or _STRANGE.search(path):
-            return None
-        # Some applications take methods in any case, so demands hold in any, favours in one.
-        asked = method.upper() if method.upper() != WEBSOCKET else method
-        for route, pattern in self._compiled:
-            if not route.answers(asked):
-                continue
-            found = pattern.fullmatch(path)
-            if found is not None:
-                spelled = asked == method
-                guarded = not spelled or (not route.configured and self._protects(path))
-                return RouteMatch(
-                    auth="required" if guarded else route.auth,
-                    model=fill(route.model, found),
-                    access=(route.access if spelled else None) or default_access(method),
-                    scopes=route.scopes,
-                    tenant=fill(route.tenant, found) or (None if self.tenancy else OWN_TENANT),
-                )
-        return RouteMatch(
-            auth="required" if self._protects(path) else "exempt",
-            model=None,
-            access=default_access(method),
-            scopes=(),
-            tenant=None if self.tenancy else OWN_TENANT,
-        )
-
-    def _protects(self, path: str) -> bool:
-        return any(pattern.fullmatch(path) for pattern in self._protect)
-
-
-def _may_be_guarded(route: Route, protected: Iterable[str]) -> bool:
-    if route.auth != "exempt" or route.configured:
-        return route.auth != "exempt"
-    start = fixed_start(route.path)
-    return any(start.startswith(each) or each.startswith(start) for each in protected)
 
 
 def _methods(methods: str | Iterable[str]) -> frozenset[str]:

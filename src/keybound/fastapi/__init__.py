@@ -22,19 +22,21 @@ except ModuleNotFoundError as error:
 
 from typing import TYPE_CHECKING
 
-from keybound.asgi import APIKeyMiddleware, refuse_twice, send_refusal, usable_guard
+from keybound.asgi import APIKeyMiddleware, send_refusal
 from keybound.fastapi.declarations import Declarations
 from keybound.fastapi.demands import CurrentKey, OptionalKey, requires
 from keybound.fastapi.documents import Document
+from keybound.guard import AsyncGuard
+from keybound.installing import refuse_twice, usable_guard
+from keybound.starlette import require
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any
 
     from keybound.asgi import ASGIApp, Receive, Scope, Send
-    from keybound.guard import AsyncGuard
 
-__all__ = ["CurrentKey", "OptionalKey", "init_app", "requires"]
+__all__ = ["CurrentKey", "OptionalKey", "init_app", "require", "requires"]
 
 
 def init_app(app: FastAPI, guard: AsyncGuard | None = None) -> None:
@@ -43,8 +45,8 @@ def init_app(app: FastAPI, guard: AsyncGuard | None = None) -> None:
     Without a guard, one is made from the environment and ``keybound.toml``. Routes may be added
     before or after. Raises ``SettingsError``, also when ``app`` is guarded already.
     """
-    refuse_twice(app)
-    declarations = Declarations(app, usable_guard(guard))
+    refuse_twice(app, APIKeyMiddleware)
+    declarations = Declarations(app, usable_guard(AsyncGuard, guard))
     app.add_middleware(DeclaredMiddleware, declarations=declarations)
     app.openapi = Document(app.openapi, declarations)  # type: ignore[method-assign]
 

@@ -10,9 +10,8 @@ from weakref import WeakKeyDictionary, WeakMethod, WeakSet
 from starlette.applications import Starlette
 
 from keybound.core.declared import DeclaredRoute
-from keybound.fastapi.demands import RefusedError
 from keybound.fastapi.routers import contexts, declared
-from keybound.starlette import RefusedResponse
+from keybound.starlette import HTTPRefusedError, RefusedResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +42,7 @@ class Declarations:
         self._read: WeakKeyDictionary[Engine, tuple[BaseRoute, ...]] = WeakKeyDictionary()
         self._attended: WeakSet[Engine] = WeakSet()
         self._attend(guard.engine)
-        app.exception_handlers[RefusedError] = self._refuse
+        app.exception_handlers[HTTPRefusedError] = _refuse
 
     def seem_current(self) -> bool:
         """Return whether nothing changed that can be seen at a glance, as every request does."""
@@ -90,13 +89,14 @@ class Declarations:
         if read is not None and len(read) == len(every) and all(map(is_, read, every)):
             return
         for each in _mounted(routes):
-            each.exception_handlers.setdefault(RefusedError, self._refuse)
+            each.exception_handlers.setdefault(HTTPRefusedError, _refuse)
         engine.declare_routes(self.app, [*declared(routes), Unmatched(self._source(engine))])
         self._read[engine] = every
 
-    async def _refuse(self, _connection: Request, error: Exception) -> RefusedResponse:
-        assert isinstance(error, RefusedError)  # noqa: S101 - it is registered for nothing else
-        return RefusedResponse(self.guard.refuse(error.denied))
+
+async def _refuse(_connection: Request, error: Exception) -> RefusedResponse:
+    assert isinstance(error, HTTPRefusedError)  # noqa: S101 - it is registered for nothing else
+    return RefusedResponse(error.refusal)
 
 
 class Unmatched(DeclaredRoute):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from keybound.core.credentials import CredentialForm
-    from keybound.core.routes import RouteTable
+    from keybound.core.table import RouteTable
     from keybound.fastapi.declarations import Declarations
 
     Json = dict[str, Any]

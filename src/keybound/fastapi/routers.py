@@ -14,21 +14,18 @@ from fastapi import routing
 from starlette.convertors import PathConvertor, StringConvertor
 from starlette.routing import Mount, WebSocketRoute
 
-from keybound.asgi import nested
 from keybound.core.declared import DeclaredRoute
-from keybound.core.errors import InputError
+from keybound.core.demands import Demand, joined
 from keybound.core.facts import WEBSOCKET
 from keybound.core.patterns import template_fields
-from keybound.fastapi.demands import demands_of, strictest_access
+from keybound.fastapi.demands import demands_of
+from keybound.installing import nested
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from starlette.convertors import Convertor
     from starlette.routing import BaseRoute
-
-    from keybound.core.routes import Auth
-    from keybound.fastapi.demands import Demand
 
     Convertors = Mapping[str, Convertor[Any]]
 
@@ -85,11 +82,9 @@ def _readings(
 ) -> Iterator[DeclaredRoute]:
     """Yield a route as it is, and then without what a convertor turns into something else."""
     dependant = getattr(route, "dependant", None)
-    demands = [] if dependant is None else list(demands_of(dependant))
-    facts = {
-        name: _agreed(name, path, {getattr(demand, name) for demand in demands})
-        for name in ("model", "tenant")
-    }
+    demands = () if dependant is None else demands_of(dependant)
+    demand = joined(demands, path=path) or Demand(auth="exempt")
+    facts = {"model": demand.model, "tenant": demand.tenant}
     converted = {
         name: fields
         for name, template in facts.items()
@@ -105,9 +100,9 @@ def _readings(
             else regex,
             methods,
             **facts,
-            access=strictest_access(demands),
-            scopes=[scope for demand in demands for scope in demand.scopes],
-            auth=_strictest_auth(demands),
+            access=demand.access,
+            scopes=demand.scopes,
+            auth=demand.auth,
             unresolved=dropped,
         )
 
@@ -148,19 +143,6 @@ def _converted(template: str, convertors: Convertors) -> Convertors:
         for name in template_fields(template)
         if name in convertors and type(convertors[name]) not in plain
     }
-
-
-def _strictest_auth(demands: Sequence[Demand]) -> Auth:
-    if any(demand.auth == "required" for demand in demands):
-        return "required"
-    return "optional" if demands else "exempt"
-
-
-def _agreed(name: str, path: str, wanted: set[str | None]) -> str | None:
-    values = sorted(value for value in wanted if value is not None)
-    if len(values) > 1:
-        raise InputError(name, f"{path} requires {' and '.join(values)}", fix="name one of them")
-    return values[0] if values else None
 
 
 def _joined(outer: str, inner: str) -> str:

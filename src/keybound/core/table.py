@@ -1,0 +1,189 @@
+"""Routes compiled into the one table that says everything that depends on a request's path.
+
+The first route that matches method and path wins: those that a site configured, then those that
+its framework has, read in advance or asked for at the request. The same table answers whether a
+path is guarded at all, and later which routes a key reaches.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from keybound.core.facts import OWN_TENANT, WEBSOCKET, default_access
+from keybound.core.patterns import compile_path, fill, fixed_start, may_meet, sample_path
+from keybound.core.routes import VIEW_FIELDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from keybound.core.facts import Access
+    from keybound.core.routes import Auth, Route
+
+    Fields = Mapping[str, str | None]
+
+PATH_REMEMBERED_MAX = 256
+"""Characters of the longest path for which anything is remembered."""
+
+METHOD_REMEMBERED_MAX = 16
+
+PATH_MAX = 8_192
+"""Characters of the longest path that is matched at all."""
+
+_STRANGE = re.compile(r"[\x00-\x1f\x7f\\]|//|(?:^|/)\.\.?(?:/|\Z)")
+
+
+class View(NamedTuple):
+    """What a framework's router has for a request: its route, and the fields that it matched."""
+
+    route: Route
+    fields: Fields
+
+
+class Router(Protocol):
+    """A framework's router, asked for the paths that no configured route is about."""
+
+    @property
+    def routes(self) -> Sequence[Route]:
+        """Every route that it may find."""
+        ...
+
+    def find(self, method: str, path: str) -> View | None:
+        """Return what a request reaches, ``None`` where that is decided by more than these two.
+
+        The same for the same arguments, for as long as the router is in the table.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RouteMatch:
+    """What the table says of one method and path; ``view`` is what a router has there.
+
+    ``view`` is the router's route where it was asked, which is when the facts depend on it.
+    """
+
+    auth: Auth
+    model: str | None
+    access: Access
+    scopes: tuple[str, ...]
+    tenant: str | None
+    view: Route | None = None
+
+
+class RouteTable:
+    """Routes compiled once; matches are remembered for short paths, up to ``memo_max`` of them."""
+
+    def __init__(
+        self,
+        routes: Sequence[Route] = (),
+        *,
+        protect: Iterable[str] = ("/*",),
+        routers: Sequence[Router] = (),
+        memo_max: int = 4_096,
+    ) -> None:
+        """Compile ``routes`` and the patterns of ``protect``: what is guarded at all."""
+        self.routes = tuple(routes)
+        self._routers = tuple(routers)
+        self._compiled = [(route, route.pattern()) for route in self.routes]
+        self.protect = tuple(protect)
+        self._protect = [compile_path(pattern, whole_branch=True) for pattern in self.protect]
+        starts = [fixed_start(pattern) for pattern in self.protect]
+        every = [*self.routes, *(route for router in routers for route in router.routes)]
+        self.tenancy = any(
+            route.tenant is not None and _may_be_guarded(route, starts) for route in every
+        )
+        self._memo: dict[tuple[str, str], RouteMatch | None] = {}
+        self._memo_max = memo_max
+
+    def match(self, method: str, path: str) -> RouteMatch | None:
+        """Return what the table says, or ``None`` for a path that no router reads in one way only.
+
+        Such paths do not start with a slash, have empty or dot segments, backslashes or control
+        characters, or more than ``PATH_MAX`` characters.
+        """
+        try:
+            return self._memo[method, path]
+        except KeyError:
+            found = self._find(method, path)
+        if len(path) <= PATH_REMEMBERED_MAX and len(method) <= METHOD_REMEMBERED_MAX:
+            if len(self._memo) >= self._memo_max:
+                self._memo.clear()
+            self._memo[method, path] = found
+        return found
+
+    def may_guard(self, route: Route) -> bool:
+        """Return whether some request that a framework's route answers may need a key."""
+        if route.auth != "exempt":
+            return True
+        sample = sample_path(route.path)
+        methods = route.methods or ("GET",)
+        matches = [self.match(method, sample) for method in methods]
+        if any(match is None or match.auth != "exempt" for match in matches):
+            return True
+        partly = any(may_meet(pattern, route.path) for pattern in self.protect)
+        return partly and not self._protects(sample)
+
+    def _find(self, method: str, path: str) -> RouteMatch | None:
+        if not path.startswith("/") or len(path) > PATH_MAX or _STRANGE.search(path):
+            return None
+        # Some applications take methods in any case, so demands hold in any, favours in one.
+        asked = method.upper() if method.upper() != WEBSOCKET else method
+        for route, pattern in self._compiled:
+            if not route.answers(asked):
+                continue
+            found = pattern.fullmatch(path)
+            if found is not None:
+                fields: Fields = found.groupdict()
+                if route.asks_view:
+                    view = self._view(asked, path)
+                    known = view.fields if view is not None else {}
+                    fields = {**{name: known.get(name) for name in VIEW_FIELDS}, **fields}
+                return self._matched(route, fields, method, path, spelled=asked == method)
+        view = self._view(asked, path)
+        if view is not None:
+            return self._matched(
+                view.route, view.fields, method, path, spelled=asked == method, view=view.route
+            )
+        return RouteMatch(
+            auth="required" if self._protects(path) else "exempt",
+            model=None,
+            access=default_access(method),
+            scopes=(),
+            tenant=None if self.tenancy else OWN_TENANT,
+        )
+
+    def _view(self, method: str, path: str) -> View | None:
+        found = (router.find(method, path) for router in self._routers)
+        return next((view for view in found if view is not None), None)
+
+    def _matched(
+        self,
+        route: Route,
+        fields: Fields,
+        method: str,
+        path: str,
+        *,
+        spelled: bool,
+        view: Route | None = None,
+    ) -> RouteMatch:
+        guarded = not spelled or (not route.configured and self._protects(path))
+        return RouteMatch(
+            auth="required" if guarded else route.auth,
+            model=fill(route.model, fields),
+            access=(route.access if spelled else None) or default_access(method),
+            scopes=route.scopes,
+            tenant=fill(route.tenant, fields) or (None if self.tenancy else OWN_TENANT),
+            view=view,
+        )
+
+    def _protects(self, path: str) -> bool:
+        return any(pattern.fullmatch(path) for pattern in self._protect)
+
+
+def _may_be_guarded(route: Route, protected: Iterable[str]) -> bool:
+    if route.auth != "exempt" or route.configured:
+        return route.auth != "exempt"
+    start = fixed_start(route.path)
+    return any(start.startswith(each) or each.startswith(start) for each in protected)
