@@ -84,10 +84,7 @@ class HTTPRefusedError(RefusedError, HTTPException):
     def __init__(self, denied: Denied, refusal: RefusalResponse) -> None:
         """Hold status, headers and body as Starlette sends them of its own accord."""
         RefusedError.__init__(self, denied)
-        headers: dict[str, str] = {}
-        for name, value in refusal.headers:  # several challenges may share a line
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        HTTPException.__init__(self, refusal.status, refusal.body.decode(), headers)
+        HTTPException.__init__(self, refusal.status, refusal.body.decode(), refusal.fields)
         self.refusal = refusal
 
 

@@ -45,6 +45,14 @@ class RefusalResponse:
     headers: tuple[tuple[str, str], ...]
     body: bytes
 
+    @property
+    def fields(self) -> dict[str, str]:
+        """The headers with one line a name, for frameworks that know no other (RFC 9110, 5.3)."""
+        lines: dict[str, str] = {}
+        for name, value in self.headers:
+            lines[name] = f"{lines[name]}, {value}" if name in lines else value
+        return lines
+
 
 _REQUEST = Refusal(
     status=400,

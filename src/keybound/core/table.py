@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from keybound.core.facts import OWN_TENANT, WEBSOCKET, default_access
 from keybound.core.patterns import compile_path, fill, fixed_start, may_meet, sample_path
-from keybound.core.routes import VIEW_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -138,8 +137,7 @@ class RouteTable:
                 fields: Fields = found.groupdict()
                 if route.asks_view:
                     view = self._view(asked, path)
-                    known = view.fields if view is not None else {}
-                    fields = {**{name: known.get(name) for name in VIEW_FIELDS}, **fields}
+                    fields = fields if view is None else {**view.fields, **fields}
                 return self._matched(route, fields, method, path, spelled=asked == method)
         view = self._view(asked, path)
         if view is not None:

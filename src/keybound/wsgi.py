@@ -1,0 +1,162 @@
+"""The WSGI middleware: facts in, decision, refusal or identity out.
+
+Requests are decided before the application sees them. WSGI (PEP 3333) has no start and no stop:
+the store is opened by the first request, and a process that is forked before that shares nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from http import HTTPStatus
+from types import GeneratorType
+from typing import TYPE_CHECKING, Any, cast
+
+from keybound.context import CURRENT
+from keybound.core.decision import Allowed, Denied
+from keybound.core.demands import Demand
+from keybound.core.errors import RefusedError
+from keybound.core.facts import WEBSOCKET
+from keybound.core.reasons import Reason
+from keybound.guard import Guard
+from keybound.installing import refuse_twice, usable_guard
+from keybound.judge import Miss, Unguarded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable
+
+    from keybound.core.facts import Access
+    from keybound.core.identity import Identity
+
+    Environ = dict[str, Any]
+    StartResponse = Callable[..., Any]
+    Body = Iterable[bytes]
+    WSGIApp = Callable[[Environ, StartResponse], Body]
+
+GUARD = "keybound.guard"
+"""Where the environment holds the guard that let the request through: a view can refuse by it."""
+
+_FORGED = "HTTP_X_KEYBOUND_"
+"""Headers that look like an identity of ours begin so: none exists, so none is passed on."""
+
+_PHRASES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+
+
+class APIKeyMiddleware:
+    """Lets requests through to ``app`` that ``guard`` allows.
+
+    The identity is in ``environ["keybound"]``, and in ``keybound.current_key()`` while the
+    application runs, a generator to its end. Whatever stood there before is gone. Where no key was
+    needed it is ``None``. Safe for threads, greenlets and forks.
+    """
+
+    def __init__(self, app: WSGIApp, guard: Guard | None = None) -> None:
+        """Wrap ``app``; without a guard, one is made from the environment and ``keybound.toml``.
+
+        Raises ``SettingsError`` when ``app`` is guarded already.
+        """
+        refuse_twice(app, APIKeyMiddleware)
+        self.app = app
+        self.guard = usable_guard(Guard, guard)
+
+    def __call__(  # noqa: C901, PLR0912 - one function, since calls are what a request costs
+        self, environ: Environ, start_response: StartResponse
+    ) -> Body:
+        """Serve one request."""
+        method: str = environ["REQUEST_METHOD"]
+        if method == WEBSOCKET:  # a client may spell it, but gets nothing by it
+            method = "websocket"
+        path: str = environ.get("PATH_INFO") or "/"
+        if not path.isascii():
+            path = _decoded(path)
+        value: str | None = environ.get("HTTP_AUTHORIZATION")
+        guard = self.guard
+        try:
+            raw = None if value is None else value.encode("latin-1")
+            outcome = guard.decide(method, path, environ.get("REMOTE_ADDR"), raw)
+            if outcome.__class__ is Miss:
+                outcome = guard.authorize(method, path, environ.get("REMOTE_ADDR"), raw)
+        except UnicodeEncodeError:  # no server may make such a value out of bytes
+            outcome = Denied(Reason.MALFORMED_CREDENTIALS)
+        except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
+            outcome = guard.engine.failed(error)
+        if type(outcome) is Allowed:
+            identity = outcome.identity
+        elif outcome is Unguarded.UNGUARDED:
+            identity = None
+        else:
+            denied = outcome if isinstance(outcome, Denied) else Denied(Reason.STORE_UNAVAILABLE)
+            return self.refuse(denied, environ, start_response)
+        if _FORGED in "".join(environ):  # one search costs less than looking at every name
+            for name in [name for name in environ if name.startswith(_FORGED)]:
+                del environ[name]
+        environ["keybound"] = identity
+        environ[GUARD] = guard
+        token = CURRENT.set(identity)
+        try:
+            body = self.app(environ, start_response)
+        except RefusedError as error:  # a view asked for more, before it answered anything
+            return self.refuse(error.denied, environ, start_response)
+        finally:
+            CURRENT.reset(token)
+        if body.__class__ is GeneratorType:  # nothing of it has run yet
+            return self._generated(cast("Generator[bytes]", body), environ, start_response)
+        return body
+
+    def refuse(self, denied: Denied, environ: Environ, start_response: StartResponse) -> Body:
+        """Answer a request that nobody answered yet; raises again if somebody did (PEP 3333)."""
+        answer = self.guard.refuse(denied)
+        # A realm may hold what no header can: a mark in a challenge is better than no answer.
+        headers = [
+            (name, value.encode("ascii", "replace").decode()) for name, value in answer.headers
+        ]
+        raised = sys.exc_info()
+        try:
+            start_response(_PHRASES[answer.status], headers, *((raised,) if raised[0] else ()))
+        finally:
+            del raised  # it holds this very frame
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
+
+    def _generated(
+        self, body: Generator[bytes], environ: Environ, start_response: StartResponse
+    ) -> Generator[bytes]:
+        """Run an application that is a generator with its identity in place, as it goes on."""
+        identity: Identity | None = environ["keybound"]
+        try:
+            while True:
+                token = CURRENT.set(identity)
+                try:
+                    chunk = next(body)
+                except StopIteration:
+                    return
+                except RefusedError as error:
+                    yield from self.refuse(error.denied, environ, start_response)
+                    return
+                finally:
+                    CURRENT.reset(token)
+                yield chunk
+        finally:
+            body.close()
+
+
+def require(
+    environ: Environ,
+    scopes: str | Iterable[str] = (),
+    *,
+    model: str | None = None,
+    access: Access | None = None,
+) -> Identity:
+    """Return who is calling, if that key may do this as well; otherwise the request is refused.
+
+    For an application without a framework, before it answers anything. ``access`` is the method's
+    unless said. Raises ``RefusedError``, which the middleware answers, and ``InputError``.
+    """
+    demand = Demand.read(scopes, model=model, access=access)
+    return demand.check(environ["keybound"], method=environ["REQUEST_METHOD"], fields={})
+
+
+def _decoded(path: str) -> str:
+    """Return a path as routers read it; bytes that are not UTF-8 are read in more ways than one."""
+    try:
+        return path.encode("latin-1").decode()
+    except UnicodeError:
+        return ""  # which no table matches
