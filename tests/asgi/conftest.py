@@ -1,4 +1,4 @@
-"""The subjects of the suite: every framework's shape, over every store."""
+"""What the tests of the shells for ASGI share."""
 
 from __future__ import annotations
 
@@ -10,51 +10,12 @@ from fastapi.testclient import TestClient
 
 from keybound import Guard, Limits
 from keybound.fastapi import init_app
-from keybound.stores import open_store
-from tests.asgi.sites import SUBJECTS, Site
+from tests.shells.fixtures import asgi_shape, database, make_asgi, make_plain
+
+__all__ = ["asgi_shape", "database", "make_asgi", "make_plain"]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-
-@pytest.fixture(params=list(SUBJECTS))
-def shape(request: pytest.FixtureRequest) -> str:
-    """Return the name of a framework."""
-    name: str = request.param
-    return name
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def database(request: pytest.FixtureRequest, tmp_path: Any) -> str:
-    """Return a setting ``database``."""
-    return "memory://" if request.param == "memory" else str(tmp_path / "keys.db")
-
-
-@pytest.fixture
-def make(shape: str, database: str) -> Iterator[Callable[..., Site]]:
-    """Return a function that makes a site with settings; all are closed in the end."""
-    made: list[Site] = []
-
-    def make_site(**settings: Any) -> Site:
-        made.append(Site(shape, open_store(database), **settings))
-        return made[-1]
-
-    yield make_site
-    for site in made:
-        site.guard.close()
-
-
-@pytest.fixture
-def make_plain() -> Callable[..., Site]:
-    """Return a function that makes a site without a framework, in memory."""
-
-    def make_site(**settings: Any) -> Site:
-        return Site("asgi", open_store("memory://"), **settings)
-
-    return make_site
-
-
-# ------------------------------------------------------------------------- of FastAPI
+    from collections.abc import Callable
 
 
 @pytest.fixture

@@ -22,8 +22,9 @@ from keybound.core.effects import LoadByDigest
 from keybound.drivers import run
 from keybound.judge import Miss
 from keybound.stores import open_store
-from tests.asgi.calls import call, scope_of, serve
-from tests.asgi.sites import Site, accept, authorization
+from tests.shells.calls import call, scope_of, serve
+from tests.shells.sites import Site, authorization
+from tests.shells.subjects import accept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,9 +38,9 @@ OTHER = "another-secret-of-the-tests-fedcba-9876"
 # -------------------------------------------------------------------------------------- starting
 
 
-def test_application_starts_and_stops(make: Callable[..., Site]):
+def test_application_starts_and_stops(make_asgi: Callable[..., Site]):
     """The lifespan passes, and opens the store before the application is ready."""
-    site = make()
+    site = make_asgi()
     said = site.start()
     assert [message["type"] for message in said] == [
         "lifespan.startup.complete",
@@ -58,19 +59,21 @@ def failed_start(site: Site, error: type[Exception]) -> str:
     return told
 
 
-def test_start_fails_with_a_wrong_secret(shape: str, tmp_path: Path):
+def test_start_fails_with_a_wrong_secret(asgi_shape: str, tmp_path: Path):
     """A server does not start with a secret that is not the one of the stored keys."""
     database = str(tmp_path / "keys.db")
-    first = Site(shape, open_store(database), secret=SECRET)
+    first = Site(asgi_shape, open_store(database), secret=SECRET)
     first.issue()
     first.guard.close()
-    second = Site(shape, open_store(database), secret=OTHER)
+    second = Site(asgi_shape, open_store(database), secret=OTHER)
     assert "retired_secrets" in failed_start(second, SettingsError)
     second.guard.close()
 
 
 @pytest.mark.parametrize("content", [b"no database at all", None], ids=["file", "database"])
-def test_start_fails_on_a_file_of_somebody_else(shape: str, tmp_path: Path, content: bytes | None):
+def test_start_fails_on_a_file_of_somebody_else(
+    asgi_shape: str, tmp_path: Path, content: bytes | None
+):
     """A server does not start on a file that is not keybound's, and leaves it alone."""
     path = tmp_path / "other.db"
     if content is None:
@@ -79,15 +82,15 @@ def test_start_fails_on_a_file_of_somebody_else(shape: str, tmp_path: Path, cont
         content = path.read_bytes()
     else:
         path.write_bytes(content)
-    site = Site(shape, open_store(str(path)))
+    site = Site(asgi_shape, open_store(str(path)))
     assert str(path) in failed_start(site, StoreError)
     site.guard.close()
     assert path.read_bytes() == content
 
 
-def test_application_starts_while_the_store_is_out_of_reach(make: Callable[..., Site]):
+def test_application_starts_while_the_store_is_out_of_reach(make_asgi: Callable[..., Site]):
     """A store that does not answer yet keeps nobody from starting: requests get a 503."""
-    site = make()
+    site = make_asgi()
     site.store.reachable = False
     assert site.start()[0]["type"] == "lifespan.startup.complete"
 
@@ -166,9 +169,9 @@ def test_middleware_makes_its_guard_from_the_environment(monkeypatch: pytest.Mon
 # ------------------------------------------------------------------------------------ passing on
 
 
-def test_streams_pass_unchanged(make: Callable[..., Site]):
+def test_streams_pass_unchanged(make_asgi: Callable[..., Site]):
     """Every part of a body goes through as it is sent, and the request's body as it is read."""
-    site = make()
+    site = make_asgi()
     key = site.issue()
     parts = [b"one", b"", b"two" * 10_000]
 
@@ -207,9 +210,9 @@ def test_application_gets_the_channels_of_the_server(make_plain: Callable[..., S
     assert seen == [receive, send]
 
 
-def test_errors_of_the_application_are_its_own(make: Callable[..., Site]):
+def test_errors_of_the_application_are_its_own(make_asgi: Callable[..., Site]):
     """An exception of the application is neither swallowed nor changed."""
-    site = make()
+    site = make_asgi()
     key = site.issue()
 
     async def fail(_scope: Any, _receive: Any, _send: Any) -> None:
@@ -250,9 +253,9 @@ FULL = Limits(
 )
 
 
-def test_warm_request_asks_nobody(make: Callable[..., Site]):
+def test_warm_request_asks_nobody(make_asgi: Callable[..., Site]):
     """Once a key is known, a request with it asks no store, whatever the answer is."""
-    site = make(routes=ROUTES)
+    site = make_asgi(routes=ROUTES)
     key = site.issue(limits=FULL, expires_in="1d")
     assert site.request(path="/acme/x", key=key).status == 200
     asked = site.store.asked
@@ -265,9 +268,9 @@ def test_warm_request_asks_nobody(make: Callable[..., Site]):
     assert site.store.asked - asked <= 2
 
 
-def test_unknown_key_is_asked_for_once(make: Callable[..., Site]):
+def test_unknown_key_is_asked_for_once(make_asgi: Callable[..., Site]):
     """Who repeats a key that does not exist does not reach the store every time."""
-    site = make()
+    site = make_asgi()
     unknown = b"Bearer " + site.guard.engine.format.generate(bytes(32)).reveal().encode()
     assert site.request(key=unknown).status == 401
     asked = site.store.asked
@@ -343,18 +346,18 @@ def test_routes_that_change_during_a_look_up_count(make_plain: Callable[..., Sit
     assert outcome.reason is Reason.TENANT_MISMATCH
 
 
-def test_identity_object_is_shared_by_warm_requests(make: Callable[..., Site]):
+def test_identity_object_is_shared_by_warm_requests(make_asgi: Callable[..., Site]):
     """A warm request makes no new identity."""
-    site = make(routes=ROUTES)
+    site = make_asgi(routes=ROUTES)
     key = site.issue(limits=FULL)
     for _ in range(3):
         site.request(path="/acme/x", key=key)
     assert len({id(scope["keybound"]) for scope in site.served}) == 1
 
 
-def test_memory_of_decisions_is_that_of_one_request_alone(make: Callable[..., Site]):
+def test_memory_of_decisions_is_that_of_one_request_alone(make_asgi: Callable[..., Site]):
     """Having allowed one request says nothing of another method, path, peer, moment or key."""
-    site = make(routes=ROUTES)
+    site = make_asgi(routes=ROUTES)
     key = site.issue(limits=FULL, expires_in="1h")
     other = site.issue(limits=FULL.meet(Limits(networks="10.0.0.0/8")))
 
@@ -380,9 +383,9 @@ def plain_key(key: Any) -> bytes:
     return text.encode()
 
 
-def test_many_first_requests_at_once_are_all_answered(make: Callable[..., Site]):
+def test_many_first_requests_at_once_are_all_answered(make_asgi: Callable[..., Site]):
     """A burst on a cold cache is decided like any other."""
-    site = make()
+    site = make_asgi()
     keys = [site.issue() for _ in range(5)]
 
     async def burst() -> list[int]:

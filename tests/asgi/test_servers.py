@@ -15,7 +15,7 @@ import uvicorn
 
 from keybound import Guard, Limits, Route
 from keybound.asgi import APIKeyMiddleware
-from tests.asgi.sites import Application
+from tests.shells.subjects import ASGIApplication
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,9 @@ UPGRADE = (
 class Served:
     """An application behind a server, and its guard."""
 
-    def __init__(self, guard: Guard, application: Application, address: tuple[str, int]) -> None:
+    def __init__(
+        self, guard: Guard, application: ASGIApplication, address: tuple[str, int]
+    ) -> None:
         """Know all three."""
         self.guard = guard
         self.application = application
@@ -65,7 +67,7 @@ def served(request: pytest.FixtureRequest) -> Iterator[Served]:
     """Serve a guarded application with one of uvicorn's two readers of HTTP."""
     assert importlib.util.find_spec(request.param), f"{request.param} is in the group `test`"
     guard = Guard.from_settings(database="memory://", routes=ROUTES)
-    application = Application()
+    application = ASGIApplication()
     app = APIKeyMiddleware(application, guard.to_async())
     with running(app, http=request.param) as address:
         yield Served(guard, application, address)

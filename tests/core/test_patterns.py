@@ -9,7 +9,9 @@ from keybound.core.patterns import (
     check_protected,
     compile_path,
     fill,
+    may_meet,
     path_fields,
+    sample_path,
     template_fields,
 )
 
@@ -93,3 +95,31 @@ def test_matching_takes_time_in_proportion_to_the_path():
     """The longest path that is matched at all is refused at once, whatever the fields are."""
     compiled = compile_path("/{a}/{b}/{rest:path}/end")
     assert compiled.fullmatch("/a" * 4_096) is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "meet"),
+    [
+        ("/v1/a", "/v1/a", True),
+        ("/v1/a", "/v1/b", False),
+        ("/v1/a", "/v1/a/b", False),
+        ("/v1/{x}", "/v1/a", True),
+        ("/v1/{x}", "/v1/{y}.json", True),
+        ("/v1/{x}/b", "/v1/a/c", False),
+        ("/v1/*", "/v1/a/b", True),
+        ("/v1/*", "/v1", True),
+        ("/v1/*", "/v2", False),
+        ("/{rest:path}", "/v1/a", True),
+        ("/v1/{rest:path}/x", "/v1", True),
+    ],
+)
+def test_whether_two_patterns_may_meet(one, other, meet):
+    """In doubt they do; the order does not count."""
+    assert may_meet(one, other) is meet
+    assert may_meet(other, one) is meet
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/{x}/b", "/v1/*", "/{x:path}/a", "/{a}.{b}"])
+def test_a_sample_matches_its_pattern(path):
+    """So that what is said of it holds for some request."""
+    assert compile_path(path).fullmatch(sample_path(path))

@@ -9,13 +9,13 @@ import pytest
 
 from keybound import Limits, Reason, Route, SettingsError
 from keybound.core.refusals import REFUSALS
-from tests.asgi.sites import DENIAL_RESPONSE, authorization
+from tests.shells.sites import authorization
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.asgi.calls import Answer
-    from tests.asgi.sites import Site
+    from tests.shells.calls import Answer
+    from tests.shells.sites import Site
 
 
 def dead_keys(site: Site) -> dict[str, bytes]:
@@ -177,29 +177,6 @@ def test_denial_is_explained_by_its_id_alone(make: Callable[..., Site]):
     assert explained.step is not None
     assert explained.step.node == key.id
     assert explained.at == site.clock.now
-
-
-def test_refused_handshake_is_answered_in_full_where_the_server_can(make: Callable[..., Site]):
-    """A WebSocket gets the whole refusal with the denial response extension."""
-    answer = make().request("WEBSOCKET", extensions=DENIAL_RESPONSE)
-    assert answer.status == 401
-    assert [message["type"] for message in answer.messages] == [
-        "websocket.http.response.start",
-        "websocket.http.response.body",
-    ]
-    assert answer.problem["status"] == 401
-
-
-@pytest.mark.parametrize("extensions", [None, {}, {"tls": {}}], ids=str)
-def test_refused_handshake_is_closed_before_it_is_accepted(
-    make: Callable[..., Site], extensions: Any
-):
-    """Without the extension a refused WebSocket is closed as a violation of policy."""
-    more = {} if extensions is None else {"extensions": extensions}
-    site = make()
-    answer = site.request("WEBSOCKET", **more)
-    assert answer.messages == ({"type": "websocket.close", "code": 1008},)
-    assert site.served == []
 
 
 def test_every_reason_has_a_refusal():

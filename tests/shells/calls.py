@@ -1,9 +1,11 @@
-"""Calls of ASGI applications without a server: exactly these bytes, and exactly this answer."""
+"""Calls of applications without a server: exactly these bytes, and exactly this answer."""
 
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +23,7 @@ class Answer:
 
     def all(self, name: str) -> list[str]:
         """Return every value of a header."""
-        return [value for key, value in self.headers if key == name]
+        return [value for key, value in self.headers if key.lower() == name]
 
     @property
     def problem(self) -> dict[str, Any]:
@@ -64,6 +66,58 @@ def scope_of(
     else:
         scope |= {"scheme": "ws", "subprotocols": []}
     return scope | more
+
+
+def environ_of(
+    path: str,
+    *,
+    method: str = "GET",
+    headers: list[tuple[bytes, bytes]] | None = None,
+    client: tuple[str | None, int] | None = (PEER, 5000),
+    query: bytes = b"",
+    **more: Any,
+) -> dict[str, Any]:
+    """Return the environment that WSGI servers make of a request, headers of one name joined."""
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": path.encode().decode("latin-1"),
+        "QUERY_STRING": query.decode("latin-1"),
+        "SERVER_NAME": "testserver",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": (client[0] if client else None) or "",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    for raw, value in headers or []:
+        name = "HTTP_" + raw.decode("latin-1").upper().replace("-", "_")
+        text = value.decode("latin-1")
+        environ[name] = f"{environ[name]},{text}" if name in environ else text
+    return environ | more
+
+
+def call_wsgi(app: Any, environ: dict[str, Any]) -> Answer:
+    """Serve one request."""
+    started: list[tuple[str, list[tuple[str, str]]]] = []
+
+    def start_response(status: str, headers: Any, exc_info: Any = None) -> None:
+        assert not started or exc_info
+        started[:] = [(status, headers)]
+
+    body = app(environ, start_response)
+    try:
+        content = b"".join(body)
+    finally:
+        if hasattr(body, "close"):
+            body.close()
+    ((status, headers),) = started
+    return Answer(int(status.split()[0]), tuple(headers), content, ())
 
 
 def call(app: Any, scope: dict[str, Any]) -> Answer:

@@ -1,4 +1,4 @@
-"""One guarded application in the shape of each framework, over any store."""
+"""A guarded application in the shape of a framework, over any store."""
 
 from __future__ import annotations
 
@@ -6,89 +6,25 @@ import asyncio
 import os
 from typing import TYPE_CHECKING, Any
 
-import fastapi
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.routing import Mount
+import pytest
 
-import keybound.asgi
-import keybound.fastapi
-import keybound.starlette
-from keybound import Guard, Settings, current_key
+from keybound import Guard, Settings
 from keybound.core.errors import StoreUnavailableError
 from keybound.core.limits import Limits
 from keybound.engine import Engine
 from keybound.testing import FakeClock
 from keybound.testing.records import a_key, commit, new
-from tests.asgi.calls import call, scope_of
+from tests.shells.calls import PEER, call, call_wsgi, environ_of, scope_of
+from tests.shells.subjects import SUBJECTS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from keybound.core.effects import Effect
     from keybound.core.issuing import IssuedKey
-    from keybound.guard import AsyncGuard
     from keybound.stores import Store
-    from tests.asgi.calls import Answer
+    from tests.shells.calls import Answer
 
 DENIAL_RESPONSE: dict[str, object] = {"websocket.http.response": {}}
 """What a server offers that can answer a WebSocket handshake with more than a status."""
-
-
-class Application:
-    """Answers everything, as ``endpoint`` does, and remembers what it was called with."""
-
-    def __init__(self) -> None:
-        """Remember nothing yet."""
-        self.served: list[dict[str, Any]] = []
-        self.endpoint: Callable[[Any, Any, Any], Awaitable[None]] = accept
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve one connection."""
-        if scope["type"] == "lifespan":
-            await lifespan(receive, send)
-            return
-        self.served.append({**scope, "current": current_key()})
-        await self.endpoint(scope, receive, send)
-
-
-async def accept(scope: Any, receive: Any, send: Any) -> None:
-    """Answer a request with 200, and accept a WebSocket."""
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.accept"})
-        return
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"served"})
-
-
-async def lifespan(receive: Any, send: Any) -> None:
-    """Start and stop as asked."""
-    while (await receive())["type"] == "lifespan.startup":
-        await send({"type": "lifespan.startup.complete"})
-    await send({"type": "lifespan.shutdown.complete"})
-
-
-def plain(app: Any, guard: AsyncGuard) -> Any:
-    """Return an application without a framework."""
-    return keybound.asgi.APIKeyMiddleware(app, guard)
-
-
-def starlette(app: Any, guard: AsyncGuard) -> Starlette:
-    """Return an application of Starlette."""
-    middleware = [Middleware(keybound.starlette.APIKeyMiddleware, guard=guard)]
-    return Starlette(routes=[Mount("/", app=app)], middleware=middleware)
-
-
-def of_fastapi(app: Any, guard: AsyncGuard) -> fastapi.FastAPI:
-    """Return an application of FastAPI."""
-    outer = fastapi.FastAPI(openapi_url=None)
-    keybound.fastapi.init_app(outer, guard)
-    outer.mount("/", app)
-    return outer
-
-
-SUBJECTS = {"asgi": plain, "starlette": starlette, "fastapi": of_fastapi}
 
 
 class Watched:
@@ -122,13 +58,32 @@ class Site:
         self.clock = FakeClock()
         self.store = Watched(store)
         self.guard = Guard(Engine(Settings(**settings), self.store, self.clock, background=False))
-        self.application = Application()
-        self.app = SUBJECTS[shape](self.application, self.guard.to_async())
+        subject = SUBJECTS[shape]
+        self.application: Any = subject.application()
+        self.app = subject.guarded(self.application, self.guard)
 
     @property
     def served(self) -> list[dict[str, Any]]:
-        """The scopes of all connections that reached the application."""
-        return self.application.served
+        """The scopes, or environments, of all requests that reached the application."""
+        served: list[dict[str, Any]] = self.application.served
+        return served
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers of the one request that reached the application, as that saw them."""
+        (seen,) = self.served
+        if self.application.kind == "asgi":
+            return list(seen["headers"])
+        return [
+            (name[5:].lower().replace("_", "-").encode("latin-1"), value.encode("latin-1"))
+            for name, value in seen.items()
+            if name.startswith("HTTP_")
+        ]
+
+    def skip_handshake(self, method: str) -> None:
+        """End a test of a WebSocket where there are none."""
+        if method == "WEBSOCKET" and self.application.kind == "wsgi":
+            pytest.skip("WSGI has no WebSockets")
 
     def issue(self, **options: Any) -> IssuedKey:
         """Issue a key of acme."""
@@ -153,8 +108,12 @@ class Site:
         **scope: Any,
     ) -> Answer:
         """Send a request, or with the method ``WEBSOCKET`` a handshake, and return the answer."""
-        kind = "websocket" if method == "WEBSOCKET" else "http"
         sent = [*headers, *(authorization(key) if key is not None else ())]
+        if self.application.kind == "wsgi":
+            client, query = scope.get("client", (PEER, 5000)), scope.get("query_string", b"")
+            environ = environ_of(path, method=method, headers=sent, client=client, query=query)
+            return call_wsgi(self.app, environ)
+        kind = "websocket" if method == "WEBSOCKET" else "http"
         return call(self.app, scope_of(kind, path, method=method, headers=sent, **scope))
 
     def start(self) -> list[dict[str, Any]]:

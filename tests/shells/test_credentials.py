@@ -11,7 +11,7 @@ from keybound import Reason
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.asgi.sites import Site
+    from tests.shells.sites import Site
 
 ACCEPTED = {
     "bearer": b"Bearer %s",

@@ -1,0 +1,136 @@
+"""Routers in the table: a framework's own router is asked where no configured route is about."""
+
+from __future__ import annotations
+
+import pytest
+
+from keybound.core.declared import DeclaredRoute
+from keybound.core.patterns import compile_path
+from keybound.core.routes import Route
+from keybound.core.table import RouteTable, View
+
+
+class Router:
+    """A router of one rule, which counts how often it is asked."""
+
+    def __init__(self, path="/{tenant}/bills/{number}", **members):
+        """Have a rule with these demands."""
+        self.regex = compile_path(path)
+        self.route = DeclaredRoute(path, self.regex, None, **members)
+        self.routes = [self.route]
+        self.asked = 0
+
+    def find(self, method, path):
+        """Answer everything but DELETE."""
+        self.asked += 1
+        found = self.regex.fullmatch(path)
+        if found is None or method == "DELETE":
+            return None
+        return View(self.route, {**found.groupdict(), "blueprint": "billing", "endpoint": "bill"})
+
+
+def test_a_router_tells_what_a_request_is_about():
+    """Its demands and fields are those of the view that the framework will choose."""
+    router = Router(model="bill", scopes=["a"])
+    match = RouteTable(routers=[router]).match("GET", "/acme/bills/7")
+    assert (match.tenant, match.model, match.scopes) == ("acme", "bill", ("a",))
+    assert match.view is router.route
+    assert match.auth == "required"
+
+
+def test_a_router_opens_nothing_that_is_guarded():
+    """Whatever its view says of a key."""
+    router = Router(auth="exempt")
+    assert RouteTable(routers=[router]).match("GET", "/acme/bills/7").auth == "required"
+    open_table = RouteTable(protect=["/v1/*"], routers=[router])
+    assert open_table.match("GET", "/acme/bills/7").auth == "exempt"
+
+
+def test_configured_routes_win():
+    """The router is not even asked."""
+    router = Router(model="bill")
+    table = RouteTable([Route("/{tenant}/bills/{x}", model="invoice")], routers=[router])
+    match = table.match("GET", "/acme/bills/7")
+    assert (match.model, match.view, router.asked) == ("invoice", None, 0)
+
+
+def test_a_router_is_asked_once_for_each_request():
+    """Its answer depends on method and path alone, so it is remembered."""
+    router = Router()
+    table = RouteTable(routers=[router])
+    for _ in range(3):
+        table.match("GET", "/acme/bills/7")
+        table.match("DELETE", "/acme/bills/7")
+    assert router.asked == 2
+
+
+def test_what_no_router_knows_is_guarded_and_about_nothing():
+    """Unknown is not the caller's own tenant where requests are about tenants."""
+    table = RouteTable(routers=[Router(), Router("/x")])
+    match = table.match("DELETE", "/acme/bills/7")
+    assert (match.auth, match.tenant, match.model, match.view) == ("required", None, None, None)
+
+
+def test_the_first_router_that_knows_is_meant():
+    """Several applications may have one guard."""
+    second = Router("/x", model="second")
+    table = RouteTable(routers=[Router(), second])
+    assert table.match("GET", "/x").model == "second"
+
+
+def test_a_configured_model_may_be_what_the_router_has_there():
+    """``{blueprint}`` is filled by the router, and unknown where it cannot tell."""
+    route = Route("/{tenant}/*", model="{blueprint}.{endpoint}", scopes="a")
+    table = RouteTable([route], routers=[Router()])
+    match = table.match("GET", "/acme/bills/7")
+    assert (match.model, match.tenant, match.scopes) == ("billing.bill", "acme", ("a",))
+    assert table.match("DELETE", "/acme/bills/7").model is None
+    assert RouteTable([route]).match("GET", "/acme/bills/7").model is None
+
+
+def test_a_field_of_the_path_is_not_the_router_s():
+    """What a site calls its own fields stays its own."""
+    table = RouteTable([Route("/{blueprint}/x", model="{blueprint}")], routers=[Router("/a/x")])
+    assert table.match("GET", "/a/x").model == "a"
+
+
+def test_a_method_in_other_letters_gets_no_favour_of_a_view():
+    """It is asked for in capitals, guarded, and written as any unknown method."""
+    router = Router(access=None, auth="optional")
+    match = RouteTable(protect=["/v1"], routers=[router]).match("get", "/acme/bills/7")
+    assert (match.auth, match.access, match.tenant) == ("required", "write", "acme")
+
+
+def test_tenants_of_a_router_make_tenancy():
+    """A key without a home tenant reaches none of its views."""
+    assert RouteTable(routers=[Router()]).tenancy
+    assert not RouteTable(routers=[Router("/{number}")]).tenancy
+    assert not RouteTable(routers=[Router("/x/{tenant}")], protect=["/v1"]).tenancy
+
+
+@pytest.mark.parametrize(
+    ("protect", "routes", "guarded"),
+    [
+        (["/*"], [], True),
+        (["/acme/*"], [], True),
+        (["/acme/bills"], [], False),
+        (["/v1/bills/*"], [], True),
+        (["/v1/x/*"], [], False),
+        (["/*"], [Route("/*", auth="exempt")], False),
+        (["/v1/x"], [Route("/{tenant}/bills/{n}", auth="optional")], True),
+        (["/v1/x"], [Route("/{tenant}/bills/{n}", "POST", "bill")], False),
+    ],
+    ids=str,
+)
+def test_whether_anything_of_a_view_is_guarded(protect, routes, guarded):
+    """In doubt it is: what counts is an application of which nothing is."""
+    table = RouteTable(routes, protect=protect)
+    view = DeclaredRoute("/{tenant}/bills/{number}", compile_path("/x"), ["GET"])
+    assert table.may_guard(view) is guarded
+
+
+def test_a_view_that_requires_a_key_is_guarded():
+    """Whatever is protected."""
+    view = DeclaredRoute("/x", compile_path("/x"), None, auth="required")
+    assert RouteTable(protect=["/v1"]).may_guard(view)
+    assert not RouteTable(protect=["/v1"]).may_guard(DeclaredRoute("/x", compile_path("/x"), None))

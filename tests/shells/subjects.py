@@ -1,0 +1,118 @@
+"""One guarded application in the shape of each framework. A shell joins by one entry here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import fastapi
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Mount
+
+import keybound.asgi
+import keybound.fastapi
+import keybound.starlette
+import keybound.wsgi
+from keybound import current_key
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from keybound import Guard
+
+
+class ASGIApplication:
+    """Answers everything, as ``endpoint`` does, and remembers what it was called with."""
+
+    kind = "asgi"
+
+    def __init__(self) -> None:
+        """Remember nothing yet."""
+        self.served: list[dict[str, Any]] = []
+        self.endpoint: Callable[[Any, Any, Any], Awaitable[None]] = accept
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one connection."""
+        if scope["type"] == "lifespan":
+            await lifespan(receive, send)
+            return
+        self.served.append({**scope, "current": current_key()})
+        await self.endpoint(scope, receive, send)
+
+
+class WSGIApplication:
+    """The same for WSGI, where requests are all there is."""
+
+    kind = "wsgi"
+
+    def __init__(self) -> None:
+        """Remember nothing yet."""
+        self.served: list[dict[str, Any]] = []
+
+    def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
+        """Serve one request."""
+        self.served.append({**environ, "current": current_key()})
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"served"]
+
+
+async def accept(scope: Any, receive: Any, send: Any) -> None:
+    """Answer a request with 200, and accept a WebSocket."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"served"})
+
+
+async def lifespan(receive: Any, send: Any) -> None:
+    """Start and stop as asked."""
+    while (await receive())["type"] == "lifespan.startup":
+        await send({"type": "lifespan.startup.complete"})
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+def plain_asgi(app: Any, guard: Guard) -> Any:
+    """Return an ASGI application without a framework."""
+    return keybound.asgi.APIKeyMiddleware(app, guard.to_async())
+
+
+def starlette(app: Any, guard: Guard) -> Starlette:
+    """Return an application of Starlette."""
+    middleware = [Middleware(keybound.starlette.APIKeyMiddleware, guard=guard.to_async())]
+    return Starlette(routes=[Mount("/", app=app)], middleware=middleware)
+
+
+def of_fastapi(app: Any, guard: Guard) -> fastapi.FastAPI:
+    """Return an application of FastAPI."""
+    outer = fastapi.FastAPI(openapi_url=None)
+    keybound.fastapi.init_app(outer, guard.to_async())
+    outer.mount("/", app)
+    return outer
+
+
+def plain_wsgi(app: Any, guard: Guard) -> Any:
+    """Return a WSGI application without a framework."""
+    return keybound.wsgi.APIKeyMiddleware(app, guard)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A shell: what it serves, and how that is guarded."""
+
+    application: type[ASGIApplication | WSGIApplication]
+    guarded: Callable[[Any, Guard], Any]
+
+
+SUBJECTS = {
+    "asgi": Subject(ASGIApplication, plain_asgi),
+    "starlette": Subject(ASGIApplication, starlette),
+    "fastapi": Subject(ASGIApplication, of_fastapi),
+    "wsgi": Subject(WSGIApplication, plain_wsgi),
+}
+
+ASGI_SUBJECTS = [
+    name for name, subject in SUBJECTS.items() if subject.application is ASGIApplication
+]
