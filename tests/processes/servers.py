@@ -1,0 +1,149 @@
+"""Real servers with several workers, started as people start them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKERS = 2
+AT_ONCE = 8
+START_FOR = 30.0
+
+_WSGI = "tests.processes.application:wsgi"
+_ASGI = "tests.processes.application:asgi"
+_GUNICORN = ["gunicorn", _WSGI, "--workers", str(WORKERS), "--bind", "127.0.0.1:{port}"]
+_GRANIAN = ["granian", "--host", "127.0.0.1", "--port", "{port}", "--workers", str(WORKERS)]
+
+SERVERS: dict[str, list[str]] = {
+    "gunicorn, sync": _GUNICORN,
+    "gunicorn, sync, preload": [*_GUNICORN, "--preload"],
+    "gunicorn, threads": [*_GUNICORN, "--threads", "4"],
+    "gunicorn, threads, preload": [*_GUNICORN, "--threads", "4", "--preload"],
+    "gunicorn, gevent": [*_GUNICORN, "--worker-class", "gevent"],
+    "uvicorn": ["uvicorn", _ASGI, "--workers", str(WORKERS), "--port", "{port}"],
+    "granian, ASGI": [*_GRANIAN, "--interface", "asgi", _ASGI],
+    "granian, WSGI": [*_GRANIAN, "--interface", "wsgi", "--blocking-threads", "4", _WSGI],
+}
+"""Commands by what they are called in reports."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A status, and what the application said if it was reached."""
+
+    status: int
+    body: Mapping[str, Any]
+
+
+class Served:
+    """A running server."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+        """Know both."""
+        self.process = process
+        self._port = port
+
+    def get(self, key: str | None = None, path: str = "/") -> Told:
+        """Send one request over a connection of its own."""
+        connection = HTTPConnection("127.0.0.1", self._port, timeout=10)
+        try:
+            headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+            connection.request("GET", path, headers=headers)
+            response = connection.getresponse()
+            return Told(response.status, json.loads(response.read()))
+        finally:
+            connection.close()
+
+    def get_many(self, key: str | None = None, path: str = "/", *, times: int) -> list[Told]:
+        """Send requests, several at once."""
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return list(pool.map(lambda _: self.get(key, path), range(times)))
+
+    def workers(self, key: str | None, path: str = "/") -> dict[int, Told]:
+        """Return what each worker said last; asks until all of them answered."""
+        told: dict[int, Told] = {}
+        for _ in range(20):
+            told |= {each.body["pid"]: each for each in self.get_many(key, path, times=AT_ONCE)}
+            if len(told) == WORKERS:
+                return told
+        pytest.fail(f"only {len(told)} of {WORKERS} workers were reached")
+
+
+@contextmanager
+def serving(name: str, database: Path, **settings: str) -> Iterator[Served]:
+    """Start a server in a process group of its own, wait until it answers, and end all of it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    command, *arguments = [part.format(port=port) for part in SERVERS[name]]
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("KEYBOUND_")},
+        "KEYBOUND_DATABASE": str(database),
+        **{f"KEYBOUND_{name.upper()}": value for name, value in settings.items()},
+    }
+    program = [str(Path(sys.executable).with_name(command)), *arguments]
+    with subprocess.Popen(
+        program,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        served = Served(process, port)
+        try:
+            _wait(served)
+            yield served
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.communicate(timeout=10)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+
+
+def _wait(served: Served) -> None:
+    """Return when a socket answers; nothing is asked of the application for that."""
+    said: list[str] = []
+    assert served.process.stdout is not None
+    up = threading.Event()
+
+    def read() -> None:
+        assert served.process.stdout is not None
+        for line in served.process.stdout:
+            said.append(line)
+            if re.search(r"Booting worker|startup complete|Started worker", line):
+                up.set()
+        up.set()
+
+    threading.Thread(target=read, daemon=True).start()
+    if not up.wait(START_FOR) or served.process.poll() is not None:
+        pytest.fail("the server did not start:\n" + "".join(said))
+    for _ in range(200):
+        try:
+            socket.create_connection(("127.0.0.1", served._port), timeout=1).close()  # noqa: SLF001
+        except OSError:
+            threading.Event().wait(0.05)
+        else:
+            return
+    pytest.fail("nobody listens:\n" + "".join(said))
