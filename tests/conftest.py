@@ -6,6 +6,8 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["tests.services.postgres"]
+
 # No deadlines: a shared machine is slow now and then, and a promise about speed is a benchmark's.
 settings.register_profile("default", deadline=None)
 settings.register_profile(

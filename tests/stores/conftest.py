@@ -8,6 +8,7 @@ import pytest
 
 from keybound.core.effects import OpenStore
 from keybound.stores.sql import SqlStore
+from keybound.stores.sqlite import SQLiteFile
 from tests.stores.sqlite_files import ENTROPY
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(path: Path) -> Iterator[SqlStore]:
     """An opened store that has no patience."""
-    store = SqlStore(str(path), busy_for=0.2)
+    store = SqlStore(SQLiteFile(str(path), busy_for=0.2))
     store.perform(OpenStore(ENTROPY))
     yield store
     store.close()

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from keybound.stores.memory import MemoryStore
+from keybound.stores.postgres import PostgresServer
 from keybound.stores.sql import SqlStore
+from keybound.stores.sqlite import SQLiteFile
 from keybound.testing.stores import StoreContract
 
 if TYPE_CHECKING:
@@ -40,4 +44,22 @@ class TestSqlStore(StoreContract):
         return self._at(store.location)
 
     def _at(self, path: str) -> Store:
-        return SqlStore(path, history_max=self.history_max)
+        return SqlStore(SQLiteFile(path), history_max=self.history_max)
+
+
+class TestPostgresStore(StoreContract):
+    """A database of a real PostgreSQL server."""
+
+    history_max = 1_100
+
+    @pytest.fixture(autouse=True)
+    def _database(self, postgres_url: str) -> None:
+        self._url = postgres_url
+
+    def make_store(self, tmp_path: Path) -> Store:  # noqa: ARG002 - it is in a server
+        """Return a handle of an empty database."""
+        return self.make_second(None)
+
+    def make_second(self, store: Store | None) -> Store:  # noqa: ARG002 - there is one
+        """Return another handle of it."""
+        return SqlStore(PostgresServer(self._url), history_max=self.history_max)

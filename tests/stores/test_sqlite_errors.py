@@ -22,7 +22,7 @@ from keybound.core.effects import (
 )
 from keybound.core.errors import RecordCorruptError, StoreUnavailableError
 from keybound.stores.sql import SqlStore
-from keybound.stores.sqlite import WRITING
+from keybound.stores.sqlite import WRITING, SQLiteFile
 from keybound.testing.records import a_digest, a_key, commit, new
 from tests.stores.sqlite_files import ENTROPY, fails, raw
 
@@ -44,7 +44,7 @@ def test_locked_file_is_unavailable_and_says_why(store: SqlStore, path: Path):
 
 def test_readers_do_not_wait_for_writers(path: Path):
     """However many changes wait for a lock, keys are checked."""
-    store = SqlStore(str(path), busy_for=60)
+    store = SqlStore(SQLiteFile(str(path), busy_for=60))
     store.perform(OpenStore(ENTROPY))
     with raw(path) as other, ThreadPoolExecutor(5) as pool, about_to(WRITING) as waits:
         other.execute("BEGIN IMMEDIATE")
@@ -78,7 +78,7 @@ def about_to(statement: str) -> Generator[Event]:
 def test_reading_has_less_patience_than_writing(store: SqlStore, path: Path):
     """Requests that wait for a file which is closed to everybody are all answered, and soon."""
     store.close()
-    patient = SqlStore(str(path), busy_for=600)
+    patient = SqlStore(SQLiteFile(str(path), busy_for=600))
     with raw(path) as other, ThreadPoolExecutor(4) as pool:
         other.execute("PRAGMA locking_mode = EXCLUSIVE")
         other.execute("BEGIN EXCLUSIVE")
@@ -104,7 +104,7 @@ def test_file_that_nobody_else_may_read_is_unavailable(store: SqlStore, path: Pa
 
 def test_exhausted_pool_is_unavailable(path: Path):
     """Who gets no connection in time is told so."""
-    store = SqlStore(str(path), busy_for=0.1)
+    store = SqlStore(SQLiteFile(str(path), busy_for=0.1))
     store.perform(OpenStore(ENTROPY))
     with raw(path) as other, ThreadPoolExecutor(8) as pool:
         other.execute("BEGIN IMMEDIATE")
@@ -193,8 +193,7 @@ CHANGING: list[Effect[Any]] = [
         ("meta SET tag = 'text'", READING),
         ("meta SET epoch = 5", [*READING, *CHANGING]),
         ("meta SET epoch = 'text'", [*READING, *CHANGING]),
-        ("meta SET schema = 'text'", [OpenStore(ENTROPY)]),
-        ("meta SET schema = x'01'", [OpenStore(ENTROPY)]),
+        ("versions SET version_num = x'01'", [OpenStore(ENTROPY)]),
         ("meta SET installation = 5", [OpenStore(ENTROPY)]),
         ("meta SET installation = 'text'", [OpenStore(ENTROPY)]),
         ("meta SET fingerprint = x'01'", [OpenStore(ENTROPY)]),

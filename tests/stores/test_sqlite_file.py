@@ -11,6 +11,7 @@ import pytest
 
 from keybound.core.effects import LoadByDigest, OpenStore, Sync
 from keybound.stores.sql import SqlStore
+from keybound.stores.sqlite import SQLiteFile
 from keybound.testing.records import a_digest, a_key, commit, new
 from tests.stores.sqlite_files import ENTROPY, fails, python, raw
 
@@ -25,7 +26,7 @@ def test_file_is_the_owners_alone(store: SqlStore, path: Path):
 def test_path_counts_from_where_the_store_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A process that changes its directory later keeps its store, and shows the whole path."""
     monkeypatch.chdir(tmp_path)
-    store = SqlStore("keys.db")
+    store = SqlStore(SQLiteFile("keys.db"))
     monkeypatch.chdir("/")
     store.perform(OpenStore(ENTROPY))
     store.close()
@@ -36,7 +37,7 @@ def test_path_counts_from_where_the_store_was_made(tmp_path: Path, monkeypatch: 
 def test_empty_file_becomes_a_store(path: Path):
     """A file that a deployment made beforehand, with its own mode, is used."""
     path.touch(0o640)
-    store = SqlStore(str(path))
+    store = SqlStore(SQLiteFile(str(path)))
     store.perform(OpenStore(ENTROPY))
     commit(store, new(a_key("key_a")))
     store.close()
@@ -46,7 +47,7 @@ def test_empty_file_becomes_a_store(path: Path):
 def test_opening_waits_for_whoever_writes(path: Path):
     """Somebody who is just writing to the new file delays its opening and does not prevent it."""
     path.touch()
-    store = SqlStore(str(path))
+    store = SqlStore(SQLiteFile(str(path)))
     with raw(path) as other, ThreadPoolExecutor(1) as pool:
         other.execute("BEGIN IMMEDIATE")
         opening = pool.submit(store.perform, OpenStore(ENTROPY))
@@ -61,21 +62,21 @@ def test_opening_waits_for_whoever_writes(path: Path):
 
 def test_missing_directory_is_named(tmp_path: Path):
     """The directory is not made in passing: it may be a volume that is not mounted."""
-    store = SqlStore(str(tmp_path / "no" / "keys.db"))
+    store = SqlStore(SQLiteFile(str(tmp_path / "no" / "keys.db")))
     fails(store, OpenStore(ENTROPY), match=f"directory {tmp_path}/no does not exist: create it")
     assert not (tmp_path / "no").exists()
 
 
 def test_directory_is_no_file(tmp_path: Path):
     """Whoever names a directory is told what to name in it."""
-    fails(SqlStore(str(tmp_path)), OpenStore(ENTROPY), match=f"such as {tmp_path}/keybound.db")
+    fails(SqlStore(SQLiteFile(str(tmp_path))), OpenStore(ENTROPY), match=f"such as {tmp_path}/keybound.db")
 
 
 def test_file_that_is_not_sqlite_is_left_alone(path: Path):
     """Somebody's notes are not overwritten."""
     path.write_text("not a database, but long enough to look at\n" * 100)
     before = path.read_bytes()
-    fails(SqlStore(str(path)), OpenStore(ENTROPY), match="not a SQLite file: move it away, or")
+    fails(SqlStore(SQLiteFile(str(path))), OpenStore(ENTROPY), match="not a SQLite file: move it away, or")
     assert path.read_bytes() == before
 
 
@@ -84,17 +85,17 @@ def test_file_of_another_program_is_left_alone(path: Path):
     with raw(path) as other:
         other.execute("CREATE TABLE recipes (name TEXT)")
     before = path.read_bytes()
-    fails(SqlStore(str(path)), OpenStore(ENTROPY), match="another program .*recipes.*choose")
+    fails(SqlStore(SQLiteFile(str(path))), OpenStore(ENTROPY), match="another program .*recipes.*choose")
     assert path.read_bytes() == before
-    fails(SqlStore(str(path)), Sync(0), match="keybound init")
+    fails(SqlStore(SQLiteFile(str(path))), Sync(0), match="keybound init")
 
 
 def test_file_of_a_newer_version_is_left_alone(store: SqlStore, path: Path):
     """What a newer keybound wrote may mean something that this one does not know."""
     store.close()
     with raw(path) as newer:
-        newer.execute("UPDATE keybound_meta SET schema = 2")
-    fails(SqlStore(str(path)), OpenStore(ENTROPY), match="newer keybound .*: upgrade")
+        newer.execute("UPDATE keybound_versions SET version_num = '0999'")
+    fails(SqlStore(SQLiteFile(str(path))), OpenStore(ENTROPY), match="newer keybound .*: upgrade")
 
 
 def test_missing_file_is_not_made_anew(store: SqlStore, path: Path):
@@ -120,7 +121,7 @@ def test_file_that_may_only_be_read_still_serves():
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         path = Path(folder, "keys.db")
-        store = SqlStore(str(path))
+        store = SqlStore(SQLiteFile(str(path)))
         store.perform(OpenStore(ENTROPY))
         commit(store, new(a_key("key_a"), a_digest(1)))
         for file in path.parent.iterdir():
@@ -146,9 +147,10 @@ import os, sys
 from keybound.core.effects import LoadByDigest, OpenStore
 from keybound.core.errors import StoreError
 from keybound.stores.sql import SqlStore
+from keybound.stores.sqlite import SQLiteFile
 from keybound.testing.records import a_digest, a_key, commit, new
 
-store = SqlStore(sys.argv[1])
+store = SqlStore(SQLiteFile(sys.argv[1]))
 if os.getuid() == 0:  # whom no mode of a file stops
     os.setuid(65534)
 try:

@@ -16,6 +16,7 @@ from keybound.core.effects import Commit, LoadNode, OpenStore, Sync
 from keybound.core.errors import ConflictError, StoreError, StoreUnavailableError
 from keybound.engine import Engine
 from keybound.stores.sql import SqlStore
+from keybound.stores.sqlite import SQLiteFile
 from keybound.testing import FakeClock
 from keybound.testing.records import a_key, commit, load, new
 from tests.stores.sqlite_files import ENTROPY, fails, python, raw
@@ -177,7 +178,7 @@ def test_link_that_leads_elsewhere_is_followed(store: SqlStore, path: Path, tmp_
     backup = back_up(path)
     link = tmp_path / "current.db"
     link.symlink_to(path)
-    linked = SqlStore(str(link))
+    linked = SqlStore(SQLiteFile(str(link)))
     commit(linked, new(a_key("key_b")))
     assert load(linked, "key_b").key == "key_b"
     link.unlink()
@@ -239,7 +240,7 @@ def test_file_that_is_replaced_while_it_is_opened_is_opened_again(
 def test_file_that_gets_its_log_later_is_no_other_file(path: Path):
     """A server that looked at a file too early goes on when it has become a store."""
     path.touch()
-    early, other = SqlStore(str(path)), SqlStore(str(path))
+    early, other = SqlStore(SQLiteFile(str(path))), SqlStore(SQLiteFile(str(path)))
     with pytest.raises(StoreError, match="keybound init"):
         early.perform(Sync(0))
     other.perform(OpenStore(ENTROPY))
@@ -266,7 +267,7 @@ def make(path: Path, clock: FakeClock) -> Iterator[Callable[[], Guard]]:
 
     def make_guard() -> Guard:
         settings = Settings(database=str(path), revoke_within=5)
-        made.append(Guard(Engine(settings, SqlStore(str(path)), clock, background=False)))
+        made.append(Guard(Engine(settings, SqlStore(SQLiteFile(str(path))), clock, background=False)))
         return made[-1]
 
     yield make_guard

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from keybound.stores.sql import SqlStore
+from keybound.stores.sqlite import SQLiteFile
 
 
 def test_processes_share_a_file(store: SqlStore, path: Path):
@@ -37,9 +38,10 @@ WRITER = """
 import sys
 from keybound.core.effects import OpenStore
 from keybound.stores.sql import SqlStore
+from keybound.stores.sqlite import SQLiteFile
 from keybound.testing.records import a_key, commit, new
 
-store = SqlStore(sys.argv[1])
+store = SqlStore(SQLiteFile(sys.argv[1]))
 store.perform(OpenStore(sys.argv[2].encode()))
 for i in range(50):
     commit(store, new(a_key(f"key_{sys.argv[2]}{i:02}")))
@@ -73,6 +75,7 @@ import os, signal, sys
 from sqlalchemy import Engine, event
 from keybound.core.effects import Put
 from keybound.stores.sql import SqlStore
+from keybound.stores.sqlite import SQLiteFile
 from keybound.testing.records import a_digest, a_key, commit, new
 
 @event.listens_for(Engine, "after_cursor_execute")
@@ -81,7 +84,7 @@ def die(connection, cursor, statement, *_):
         os.kill(os.getpid(), signal.SIGKILL)
 
 put = Put(node=a_key("key_a", name="killed", groups=("group_b",)), expected=2, digest=a_digest(2))
-commit(SqlStore(sys.argv[1]), put)
+commit(SqlStore(SQLiteFile(sys.argv[1])), put)
 """
 
 
@@ -100,13 +103,14 @@ import os, sys
 from sqlalchemy import Pool, event
 from keybound.core.effects import Sync
 from keybound.stores.sql import SqlStore
+from keybound.stores.sqlite import SQLiteFile
 from keybound.testing.records import a_key, commit, new
 
 alive = set()
 event.listen(Pool, "connect", lambda connection, record: alive.add(connection))
 event.listen(Pool, "close", lambda connection, record: alive.discard(connection))
 
-store = SqlStore(sys.argv[1])
+store = SqlStore(SQLiteFile(sys.argv[1]))
 workers = []
 for worker in range(4):
     commit(store, new(a_key(f"key_{worker}")))

@@ -66,12 +66,31 @@ def _memory(_database: str, _connections: int) -> Store:
     return MemoryStore()
 
 
-def _sql(database: str, connections: int) -> Store:
+def _sqlite(database: str, connections: int) -> Store:
     try:
         from keybound.stores.sql import SqlStore
+        from keybound.stores.sqlite import SQLiteFile
     except ModuleNotFoundError as error:
-        raise MissingExtraError(error.name or "sqlalchemy", extra="sql") from error
-    return SqlStore(database, connections=connections)
+        raise MissingExtraError(_package(error), extra="sql") from error
+    return SqlStore(SQLiteFile(database), connections=connections)
 
 
-_BUILT_IN: dict[str, Callable[[str, int], Store]] = {"memory": _memory, "sqlite": _sql}
+def _postgresql(database: str, connections: int) -> Store:
+    try:
+        from keybound.stores.postgres import PostgresServer
+        from keybound.stores.sql import SqlStore
+    except ImportError as error:  # of psycopg too, where it finds no libpq
+        raise MissingExtraError(_package(error), extra="postgres") from error
+    return SqlStore(PostgresServer(database), connections=connections)
+
+
+def _package(error: ImportError) -> str:
+    return (error.name or "psycopg").partition(".")[0]
+
+
+_BUILT_IN: dict[str, Callable[[str, int], Store]] = {
+    "memory": _memory,
+    "postgres": _postgresql,
+    "postgresql": _postgresql,
+    "sqlite": _sqlite,
+}

@@ -1,4 +1,8 @@
-"""The tables of a SQL store. What is decided on is in the records; columns only find them."""
+"""The tables of a SQL store. What is decided on is in the records; columns only find them.
+
+Whoever changes them adds a migration that does the same to a store that is there, and counts
+``SCHEMA`` on; a test compares the two.
+"""
 
 from __future__ import annotations
 
@@ -7,35 +11,58 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ForeignKey,
+    Identity,
     Index,
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     String,
     Table,
 )
 
 from keybound.core.nodes import NODE_ID_MAX
 
-SCHEMA = 1
-"""The version of these tables; a store of a higher one is not touched."""
+SCHEMA = "0001"
+"""The version of these tables: the newest migration. A store of a higher one is not touched."""
 
-metadata = MetaData()
+metadata = MetaData(
+    naming_convention={  # without names SQLite could not let go of them in a later migration
+        "ck": "%(table_name)s_%(constraint_name)s",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "ix": "%(table_name)s_%(column_0_name)s",
+        "pk": "%(table_name)s_pkey",
+        "uq": "%(table_name)s_%(column_0_name)s_key",
+    }
+)
+
+
+def _text(length: int) -> String:
+    """Return text that is compared and ordered by code points, whatever a database's locale is."""
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
 
 _counter = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only INTEGER itself
-_node_id = String(NODE_ID_MAX)
+_node_id = _text(NODE_ID_MAX)
 _random = LargeBinary(16)
+
+versions = Table(
+    "keybound_versions",
+    metadata,
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="keybound_versions_pkc"),
+)
+"""One row, kept by Alembic: the last migration that these tables went through."""
 
 meta = Table(
     "keybound_meta",
     metadata,
-    Column("id", Integer, CheckConstraint("id = 1"), primary_key=True, autoincrement=False),
-    Column("schema", Integer, nullable=False),
+    Column("id", Integer, CheckConstraint("id = 1", name="one_row"), primary_key=True, autoincrement=False),
     Column("rev", _counter, nullable=False),
     Column("tag", _random, nullable=False),
     Column("epoch", _random, nullable=False),
     Column("installation", _random, nullable=False),
-    Column("fingerprint", String(64)),
+    Column("fingerprint", _text(64)),
 )
 """One row. Who changes anything updates it first, so that revisions are in order of commits."""
 
@@ -43,11 +70,11 @@ nodes = Table(
     "keybound_nodes",
     metadata,
     Column("id", _node_id, primary_key=True),
-    Column("kind", String(16), nullable=False),
+    Column("kind", _text(16), nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("rev", _counter, nullable=False),
     Column("digest", LargeBinary(64), unique=True),
-    Column("tenant", String(256)),
+    Column("tenant", _text(256)),
     Column("parent", _node_id),
     Index("keybound_nodes_kind", "kind", "id"),
     Index("keybound_nodes_tenant", "tenant", "kind", "id"),
@@ -67,7 +94,8 @@ edges = Table(
 changes = Table(
     "keybound_changes",
     metadata,
-    Column("id", _counter, primary_key=True),
+    # An identity needs no rights of its own on PostgreSQL; SQLite knows none and needs none.
+    Column("id", _counter, Identity(), primary_key=True),
     Column("rev", _counter, index=True),
     Column("node", _node_id, nullable=False),
 )

@@ -1,21 +1,25 @@
-"""A store in SQL: one effect is one transaction, on a connection to the file of this moment.
+"""A store in SQL: one effect is one transaction, on a connection to the database of this moment.
 
-What an effect means is written once against a synchronous connection, so that an asynchronous
-engine can be lent the same handlers. SQLite needs none: who awaits asks from a thread.
+What an effect means is written once against a synchronous connection. Who awaits asks from a
+thread: that was measured to be faster than an asynchronous engine.
 """
 
 from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from sqlite3 import Error as SQLiteError
 from typing import TYPE_CHECKING, TypeVar, cast
 from weakref import WeakSet
 
-from keybound.core.effects import OpenStore
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from keybound.core.effects import Commit, OpenStore
+from keybound.core.errors import StoreUnavailableError
+from keybound.stores.databases import Purpose
 from keybound.stores.rules import HISTORY_MAX
 from keybound.stores.sql_reads import READS, read_installation
-from keybound.stores.sql_writes import WRITES, install
-from keybound.stores.sqlite import BUSY_FOR, READING, WRITING, SQLiteFile, use_wal
+from keybound.stores.sql_writes import WRITES, install, made
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -23,94 +27,135 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from keybound.core.effects import Effect, Installation
+    from keybound.stores.databases import Database
 
 T = TypeVar("T")
 
 
 class SqlStore:
-    """A store in a SQLite file; safe for threads, for forks and for as many processes as share it.
+    """A store in a database; safe for threads, for forks and for as many processes as share it.
 
     ``connections`` is how many one process holds at most, two or more: one writes, so that no
-    reader ever waits for a writer. ``busy_for`` is how many seconds a change waits for one of them
-    and for other programs (reading: a second at most), ``history_max`` how many revisions the
-    change log keeps.
+    reader ever waits for a writer. ``history_max`` is how many revisions the change log keeps.
     """
 
     def __init__(
-        self,
-        database: str,
-        *,
-        connections: int = 2,
-        busy_for: float = BUSY_FOR,
-        history_max: int = HISTORY_MAX,
+        self, database: Database, *, connections: int = 2, history_max: int = HISTORY_MAX
     ) -> None:
-        """Take a path or a ``sqlite:///`` URL; nothing is opened yet. Raises ``SettingsError``."""
-        self._file = SQLiteFile(database, busy_for=busy_for, history_max=history_max)
-        self.location = str(self._file.path)
-        self._reading = self._file.engine(connections=max(connections - 1, 1), reading=True)
-        self._writing = self._file.engine(connections=1, reading=False)
-        _engines.update((self._reading, self._writing))
+        """Take a database; nothing is opened yet."""
+        self._database = database
+        self.location = database.location
+        self._reading = database.engine(connections=max(connections - 1, 1), reading=True)
+        self._writing = database.engine(connections=1, reading=False)
+        for engine in (self._reading, self._writing):  # handlers find theirs in them
+            engine.update_execution_options(
+                database=database, history_max=history_max, location=database.location
+            )
+        _stores.add(self)
 
     def perform(self, effect: Effect[T]) -> T:
-        """Answer one effect in one transaction."""
+        """Answer one effect in one transaction, and anew if its connection turns out to be lost.
+
+        A lost connection is what is left of a server that was restarted or that failed over.
+        """
+        if isinstance(effect, OpenStore):
+            self._database.create()
+        try:
+            return self._performed(effect)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise self._database.explained(error) from error
+        except _FOREIGN as error:
+            raise self._database.explained(error) from error
+        try:
+            return self._performed(effect, again=True)
+        except _FOREIGN as error:
+            explained = self._database.explained(error)
+            if not isinstance(effect, Commit):
+                raise explained from error
+            msg = f"{explained}; the change may have been made: look before you make it again"
+            raise StoreUnavailableError(msg) from error
+
+    def _performed(self, effect: Effect[T], *, again: bool = False) -> T:
         reads = type(effect) in READS
-        engine = self._reading if reads else self._writing
-        with self._file.performing(effect), self._file.connection(engine) as connection:
-            answer = _perform(connection, effect)
-            if not reads:
-                self._file.check_kept(connection)
+        with self._database.connection(self._reading if reads else self._writing) as connection:
+            if reads:
+                with transaction(connection, Purpose.LOOK):
+                    answer: T = READS[type(effect)](connection, effect)
+                return answer
+            if isinstance(effect, OpenStore):
+                answer = cast("T", self._opened(connection, effect))
+            else:
+                with transaction(connection, Purpose.CHANGE):
+                    answer = _changed(connection, effect, again=again)
+            self._database.check_kept(connection)
             return answer
+
+    def _opened(self, connection: Connection, effect: OpenStore) -> Installation:
+        """Look before writing, so that a store which may only be read opens as well."""
+        with transaction(connection, Purpose.READ):
+            installation = read_installation(connection)
+        if installation is not None:
+            return installation
+        self._database.prepare(connection)
+        with transaction(connection, Purpose.BUILD):  # another process may have been faster
+            return read_installation(connection) or install(connection, effect)
 
     def close(self) -> None:
         """Close the connections; the next effect opens others."""
         self._reading.dispose()
         self._writing.dispose()
 
+    def before_fork(self) -> None:
+        """Close the connections that must not live on in either process."""
+        if not self._database.forks:
+            self.close()
 
-def _perform(connection: Connection, effect: Effect[T]) -> T:
-    if isinstance(effect, OpenStore):
-        return cast("T", _open(connection, effect))
-    kind = type(effect)
-    answer: T
-    if kind in READS:
-        with _transaction(connection, READING):
-            answer = READS[kind](connection, effect)
-    else:
-        with _transaction(connection, WRITING):
-            answer = WRITES[kind](connection, effect)
+    def after_fork_in_child(self) -> None:
+        """Leave the parent's connections alone: not even closing them is harmless here."""
+        for engine in (self._reading, self._writing):
+            _left_alone.append(engine.pool)
+            engine.dispose(close=False)
+
+
+def _changed(connection: Connection, effect: Effect[T], *, again: bool) -> T:
+    """Change what is asked, unless it was done before the answer of a first attempt was lost."""
+    if again and isinstance(effect, Commit):
+        head = made(connection, effect)
+        if head is not None:
+            return cast("T", head)
+    answer: T = WRITES[type(effect)](connection, effect)
     return answer
 
 
-def _open(connection: Connection, effect: OpenStore) -> Installation:
-    """Look before writing, so that a store which may only be read opens as well."""
-    with _transaction(connection, READING):
-        installation = read_installation(connection)
-    if installation is not None:
-        return installation
-    use_wal(connection)
-    with _transaction(connection, WRITING):  # another process may have been faster
-        return read_installation(connection) or install(connection, effect)
-
-
 @contextmanager
-def _transaction(connection: Connection, begin: str) -> Generator[None]:
+def transaction(connection: Connection, purpose: Purpose) -> Generator[None]:
+    """Begin as this kind of database does, and commit unless something is raised."""
+    database: Database = connection.get_execution_options()["database"]
     with connection.begin():
-        connection.exec_driver_sql(begin)
+        for statement in database.begins[purpose]:
+            connection.exec_driver_sql(statement)
         yield
 
 
-def _close_all() -> None:
-    for engine in tuple(_engines):
-        engine.dispose()
+_FOREIGN = (SQLAlchemyError, SQLiteError, OSError)
+"""What may go wrong in a database: all but what is ours to raise."""
+
+_left_alone: list[object] = []
+"""Pools of a parent process. Nothing may be done with them, not even by whoever tidies memory."""
+
+_stores: WeakSet[SqlStore] = WeakSet()
 
 
-def _forget_all() -> None:
-    for engine in tuple(_engines):
-        engine.dispose(close=False)
+def _before_fork() -> None:
+    for store in tuple(_stores):
+        store.before_fork()
 
 
-_engines: WeakSet[Engine] = WeakSet()
+def _after_fork_in_child() -> None:
+    for store in tuple(_stores):
+        store.after_fork_in_child()
+
 
 if hasattr(os, "register_at_fork"):
-    # A connection to SQLite that went through a fork damages the file, even by being closed.
-    os.register_at_fork(before=_close_all, after_in_child=_forget_all)
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)

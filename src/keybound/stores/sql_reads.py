@@ -5,9 +5,22 @@ Handlers run on a synchronous connection inside a transaction that is begun for 
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, inspect, select, true
+from sqlalchemy import (
+    BigInteger,
+    LargeBinary,
+    String,
+    bindparam,
+    cast,
+    inspect,
+    literal_column,
+    null,
+    select,
+    true,
+    union_all,
+)
 from sqlalchemy.exc import NoResultFound
 
 from keybound.core.chain import CHAIN_MAX
@@ -27,29 +40,59 @@ from keybound.core.effects import (
 )
 from keybound.core.errors import RecordCorruptError, StoreError
 from keybound.stores import rules
-from keybound.stores.schema import SCHEMA, changes, edges, meta, nodes, revisions
+from keybound.stores.schema import (
+    SCHEMA,
+    changes,
+    edges,
+    meta,
+    metadata,
+    nodes,
+    revisions,
+    versions,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import ColumnElement, Connection, Select
+    from sqlalchemy import Row as FoundRow
+
+    from keybound.stores.databases import Database
 
 _HEAD = select(meta.c.rev, meta.c.tag, meta.c.epoch)
-_HEAD_AND_KNOWN = _HEAD.add_columns(revisions.c.tag.label("known")).select_from(
-    meta.outerjoin(revisions, revisions.c.rev == bindparam("since"))
-)
-_CHANGES = (
-    select(changes.c.rev, changes.c.node)
-    .where(changes.c.rev > bindparam("since"))
+
+
+def _part(number: int, *columns: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
+    """Select the rows of one part of a sync; what a part does not have is null."""
+    kinds = {"rev": BigInteger, "node": String, "tag": LargeBinary, "epoch": LargeBinary}
+    given = {column.key: column for column in columns}
+    padded = [given.get(name, cast(null(), kind).label(name)) for name, kind in kinds.items()]
+    return select(literal_column(str(number)).label("part"), *padded)
+
+
+_HEAD_PART, _KNOWN_PART, _CHANGES_PART, _TAGS_PART = range(4)
+_SINCE = bindparam("since", type_=BigInteger)
+_NEWEST_CHANGES = (
+    _part(_CHANGES_PART, changes.c.rev, changes.c.node)
+    .where(changes.c.rev > _SINCE)
     .order_by(changes.c.rev.desc(), changes.c.id.desc())
     .limit(CHANGES_MAX)
+    .subquery()
 )
-_TAGS = (
-    select(revisions.c.rev, revisions.c.tag)
-    .where(revisions.c.rev > bindparam("since"))
+_NEWEST_TAGS = (
+    _part(_TAGS_PART, revisions.c.rev, revisions.c.tag)
+    .where(revisions.c.rev > _SINCE)
     .order_by(revisions.c.rev.desc())
     .limit(CHANGES_MAX)
+    .subquery()
 )
+_SYNC = union_all(
+    _part(_HEAD_PART, meta.c.rev, meta.c.tag, meta.c.epoch),
+    _part(_KNOWN_PART, revisions.c.rev, revisions.c.tag).where(revisions.c.rev == _SINCE),
+    select(_NEWEST_CHANGES),
+    select(_NEWEST_TAGS),
+)
+"""Everything that a sync answers, in one statement: one snapshot and one round trip."""
 
 
 def _with_everything_above(found: Select[str]) -> Select[*tuple[Any, ...]]:
@@ -87,39 +130,56 @@ def read_head(connection: Connection) -> Head:
 def read_installation(connection: Connection) -> Installation | None:
     """Return what was installed, if anything; raise ``StoreError`` if it is not ours to use."""
     location = _location(connection)
-    tables = inspect(connection).get_table_names()
-    if meta.name not in tables:
-        if not tables:
-            return None
-        msg = f"{location}: belongs to another program (it has a table {min(tables)}): "
-        msg += "choose another file with the setting `database` (KEYBOUND_DATABASE)"
+    database: Database = connection.get_execution_options()["database"]
+    tables = set(inspect(connection).get_table_names())
+    ours = tables & set(metadata.tables)
+    if not ours:
+        if tables and not database.shared:
+            msg = f"{location}: belongs to another program (it has a table {min(tables)}): "
+            msg += database.elsewhere
+            raise StoreError(msg)
+        return None
+    if versions.name in ours:  # before the rest: another version may have other tables
+        version = connection.execute(select(versions.c.version_num)).scalar()
+        rules.check_version(location, version, known=SCHEMA)
+    if len(ours) < len(metadata.tables):
+        missing = min(set(metadata.tables) - ours)
+        msg = f"{location}: is incomplete (it has a table {min(ours)}, but no {missing}): restore "
+        msg += f"a backup of it, {database.elsewhere}"
         raise StoreError(msg)
-    # Apart from the rest: a newer version may have other columns besides.
-    version = connection.execute(select(meta.c.schema)).scalar_one()
-    rules.check_version(location, version, known=SCHEMA)
-    found = connection.execute(select(meta.c.installation, meta.c.fingerprint)).one()
+    found = connection.execute(select(meta.c.installation, meta.c.fingerprint)).one_or_none()
+    if found is None:  # tables alone, as `keybound db upgrade` makes them
+        return None
     return rules.read_installation(location, found.installation, found.fingerprint)
 
 
 def _sync(connection: Connection, effect: Sync) -> SyncAnswer:
-    since = {"since": effect.since}
     location = _location(connection)
-    now = connection.execute(_HEAD_AND_KNOWN, since).one()
-    head = rules.read_head(location, rev=now.rev, tag=now.tag, epoch=now.epoch)
-    known = [] if now.known is None else [(effect.since, now.known)]
+    parts: tuple[list[Any], ...] = ([], [], [], [])
+    for row in connection.execute(_SYNC, {"since": effect.since}):
+        parts[row.part].append(row)
+    heads, known, changed, tagged = parts
+    if not heads:
+        raise NoResultFound
+    head = rules.read_head(location, rev=heads[0].rev, tag=heads[0].tag, epoch=heads[0].epoch)
     if head.rev <= effect.since:
         return SyncAnswer(head=head, changes=(), tags=_tags(location, known))
     newest = [
-        Change(rules.read_value(location, rev, int), rules.read_value(location, node, str))
-        for rev, node in connection.execute(_CHANGES, since)
+        Change(
+            rules.read_value(location, row.rev, int), rules.read_value(location, row.node, str)
+        )
+        for row in changed
     ]
-    tags = _tags(location, [*known, *connection.execute(_TAGS, since)])
-    return SyncAnswer(head=head, changes=tuple(reversed(newest)), tags=tags)
+    return SyncAnswer(
+        head=head,
+        changes=tuple(sorted(newest, key=attrgetter("rev"))),
+        tags=_tags(location, [*known, *tagged]),
+    )
 
 
-def _tags(location: str, rows: Iterable[Sequence[object]]) -> dict[int, bytes]:
+def _tags(location: str, rows: Iterable[FoundRow[Any]]) -> dict[int, bytes]:
     read = rules.read_value
-    return {read(location, rev, int): read(location, tag, bytes) for rev, tag in rows}
+    return {read(location, row.rev, int): read(location, row.tag, bytes) for row in rows}
 
 
 def _load_by_digest(connection: Connection, effect: LoadByDigest) -> Loaded:
@@ -133,7 +193,7 @@ def _load_by_digest(connection: Connection, effect: LoadByDigest) -> Loaded:
 
 
 def _load_node(connection: Connection, effect: LoadNode) -> Loaded:
-    head, rows = _load(connection, _LOAD_NODE, {"node": effect.node})
+    head, rows = _load(connection, _LOAD_NODE, {"node": _storable(effect.node)})
     return Loaded(head=head, key=effect.node if rows else None, rows=rows)
 
 
@@ -152,13 +212,21 @@ def _load(
 
 
 def _list_nodes(connection: Connection, effect: ListNodes) -> tuple[Row, ...]:
-    statement = _LIST.where(nodes.c.kind == effect.kind, nodes.c.id > effect.after)
+    statement = _LIST.where(nodes.c.kind == effect.kind, nodes.c.id > effect.after.partition("\0")[0])
     if effect.tenant is not None:
-        statement = statement.where(nodes.c.tenant == effect.tenant)
+        statement = statement.where(nodes.c.tenant == _storable(effect.tenant))
     if effect.parent is not None:
-        statement = statement.where(nodes.c.parent == effect.parent)
+        statement = statement.where(nodes.c.parent == _storable(effect.parent))
     found = connection.execute(statement.limit(effect.limit))
     return tuple(rules.read_row(name, record, rev, digest) for name, rev, digest, record in found)
+
+
+def _storable(text: str) -> str:
+    """Return text that can be asked about: what has a zero character in it is stored nowhere.
+
+    PostgreSQL does not even take it.
+    """
+    return "" if "\0" in text else text
 
 
 def _location(connection: Connection) -> str:

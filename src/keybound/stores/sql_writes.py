@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, inspect, select, update
 
 from keybound.core.effects import (
     Commit,
@@ -20,7 +20,16 @@ from keybound.core.effects import (
 )
 from keybound.core.nodes import APIKey, encode_node
 from keybound.stores.rules import check_commit, forgets_through, logged, originate
-from keybound.stores.schema import SCHEMA, changes, edges, meta, metadata, nodes, revisions
+from keybound.stores.schema import (
+    SCHEMA,
+    changes,
+    edges,
+    meta,
+    metadata,
+    nodes,
+    revisions,
+    versions,
+)
 from keybound.stores.sql_reads import read_head
 
 if TYPE_CHECKING:
@@ -35,15 +44,31 @@ _KNOWN = select(nodes.c.id, nodes.c.rev, nodes.c.digest).where(
     | nodes.c.digest.in_(bindparam("digests", expanding=True))
 )
 
+_TURN = select(meta.c.rev).with_for_update()
+_NAMED = select(revisions.c.rev).where(revisions.c.tag == bindparam("tag"))
+
 
 def install(connection: Connection, effect: OpenStore) -> Installation:
-    """Make the tables and begin at revision 0."""
-    metadata.create_all(connection, checkfirst=False)
+    """Make the tables, unless they are there, and begin at revision 0."""
+    if not inspect(connection).has_table(meta.name):
+        metadata.create_all(connection, checkfirst=False)
+        connection.execute(insert(versions), {"version_num": SCHEMA})
     origin = originate(effect.entropy)
-    row = {"id": 1, "schema": SCHEMA, "rev": 0, "fingerprint": None, **origin._asdict()}
-    connection.execute(insert(meta), row)
+    connection.execute(
+        insert(meta), {"id": 1, "rev": 0, "fingerprint": None, **origin._asdict()}
+    )
     connection.execute(insert(revisions), {"rev": 0, "tag": origin.tag})
     return Installation(origin.installation, None)
+
+
+def made(connection: Connection, effect: Commit) -> Head | None:
+    """Return the head that this very commit left, if it was made.
+
+    Waits for the end of a commit under way: whoever lost its connection may still be making it.
+    """
+    connection.execute(_TURN)
+    rev = connection.execute(_NAMED, {"tag": effect.tag}).scalar()
+    return None if rev is None else Head(rev, effect.tag, read_head(connection).epoch)
 
 
 def _commit(connection: Connection, effect: Commit) -> Head:

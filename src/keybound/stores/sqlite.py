@@ -10,14 +10,15 @@ import os
 import sqlite3
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sqlalchemy import URL, create_engine, event
-from sqlalchemy.exc import DBAPIError, NoResultFound, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, NoResultFound
 
-from keybound.core.effects import OpenStore
 from keybound.core.errors import SettingsError, StoreError, StoreUnavailableError
+from keybound.stores.databases import Purpose
 from keybound.stores.rules import not_opened
 from keybound.stores.schema import meta
 from keybound.stores.sqlite_held import Files, is_current, look, same_or_grown
@@ -29,17 +30,12 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
-    from keybound.core.effects import Effect
-
 BUSY_FOR = 5.0
 """Seconds that a change waits for another program's writing, and for a connection of its own."""
 
 READ_BUSY_FOR = 1.0
 """Seconds that a reading effect does. Readers wait only for who keeps everybody out; requests that
 wait for it one after the other must not hold all the threads of a server."""
-
-READING = "BEGIN"
-"""Begins a transaction that sees one snapshot, however many statements it has."""
 
 WRITING = "BEGIN IMMEDIATE"
 """Begins a transaction that waits for its turn now: one that read first could only fail."""
@@ -52,9 +48,24 @@ _ELSEWHERE = "or choose another file with the setting `database` (KEYBOUND_DATAB
 
 
 class SQLiteFile:
-    """The file of a store. Nothing is read or created until something is performed."""
+    """A file. ``busy_for`` is how many seconds a change waits for a connection and for others.
 
-    def __init__(self, database: str, *, busy_for: float, history_max: int) -> None:
+    Whoever reads waits a second at most. Nothing is read or created until something is performed.
+    """
+
+    begins = MappingProxyType(
+        {
+            Purpose.LOOK: (),
+            Purpose.READ: ("BEGIN",),
+            Purpose.CHANGE: (WRITING,),
+            Purpose.BUILD: (WRITING,),
+        }
+    )
+    elsewhere = _ELSEWHERE
+    shared = False
+    forks = False  # a connection that went through a fork damages the file, even by being closed
+
+    def __init__(self, database: str, *, busy_for: float = BUSY_FOR) -> None:
         """Take a path or ``sqlite:///`` and a path; a relative one counts from here and now."""
         scheme, separator, rest = database.partition("://")
         text = rest.removeprefix("/") if separator else database
@@ -66,8 +77,8 @@ class SQLiteFile:
             fix = f"write {scheme}:/// and a path without '?'"
             raise SettingsError("database", "names a host or has options", fix=fix)
         self.path = Path(text).expanduser().absolute()
+        self.location = str(self.path)
         self._busy_for = busy_for
-        self._history_max = history_max
 
     def engine(self, *, connections: int, reading: bool) -> Engine:
         """Return an engine that opens what is there and never creates a file."""
@@ -77,8 +88,6 @@ class SQLiteFile:
             URL.create("sqlite+pysqlite", database=f"file:{quote(str(self.path))}", query=query),
             # No isolation level: the driver would begin transactions of its own, too late.
             connect_args={"isolation_level": None, "timeout": busy_for},
-            # Handlers find theirs in them.
-            execution_options={"history_max": self._history_max, "location": str(self.path)},
             hide_parameters=True,  # digests are nobody's business
             max_overflow=0,
             pool_size=connections,
@@ -100,6 +109,24 @@ class SQLiteFile:
                     return
                 connection.invalidate()  # the next attempt opens what is there now
         raise self._restless()
+
+    def prepare(self, connection: Connection) -> None:
+        """Switch an empty file to write-ahead logging, for good and for everybody."""
+        for attempt in range(1, _WAL_ATTEMPTS + 1):
+            cursor = connection.connection.cursor()
+            try:
+                cursor.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or attempt == _WAL_ATTEMPTS:
+                    raise
+            else:
+                return
+            finally:
+                cursor.close()
+            # Another process is at the same. The switch itself does not wait for it; this does.
+            with connection.begin():
+                connection.exec_driver_sql(WRITING)
 
     def check_kept(self, connection: Connection) -> None:
         """Raise ``StoreUnavailableError`` unless the file just committed to is still at the path.
@@ -139,21 +166,7 @@ class SQLiteFile:
     def _restless(self) -> StoreError:
         return StoreUnavailableError(f"{self.path}: is replaced again and again")
 
-    @contextmanager
-    def performing(self, effect: Effect[Any]) -> Generator[None]:
-        """Create the file if that is asked, and raise what goes wrong as ``StoreError``."""
-        if isinstance(effect, OpenStore):
-            self._create()
-        try:
-            yield
-        except DBAPIError as error:
-            raise self._explained(error.orig) from error
-        except (sqlite3.Error, SQLAlchemyError) as error:
-            raise self._explained(error) from error
-        except OSError as error:
-            raise self._cannot_open(error.strerror) from error
-
-    def _create(self) -> None:
+    def create(self) -> None:
         """Make an empty file that only its owner may read, unless there is one."""
         try:
             # Exclusively: to open and close a file that is there would drop SQLite's locks on it.
@@ -164,16 +177,19 @@ class SQLiteFile:
             raise self._cannot_open(error.strerror) from error
         os.close(created)
 
-    def _explained(self, error: BaseException | None) -> StoreError:
+    def explained(self, error: BaseException) -> StoreError:
         """Return what to do about an error; its own text may hold anything and stays its cause."""
-        if isinstance(error, NoResultFound):
-            return not_opened(str(self.path))
-        code: int = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        name = getattr(error, "sqlite_errorname", type(error).__name__)
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        if isinstance(cause, OSError):
+            return self._cannot_open(cause.strerror)
+        if isinstance(cause, NoResultFound):
+            return not_opened(self.location)
+        code: int = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+        name = getattr(cause, "sqlite_errorname", type(cause).__name__)
         if code == sqlite3.SQLITE_CANTOPEN:
             return self._cannot_open(name)
-        if code == sqlite3.SQLITE_ERROR and str(error).startswith("no such table"):
-            return not_opened(str(self.path))
+        if code == sqlite3.SQLITE_ERROR and str(cause).startswith("no such table"):
+            return not_opened(self.location)
         kind, advice = _ADVICE.get(code, (StoreUnavailableError, "did not answer"))
         return kind(f"{self.path}: {advice} ({name})")
 
@@ -210,25 +226,6 @@ def _prepare(connection: DBAPIConnection) -> None:
         with suppress(sqlite3.OperationalError):  # locked or read-only: it works without, slower
             cursor.execute("PRAGMA journal_mode = WAL")
     cursor.close()
-
-
-def use_wal(connection: Connection) -> None:
-    """Switch an empty file to write-ahead logging, for good and for everybody."""
-    for attempt in range(1, _WAL_ATTEMPTS + 1):
-        cursor = connection.connection.cursor()
-        try:
-            cursor.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            if not busy or attempt == _WAL_ATTEMPTS:
-                raise
-        else:
-            return
-        finally:
-            cursor.close()
-        # Another process is at the same. The switch itself does not wait for it; this does.
-        with connection.begin():
-            connection.exec_driver_sql(WRITING)
 
 
 _LOCKED = (
