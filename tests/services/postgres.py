@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ADMIN = "postgres"
-PASSWORD = "hunter2-of-the-tests"
 _START_FOR = 30.0
 _CONFIG = """
 fsync = off
@@ -65,12 +64,14 @@ class PostgresServer:
             (self.data / "postgresql.conf").write_text(_CONFIG)
         else:
             source = primary.url("postgres", host="127.0.0.1")
-            self._run("pg_basebackup", "-D", self.data, "-d", source, "-R", "--no-sync", "-c", "fast")
+            self._run(
+                "pg_basebackup", "-D", self.data, "-d", source, "-R", "--no-sync", "-c", "fast"
+            )
         self.start()
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        arguments = ["-D", self.data, "-k", self.folder, "-p", str(self.port)]
+        arguments = ["-D", str(self.data), "-k", str(self.folder), "-p", str(self.port)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [self._programs / "postgres", *arguments, "-c", "listen_addresses=127.0.0.1"],

@@ -58,7 +58,10 @@ def test_memory_is_new_each_time():
         ("sqlite:///keys.db?mode=ro", "without '?'"),
         ("keys\0.db", "zero"),
         ("sqlit:///keys.db", "no store is for sqlit://; did you mean 'sqlite'"),
-        ("mongodb://me:hunter2@host/keys", "no store is for mongodb://; known are memory, postgres, "),
+        (
+            "mongodb://me:hunter2@host/keys",
+            "no store is for mongodb://; known are memory, postgres, ",
+        ),
     ],
 )
 def test_wrong_database_is_refused_with_what_is_right(database: str, problem: str):

@@ -69,14 +69,22 @@ def test_missing_directory_is_named(tmp_path: Path):
 
 def test_directory_is_no_file(tmp_path: Path):
     """Whoever names a directory is told what to name in it."""
-    fails(SqlStore(SQLiteFile(str(tmp_path))), OpenStore(ENTROPY), match=f"such as {tmp_path}/keybound.db")
+    fails(
+        SqlStore(SQLiteFile(str(tmp_path))),
+        OpenStore(ENTROPY),
+        match=f"such as {tmp_path}/keybound.db",
+    )
 
 
 def test_file_that_is_not_sqlite_is_left_alone(path: Path):
     """Somebody's notes are not overwritten."""
     path.write_text("not a database, but long enough to look at\n" * 100)
     before = path.read_bytes()
-    fails(SqlStore(SQLiteFile(str(path))), OpenStore(ENTROPY), match="not a SQLite file: move it away, or")
+    fails(
+        SqlStore(SQLiteFile(str(path))),
+        OpenStore(ENTROPY),
+        match="not a SQLite file: move it away, or",
+    )
     assert path.read_bytes() == before
 
 
@@ -85,7 +93,11 @@ def test_file_of_another_program_is_left_alone(path: Path):
     with raw(path) as other:
         other.execute("CREATE TABLE recipes (name TEXT)")
     before = path.read_bytes()
-    fails(SqlStore(SQLiteFile(str(path))), OpenStore(ENTROPY), match="another program .*recipes.*choose")
+    fails(
+        SqlStore(SQLiteFile(str(path))),
+        OpenStore(ENTROPY),
+        match="another program .*recipes.*choose",
+    )
     assert path.read_bytes() == before
     fails(SqlStore(SQLiteFile(str(path))), Sync(0), match="keybound init")
 

@@ -267,7 +267,9 @@ def make(path: Path, clock: FakeClock) -> Iterator[Callable[[], Guard]]:
 
     def make_guard() -> Guard:
         settings = Settings(database=str(path), revoke_within=5)
-        made.append(Guard(Engine(settings, SqlStore(SQLiteFile(str(path))), clock, background=False)))
+        made.append(
+            Guard(Engine(settings, SqlStore(SQLiteFile(str(path))), clock, background=False))
+        )
         return made[-1]
 
     yield make_guard

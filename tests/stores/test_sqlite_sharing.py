@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from keybound.stores.sql import SqlStore
-from keybound.stores.sqlite import SQLiteFile
 
 
 def test_processes_share_a_file(store: SqlStore, path: Path):

@@ -14,6 +14,7 @@ import typer
 from keybound.cli.bundles import NO_TYPE
 from keybound.cli.changes import disable, enable, restrict, revoke, update
 from keybound.cli.commands import command, spread
+from keybound.cli.db import db
 from keybound.cli.demo import demo
 from keybound.cli.exits import MEANINGS, Ended, Exit, as_data, status_of
 from keybound.cli.explaining import explain
@@ -40,6 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # tracebacks with locals would print secrets
 )
 app.add_typer(groups, name="groups")
+app.add_typer(db, name="db")
 
 
 def _show_version(wanted: bool) -> None:
@@ -69,8 +71,13 @@ def start_groups(session: Session) -> None:
     """Make groups; show, update, disable and all other commands take their ids."""
 
 
+def start_db(session: Session) -> None:
+    """Look after the tables of a store, after keybound was upgraded."""
+
+
 app.callback()(spread(start))
 groups.callback()(spread(start_groups))
+db.callback()(spread(start_db))
 command(app)(init)
 command(app)(check)
 command(app)(issue)

@@ -53,10 +53,10 @@ class Database(Protocol):
     """Whether a connection outlives a fork in the parent; in the child none is ever touched."""
 
     @abstractmethod
-    def engine(self, *, connections: int, reading: bool) -> Engine:
+    def engine(self, purpose: Purpose, *, connections: int) -> Engine:
         """Return an engine with at most so many connections, none of them open yet.
 
-        Its connections begin no transaction of their own, and wait less long for ``reading``.
+        They begin no transaction of their own, and wait as long as the purpose allows.
         """
         ...
 

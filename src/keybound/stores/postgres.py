@@ -18,7 +18,7 @@ from keybound.stores.postgres_link import Link
 from keybound.stores.postgres_url import parse, place
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
     from sqlalchemy import Connection, Engine
 
@@ -34,8 +34,15 @@ who waits longer holds up requests, and the lease of ``revoke_within`` (5 s) run
 CHANGE_FOR = 5.0
 """Seconds that one statement of a change may take in the server, waiting for its turn included."""
 
+BUILD_FOR = 600.0
+"""Seconds that one statement of a migration may take, and that it waits for another migration."""
+
 TURN_FOR = 4.0
-"""Seconds that a change waits for its turn, which is the lock on the counter row."""
+"""Seconds that a change waits for its turn, which is the lock on the counter row. A migration that
+waits for a table keeps everybody else waiting for it, so it gives up as soon."""
+
+LOCK_SHARE = 0.8
+"""How much of its time a statement may wait for a lock: so it is said that it was a lock."""
 
 IDLE_FOR = 2.0
 """Seconds until the server ends a change that does not go on. Between its statements lie
@@ -48,7 +55,13 @@ network swallows everything, no limit in the server helps."""
 BUILD_LOCK = 0x6B65_7962_6F75_6E64
 """The number of the advisory lock under which tables are made and migrated: "keybound"."""
 
-_BEGIN_CHANGE = "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE"
+_WORK_FOR = {
+    Purpose.LOOK: READ_FOR,
+    Purpose.READ: READ_FOR,
+    Purpose.CHANGE: CHANGE_FOR,
+    Purpose.BUILD: BUILD_FOR,
+}
+_BEGIN_CHANGE = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
 # A commit that is answered must outlive a crash: a revocation would be undone.
 _DURABLE = """
@@ -62,13 +75,18 @@ _STANDBY = "in_hot_standby"
 class PostgresServer:
     """A database of a server, or of the primary among several. Making one opens nothing."""
 
-    begins = MappingProxyType(
+    begins: Mapping[Purpose, tuple[str, ...]] = MappingProxyType(
         {
             Purpose.LOOK: (),
             Purpose.READ: ("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",),
             # Who waited for the counter row sees what the one before committed.
             Purpose.CHANGE: (_BEGIN_CHANGE,),
-            Purpose.BUILD: (_BEGIN_CHANGE, f"SELECT pg_advisory_xact_lock({BUILD_LOCK})"),
+            Purpose.BUILD: (
+                _BEGIN_CHANGE,
+                "SET LOCAL lock_timeout = 0",  # for whoever builds at the same time
+                f"SELECT pg_advisory_xact_lock({BUILD_LOCK})",
+                f"SET LOCAL lock_timeout = {TURN_FOR * 1000:.0f}",
+            ),
         }
     )
     elsewhere = ELSEWHERE
@@ -80,13 +98,14 @@ class PostgresServer:
         self._parameters = parse(database)
         self.location = place(self._parameters)
 
-    def engine(self, *, connections: int, reading: bool) -> Engine:
+    def engine(self, purpose: Purpose, *, connections: int) -> Engine:
         """Return an engine that opens connections to the primary, with limits on every wait."""
-        work_for = READ_FOR if reading else CHANGE_FOR
+        work_for = _WORK_FOR[purpose]
+        reading = purpose in {Purpose.LOOK, Purpose.READ}
         parameters = _DEFAULTS | self._parameters
         limits = {
             "statement_timeout": work_for,
-            "lock_timeout": min(work_for, TURN_FOR),
+            "lock_timeout": min(work_for * LOCK_SHARE, TURN_FOR),
             "idle_in_transaction_session_timeout": IDLE_FOR,
         }
         options = [f"-c {name}={seconds * 1000:.0f}" for name, seconds in limits.items()]
@@ -108,7 +127,8 @@ class PostgresServer:
             _dialect: object, _record: object, _arguments: object, given: dict[str, Any]
         ) -> Link:
             # Here and not in the URL of the engine, which may be shown.
-            link = Link.connect(autocommit=True, **{**given, **parameters})
+            options: dict[str, Any] = {**given, **parameters, "autocommit": True}
+            link = Link.connect(**options)
             try:
                 link.answer_for = work_for + ANSWER_FOR
                 if not reading:

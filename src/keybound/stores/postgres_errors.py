@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from psycopg import Error
-from sqlalchemy.exc import DBAPIError, NoResultFound, TimeoutError
+from sqlalchemy.exc import DBAPIError, NoResultFound
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from keybound.core.errors import ConflictError, StoreError, StoreUnavailableError
 from keybound.stores.postgres_link import AnswerTimeoutError
@@ -82,7 +83,8 @@ _NO_DATABASE = f"there is no such database: create it, {ELSEWHERE}"
 
 _BY_CLASS: dict[type[BaseException], str] = {
     AnswerTimeoutError: "did not answer in time: the server hangs, or the network loses everything",
-    TimeoutError: "all connections of this process are busy: raise store_connections",
+    PoolTimeoutError: "all connections of this process are busy: the server is slow, or raise "
+    "store_connections",
 }
 
 _BY_STATE: dict[str, tuple[type[KeyboundError], str]] = {

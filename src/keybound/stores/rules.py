@@ -112,19 +112,23 @@ def read_head(location: str, *, rev: object, tag: object, epoch: object) -> Head
     )
 
 
-def check_version(location: str, version: object, *, known: str) -> None:
+def check_version(location: str, version: str, *, known: str) -> None:
     """Raise ``StoreError`` for a store whose version is not the one ``known`` here.
 
     Versions are numbers of one length, written as text.
     """
-    version = read_value(location, version, str)
+    check_not_newer(location, version, known=known)
+    if version != known:
+        msg = f"{location}: was made by an older keybound (its tables have version {version}, "
+        msg += f"this one needs {known}): run `keybound db upgrade`"
+        raise StoreError(msg)
+
+
+def check_not_newer(location: str, version: str, *, known: str) -> None:
+    """Raise ``StoreError`` for a store whose version is higher than the one ``known`` here."""
     if version > known:
         msg = f"{location}: was made by a newer keybound (its tables have version {version}, "
         msg += f"this one knows {known}): upgrade keybound here"
-        raise StoreError(msg)
-    if version < known:
-        msg = f"{location}: was made by an older keybound (its tables have version {version}, "
-        msg += f"this one needs {known}): run `keybound db upgrade`"
         raise StoreError(msg)
 
 

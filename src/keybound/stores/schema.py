@@ -57,7 +57,13 @@ versions = Table(
 meta = Table(
     "keybound_meta",
     metadata,
-    Column("id", Integer, CheckConstraint("id = 1", name="one_row"), primary_key=True, autoincrement=False),
+    Column(
+        "id",
+        Integer,
+        CheckConstraint("id = 1", name="one_row"),
+        primary_key=True,
+        autoincrement=False,
+    ),
     Column("rev", _counter, nullable=False),
     Column("tag", _random, nullable=False),
     Column("epoch", _random, nullable=False),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from sqlite3 import Error as SQLiteError
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakSet
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -43,42 +43,48 @@ class SqlStore:
         self, database: Database, *, connections: int = 2, history_max: int = HISTORY_MAX
     ) -> None:
         """Take a database; nothing is opened yet."""
-        self._database = database
+        self.database = database
         self.location = database.location
-        self._reading = database.engine(connections=max(connections - 1, 1), reading=True)
-        self._writing = database.engine(connections=1, reading=False)
-        for engine in (self._reading, self._writing):  # handlers find theirs in them
-            engine.update_execution_options(
-                database=database, history_max=history_max, location=database.location
-            )
+        self._history_max = history_max
+        self._reading = self._engine(Purpose.LOOK, connections=max(connections - 1, 1))
+        self._writing = self._engine(Purpose.CHANGE, connections=1)
         _stores.add(self)
+
+    def _engine(self, purpose: Purpose, *, connections: int) -> Engine:
+        engine = self.database.engine(purpose, connections=connections)
+        engine.update_execution_options(  # handlers find theirs in them
+            database=self.database, history_max=self._history_max, location=self.location
+        )
+        return engine
 
     def perform(self, effect: Effect[T]) -> T:
         """Answer one effect in one transaction, and anew if its connection turns out to be lost.
 
         A lost connection is what is left of a server that was restarted or that failed over.
         """
-        if isinstance(effect, OpenStore):
-            self._database.create()
+        if _opens(effect):
+            self.database.create()
+        unsure = False
         try:
             return self._performed(effect)
         except DBAPIError as error:
             if not error.connection_invalidated:
-                raise self._database.explained(error) from error
+                raise self.database.explained(error) from error
+            unsure = _may_be_made(effect, error)
         except _FOREIGN as error:
-            raise self._database.explained(error) from error
+            raise self.database.explained(error) from error
         try:
-            return self._performed(effect, again=True)
+            return self._performed(effect, again=unsure)
         except _FOREIGN as error:
-            explained = self._database.explained(error)
-            if not isinstance(effect, Commit):
-                raise explained from error
-            msg = f"{explained}; the change may have been made: look before you make it again"
-            raise StoreUnavailableError(msg) from error
+            explained = self.database.explained(error)
+            if unsure or _may_be_made(effect, error):
+                msg = f"{explained}; the change may have been made: look before you make it again"
+                raise StoreUnavailableError(msg) from error
+            raise explained from error
 
     def _performed(self, effect: Effect[T], *, again: bool = False) -> T:
         reads = type(effect) in READS
-        with self._database.connection(self._reading if reads else self._writing) as connection:
+        with self.database.connection(self._reading if reads else self._writing) as connection:
             if reads:
                 with transaction(connection, Purpose.LOOK):
                     answer: T = READS[type(effect)](connection, effect)
@@ -88,7 +94,7 @@ class SqlStore:
             else:
                 with transaction(connection, Purpose.CHANGE):
                     answer = _changed(connection, effect, again=again)
-            self._database.check_kept(connection)
+            self.database.check_kept(connection)
             return answer
 
     def _opened(self, connection: Connection, effect: OpenStore) -> Installation:
@@ -97,9 +103,25 @@ class SqlStore:
             installation = read_installation(connection)
         if installation is not None:
             return installation
-        self._database.prepare(connection)
+        self.database.prepare(connection)
         with transaction(connection, Purpose.BUILD):  # another process may have been faster
             return read_installation(connection) or install(connection, effect)
+
+    @contextmanager
+    def building(self) -> Generator[Connection]:
+        """Lend a connection of its own that has all the time that migrations take.
+
+        What goes wrong meanwhile is raised as ``StoreError``.
+        """
+        engine = self._engine(Purpose.BUILD, connections=1)
+        try:
+            with self.database.connection(engine) as connection:
+                yield connection
+                self.database.check_kept(connection)
+        except _FOREIGN as error:
+            raise self.database.explained(error) from error
+        finally:
+            engine.dispose()
 
     def close(self) -> None:
         """Close the connections; the next effect opens others."""
@@ -108,7 +130,7 @@ class SqlStore:
 
     def before_fork(self) -> None:
         """Close the connections that must not live on in either process."""
-        if not self._database.forks:
+        if not self.database.forks:
             self.close()
 
     def after_fork_in_child(self) -> None:
@@ -116,6 +138,20 @@ class SqlStore:
         for engine in (self._reading, self._writing):
             _left_alone.append(engine.pool)
             engine.dispose(close=False)
+
+
+def _opens(effect: Effect[Any]) -> bool:
+    return isinstance(effect, OpenStore)
+
+
+def _may_be_made(effect: Effect[Any], error: Exception) -> bool:
+    """Return whether it was the answer to a commit that got lost, and not one to a statement."""
+    return (
+        isinstance(effect, Commit)
+        and isinstance(error, DBAPIError)
+        and error.connection_invalidated
+        and error.statement is None
+    )
 
 
 def _changed(connection: Connection, effect: Effect[T], *, again: bool) -> T:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     BigInteger,
+    Integer,
     LargeBinary,
     String,
     bindparam,
@@ -62,12 +63,19 @@ if TYPE_CHECKING:
 _HEAD = select(meta.c.rev, meta.c.tag, meta.c.epoch)
 
 
+_NOTHING: dict[str, ColumnElement[Any]] = {
+    "rev": cast(null(), BigInteger).label("rev"),
+    "node": cast(null(), String).label("node"),
+    "tag": cast(null(), LargeBinary).label("tag"),
+    "epoch": cast(null(), LargeBinary).label("epoch"),
+}
+
+
 def _part(number: int, *columns: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
     """Select the rows of one part of a sync; what a part does not have is null."""
-    kinds = {"rev": BigInteger, "node": String, "tag": LargeBinary, "epoch": LargeBinary}
     given = {column.key: column for column in columns}
-    padded = [given.get(name, cast(null(), kind).label(name)) for name, kind in kinds.items()]
-    return select(literal_column(str(number)).label("part"), *padded)
+    padded = [given.get(name, nothing) for name, nothing in _NOTHING.items()]
+    return select(literal_column(str(number), Integer).label("part"), *padded)
 
 
 _HEAD_PART, _KNOWN_PART, _CHANGES_PART, _TAGS_PART = range(4)
@@ -127,8 +135,11 @@ def read_head(connection: Connection) -> Head:
     return rules.read_head(_location(connection), rev=rev, tag=tag, epoch=epoch)
 
 
-def read_installation(connection: Connection) -> Installation | None:
-    """Return what was installed, if anything; raise ``StoreError`` if it is not ours to use."""
+def read_version(connection: Connection) -> str | None:
+    """Return the version of the tables, ``None`` where there are none yet.
+
+    Raises ``StoreError`` if the database is not ours to use.
+    """
     location = _location(connection)
     database: Database = connection.get_execution_options()["database"]
     tables = set(inspect(connection).get_table_names())
@@ -139,14 +150,21 @@ def read_installation(connection: Connection) -> Installation | None:
             msg += database.elsewhere
             raise StoreError(msg)
         return None
-    if versions.name in ours:  # before the rest: another version may have other tables
-        version = connection.execute(select(versions.c.version_num)).scalar()
-        rules.check_version(location, version, known=SCHEMA)
-    if len(ours) < len(metadata.tables):
-        missing = min(set(metadata.tables) - ours)
-        msg = f"{location}: is incomplete (it has a table {min(ours)}, but no {missing}): restore "
-        msg += f"a backup of it, {database.elsewhere}"
+    if versions.name not in ours:
+        msg = f"{location}: is incomplete (it has a table {min(ours)}, but no {versions.name}): "
+        msg += f"restore a backup of it, {database.elsewhere}"
         raise StoreError(msg)
+    version = connection.execute(select(versions.c.version_num)).scalar()
+    return rules.read_value(location, version, str)
+
+
+def read_installation(connection: Connection) -> Installation | None:
+    """Return what was installed, if anything; raise ``StoreError`` if it is not ours to use."""
+    version = read_version(connection)
+    if version is None:
+        return None
+    location = _location(connection)
+    rules.check_version(location, version, known=SCHEMA)
     found = connection.execute(select(meta.c.installation, meta.c.fingerprint)).one_or_none()
     if found is None:  # tables alone, as `keybound db upgrade` makes them
         return None
@@ -155,19 +173,15 @@ def read_installation(connection: Connection) -> Installation | None:
 
 def _sync(connection: Connection, effect: Sync) -> SyncAnswer:
     location = _location(connection)
-    parts: tuple[list[Any], ...] = ([], [], [], [])
-    for row in connection.execute(_SYNC, {"since": effect.since}):
-        parts[row.part].append(row)
-    heads, known, changed, tagged = parts
+    rows = connection.execute(_SYNC, {"since": effect.since}).all()
+    heads, known, changed, tagged = ([r for r in rows if r.part == part] for part in range(4))
     if not heads:
         raise NoResultFound
     head = rules.read_head(location, rev=heads[0].rev, tag=heads[0].tag, epoch=heads[0].epoch)
     if head.rev <= effect.since:
         return SyncAnswer(head=head, changes=(), tags=_tags(location, known))
     newest = [
-        Change(
-            rules.read_value(location, row.rev, int), rules.read_value(location, row.node, str)
-        )
+        Change(rules.read_value(location, row.rev, int), rules.read_value(location, row.node, str))
         for row in changed
     ]
     return SyncAnswer(
@@ -212,7 +226,9 @@ def _load(
 
 
 def _list_nodes(connection: Connection, effect: ListNodes) -> tuple[Row, ...]:
-    statement = _LIST.where(nodes.c.kind == effect.kind, nodes.c.id > effect.after.partition("\0")[0])
+    statement = _LIST.where(
+        nodes.c.kind == effect.kind, nodes.c.id > effect.after.partition("\0")[0]
+    )
     if effect.tenant is not None:
         statement = statement.where(nodes.c.tenant == _storable(effect.tenant))
     if effect.parent is not None:

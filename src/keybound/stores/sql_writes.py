@@ -54,9 +54,7 @@ def install(connection: Connection, effect: OpenStore) -> Installation:
         metadata.create_all(connection, checkfirst=False)
         connection.execute(insert(versions), {"version_num": SCHEMA})
     origin = originate(effect.entropy)
-    connection.execute(
-        insert(meta), {"id": 1, "rev": 0, "fingerprint": None, **origin._asdict()}
-    )
+    connection.execute(insert(meta), {"id": 1, "rev": 0, "fingerprint": None, **origin._asdict()})
     connection.execute(insert(revisions), {"rev": 0, "tag": origin.tag})
     return Installation(origin.installation, None)
 

@@ -24,7 +24,7 @@ from keybound.stores.schema import meta
 from keybound.stores.sqlite_held import Files, is_current, look, same_or_grown
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
     from sqlalchemy import Connection, Dialect, Engine
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -53,7 +53,7 @@ class SQLiteFile:
     Whoever reads waits a second at most. Nothing is read or created until something is performed.
     """
 
-    begins = MappingProxyType(
+    begins: Mapping[Purpose, tuple[str, ...]] = MappingProxyType(
         {
             Purpose.LOOK: (),
             Purpose.READ: ("BEGIN",),
@@ -80,9 +80,11 @@ class SQLiteFile:
         self.location = str(self.path)
         self._busy_for = busy_for
 
-    def engine(self, *, connections: int, reading: bool) -> Engine:
+    def engine(self, purpose: Purpose, *, connections: int) -> Engine:
         """Return an engine that opens what is there and never creates a file."""
-        busy_for = min(self._busy_for, READ_BUSY_FOR) if reading else self._busy_for
+        busy_for = self._busy_for
+        if purpose in {Purpose.LOOK, Purpose.READ}:
+            busy_for = min(busy_for, READ_BUSY_FOR)
         query = {"mode": "rw", "uri": "true"}
         engine = create_engine(
             URL.create("sqlite+pysqlite", database=f"file:{quote(str(self.path))}", query=query),
