@@ -9,7 +9,7 @@ import pytest
 from keybound.core.effects import OpenStore
 from keybound.stores.sql import SqlStore
 from keybound.stores.sqlite import SQLiteFile
-from tests.stores.sqlite_files import ENTROPY
+from tests.stores.together import ENTROPY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -24,7 +24,8 @@ from keybound.core.errors import RecordCorruptError, StoreUnavailableError
 from keybound.stores.sql import SqlStore
 from keybound.stores.sqlite import WRITING, SQLiteFile
 from keybound.testing.records import a_digest, a_key, commit, new
-from tests.stores.sqlite_files import ENTROPY, fails, raw
+from tests.stores.sqlite_files import raw
+from tests.stores.together import ENTROPY, fails
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -13,7 +13,8 @@ from keybound.core.effects import LoadByDigest, OpenStore, Sync
 from keybound.stores.sql import SqlStore
 from keybound.stores.sqlite import SQLiteFile
 from keybound.testing.records import a_digest, a_key, commit, new
-from tests.stores.sqlite_files import ENTROPY, fails, python, raw
+from tests.stores.sqlite_files import raw
+from tests.stores.together import ENTROPY, fails, python
 
 
 def test_file_is_the_owners_alone(store: SqlStore, path: Path):

@@ -19,7 +19,8 @@ from keybound.stores.sql import SqlStore
 from keybound.stores.sqlite import SQLiteFile
 from keybound.testing import FakeClock
 from keybound.testing.records import a_key, commit, load, new
-from tests.stores.sqlite_files import ENTROPY, fails, python, raw
+from tests.stores.sqlite_files import raw
+from tests.stores.together import ENTROPY, fails, python
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

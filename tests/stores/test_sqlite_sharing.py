@@ -10,7 +10,8 @@ import pytest
 
 from keybound.core.effects import Put, Sync
 from keybound.testing.records import a_digest, a_group, a_key, commit, load, new
-from tests.stores.sqlite_files import python, raw, start
+from tests.stores.sqlite_files import raw
+from tests.stores.together import python, start
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -28,6 +28,8 @@ class Link(Connection[tuple[Any, ...]]):
     answer_for = 5.0
     """Seconds that the answer to one statement may take."""
 
+    _pool = None  # so psycopg knows that it is in one, and may end open when the process does
+
     def wait(self, gen: PQGen[T], *arguments: Any, **options: Any) -> T:  # noqa: ANN401 - psycopg's
         """Wait for the answer; raises ``AnswerTimeoutError``."""
         try:

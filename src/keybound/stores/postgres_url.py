@@ -61,13 +61,31 @@ def _host(host: str) -> str:
 
 
 def _check(parameters: dict[str, str]) -> None:
-    """Raise ``SettingsError`` for options that libpq would refuse, or that would not be safe."""
-    ports = parameters.get("port", "")
-    if not re.fullmatch(r"(\d{1,5}(,(?=\d)|$))*", ports):
-        raise SettingsError("database", "has a port that is no number", fix=_FIX)
-    wanted = parameters.get("target_session_attrs")
-    if wanted in {"read-only", "standby"}:
-        fix = "leave it out: keys can only be checked at the primary"
-        raise SettingsError("database", f"asks for target_session_attrs={wanted}", fix=fix)
-    if parameters.get("replication", "false") not in {"false", "off", "no", "0"}:
-        raise SettingsError("database", "asks for replication", fix="leave it out")
+    """Raise ``SettingsError`` for values that would make every connection fail, or not be safe."""
+    for name, (form, fix) in _FORMS.items():
+        value = parameters.get(name)
+        if value is not None and re.fullmatch(form, value) is None:
+            raise SettingsError("database", f"has a {name} that cannot work", fix=fix)
+
+
+_NUMBER = r"\d{1,9}", "write a whole number"
+_FORMS: dict[str, tuple[str, str]] = {
+    "port": (r"\d{1,5}(,\d{1,5})*", _FIX),
+    "connect_timeout": _NUMBER,
+    "keepalives": (r"[01]", "write 0 or 1"),
+    "keepalives_idle": _NUMBER,
+    "keepalives_interval": _NUMBER,
+    "keepalives_count": _NUMBER,
+    "tcp_user_timeout": _NUMBER,
+    "sslmode": (
+        "disable|allow|prefer|require|verify-ca|verify-full",
+        "write require, verify-ca or verify-full",
+    ),
+    "target_session_attrs": (
+        "any|primary|read-write",
+        "leave it out: keys can only be checked at the primary",
+    ),
+    "load_balance_hosts": ("disable|random", "write disable or random"),
+    "replication": ("false|off|no|0", "leave it out"),
+}
+"""Options with what their values look like, and the fix for any other; the rest is libpq's."""

@@ -57,18 +57,13 @@ versions = Table(
 meta = Table(
     "keybound_meta",
     metadata,
-    Column(
-        "id",
-        Integer,
-        CheckConstraint("id = 1", name="one_row"),
-        primary_key=True,
-        autoincrement=False,
-    ),
+    Column("id", Integer, primary_key=True, autoincrement=False),
     Column("rev", _counter, nullable=False),
     Column("tag", _random, nullable=False),
     Column("epoch", _random, nullable=False),
     Column("installation", _random, nullable=False),
     Column("fingerprint", _text(64)),
+    CheckConstraint("id = 1", name="one_row"),
 )
 """One row. Who changes anything updates it first, so that revisions are in order of commits."""
 
