@@ -38,11 +38,13 @@ SUITE = "python3 -m venv .venv && .venv/bin/pip install -q tox && .venv/bin/tox"
 
 HEAVY = {
     "aiosqlite",
+    "alembic",
     "django",
     "fastapi",
     "flask",
     "httpx",
     "hypothesis",
+    "psycopg",
     "pydantic",
     "pytest",
     "redis",

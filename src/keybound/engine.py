@@ -301,7 +301,7 @@ if hasattr(os, "register_at_fork"):
 
 def _announce(settings: Settings, location: str) -> None:
     """Say where the keys are; louder where nobody chose the place or the protection."""
-    if settings.secret is None and "://" not in location:
+    if settings.secret is None and not location.startswith("memory://"):
         logger.warning(
             "no secret is set: keys in %s are stored as plain SHA-256; set KEYBOUND_SECRET, %s",
             location,

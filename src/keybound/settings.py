@@ -46,7 +46,9 @@ _Texts = Annotated[tuple[_Text, ...], msgspec.Meta(min_length=1)]
 class Settings:
     """What a site decides. Durations are seconds, or text such as ``"5s"``.
 
-    :param database: path of an SQLite file, or the URL of another store.
+    :param database: path of an SQLite file, or the URL of another store:
+        ``postgresql://user:password@host:5432/name`` with whatever libpq knows (several hosts,
+        ``?sslmode=verify-full``); the primary among them is found. ``memory://`` keeps nothing.
     :param store_connections: connections that one process keeps to it, at least 2: while one
         waits to write, others read.
     :param cache_size_max: keys that one process remembers.

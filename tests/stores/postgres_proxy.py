@@ -71,13 +71,14 @@ class Proxy:
             while said := client.recv(65_536):
                 if self.cut is not None and _COMMIT in said:
                     cut, self.cut = self.cut, None
+                    if cut is not Cut.HANG:
+                        client.shutdown(socket.SHUT_RDWR)  # so that no answer gets through
                     if cut is Cut.AFTER:
-                        client.shutdown(socket.SHUT_RDWR)  # first, so that no answer gets through
                         server.sendall(said)
                         server.shutdown(socket.SHUT_WR)
                         while server.recv(65_536):
                             pass
-                    if cut is Cut.HANG:
+                    if cut is not Cut.BEFORE:
                         client.recv(65_536)
                     server.shutdown(socket.SHUT_RDWR)
                     break

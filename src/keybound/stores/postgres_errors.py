@@ -79,6 +79,10 @@ _OTHER_TABLES = (
 _NO_SCHEMA = (
     "there is no schema for tables: make the one that search_path names, or grant USAGE on it"
 )
+_POOLER = (
+    "a pooler in between does not hand on the limits of our waiting: name the server itself, whose "
+    "connections are pooled here"
+)
 _NO_DATABASE = f"there is no such database: create it, {ELSEWHERE}"
 
 _BY_CLASS: dict[type[BaseException], str] = {
@@ -107,6 +111,7 @@ _BY_STATE: dict[str, tuple[type[KeyboundError], str]] = {
 """By SQLSTATE, or by its class where all of it means the same."""
 
 _BY_TEXT: dict[str, str] = {
+    "unsupported startup parameter": _POOLER,
     "password authentication failed": _LOGIN,
     "no password supplied": _LOGIN,
     "authentication failed": _LOGIN,

@@ -233,7 +233,7 @@ def _list_nodes(connection: Connection, effect: ListNodes) -> tuple[Row, ...]:
         statement = statement.where(nodes.c.tenant == _storable(effect.tenant))
     if effect.parent is not None:
         statement = statement.where(nodes.c.parent == _storable(effect.parent))
-    found = connection.execute(statement.limit(effect.limit))
+    found = connection.execute(statement.limit(effect.limit)).all()
     return tuple(rules.read_row(name, record, rev, digest) for name, rev, digest, record in found)
 
 
