@@ -43,9 +43,11 @@ def kind(request):
     return {"Guard": Guard, "AsyncGuard": AsyncGuard}[request.param]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def database(request, tmp_path):
     """Return a setting ``database``."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgres_schema")
     return "memory://" if request.param == "memory" else str(tmp_path / "keys.db")
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 ADMIN = "postgres"
 _START_FOR = 30.0
+_SCHEMAS = count()
 _CONFIG = """
 fsync = off
 full_page_writes = off
@@ -204,9 +205,20 @@ def own_postgres(postgres_programs: Path) -> Iterator[Servers]:
 
 
 @pytest.fixture
-def postgres_url(postgres: PostgresServer) -> str:
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
     """The URL of an empty database of the shared server."""
-    return postgres.url(postgres.new_database())
+    name = postgres.new_database()
+    yield postgres.url(name)
+    postgres.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def postgres_schema(postgres: PostgresServer) -> Iterator[str]:
+    """The URL of an empty schema in a database that many tests share, which is made much faster."""
+    name = f"schema_{next(_SCHEMAS)}"
+    postgres.execute(f"CREATE SCHEMA {name}")
+    yield f"{postgres.url(ADMIN)}?options=-csearch_path%3D{name}"
+    postgres.execute(f"DROP SCHEMA {name} CASCADE")
 
 
 def _free_port() -> int:

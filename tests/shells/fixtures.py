@@ -28,9 +28,12 @@ def asgi_shape(request: pytest.FixtureRequest) -> str:
     return name
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Any) -> str:
     """Return a setting ``database``."""
+    if request.param == "postgresql":
+        url: str = request.getfixturevalue("postgres_schema")
+        return url
     return "memory://" if request.param == "memory" else str(tmp_path / "keys.db")
 
 
