@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from contextlib import closing, suppress
 from enum import Enum, auto
 from threading import Thread
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _COMMIT = b"COMMIT\0"  # all of a statement, and not the end of READ COMMITTED
+
+_LATE = 0.3
 
 
 class Cut(Enum):
@@ -23,8 +26,15 @@ class Cut(Enum):
     AFTER = auto()
     """The server makes it, and nobody hears the answer."""
 
+    LATE = auto()
+    """The server makes it only when its sender has long given up."""
+
     HANG = auto()
     """It is not handed on, and its sender hears nothing until the server ends what stands still."""
+
+
+_DEAF = {Cut.BEFORE, Cut.AFTER, Cut.LATE}
+"""After which no answer gets through."""
 
 
 class Proxy:
@@ -71,14 +81,16 @@ class Proxy:
             while said := client.recv(65_536):
                 if self.cut is not None and _COMMIT in said:
                     cut, self.cut = self.cut, None
-                    if cut is not Cut.HANG:
-                        client.shutdown(socket.SHUT_RDWR)  # so that no answer gets through
-                    if cut is Cut.AFTER:
+                    if cut in _DEAF:
+                        client.shutdown(socket.SHUT_RDWR)
+                    if cut is Cut.LATE:
+                        time.sleep(_LATE)
+                    if cut in {Cut.AFTER, Cut.LATE}:
                         server.sendall(said)
                         server.shutdown(socket.SHUT_WR)
                         while server.recv(65_536):
                             pass
-                    if cut is not Cut.BEFORE:
+                    if cut is Cut.HANG:
                         client.recv(65_536)
                     server.shutdown(socket.SHUT_RDWR)
                     break
