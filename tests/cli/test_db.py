@@ -28,6 +28,18 @@ def server(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.mark.usefixtures("server")
+def test_only_what_may_make_a_store_does(run: Callable[..., Ran]):
+    """In the wrong database, people see that there are no keys, and no tables are left there."""
+    listed = run("list --json")
+    assert (listed.status, listed.out) == (5, "")
+    assert "keybound init" in listed.error["message"]
+    assert "keybound init" in run("check --json").data["problems"][0]
+    assert run("db check --json").data["problems"] == [NOTHING_YET]
+    assert [run("init --json").data["created"] for _ in range(2)] == [True, False]
+    assert run("list --json").data == []
+
+
+@pytest.mark.usefixtures("server")
 def test_tables_are_made_before_the_store_is(run: Callable[..., Ran]):
     """The owner of a database makes the tables, and whoever comes then makes the store in them."""
     checked = run("db check --json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,8 +11,8 @@ from keybound.cli.bundles import NO_TYPE
 from keybound.cli.commands import command
 from keybound.cli.exits import Ended, Exit
 from keybound.cli.render import Whole, card
-from keybound.cli.session import Session, store_exists
-from keybound.core.errors import InputError, MissingExtraError, StoreError
+from keybound.cli.session import Session, missing
+from keybound.core.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     from keybound.stores.sql import SqlStore
@@ -81,7 +82,6 @@ def _sql_store(session: Session) -> SqlStore:
         raise MissingExtraError("sqlalchemy", extra="sql") from error
     if not isinstance(store, SqlStore):
         raise InputError("database", f"{store.location} has no tables", fix="name one in SQL")
-    if not store_exists(store.location):
-        msg = f"{store.location} does not exist: `keybound init` makes it, --database names another"
-        raise StoreError(msg)
+    if "://" not in store.location and not Path(store.location).exists():
+        raise missing(store.location)
     return store

@@ -28,7 +28,7 @@ def init(session: Session) -> None:
     """Create the store, and say where it is and whether a secret protects it."""
     guard = session.find_guard()
     location = guard.engine.store.location
-    there = store_exists(location)
+    there = store_exists(guard.engine.store)
     try:
         guard.open()
     finally:
@@ -87,7 +87,7 @@ def _look(guard: Guard, found: Findings) -> None:
     }
     if settings.secret is None:
         found.warnings.append(f"{UNPROTECTED}; make one: {MAKE_SECRET}")
-    if not store_exists(location):
+    if not store_exists(guard.engine.store):
         found.problems.append(f"{location} does not exist: `keybound init` makes it")
         return
     try:

@@ -15,15 +15,19 @@ import typer
 from keybound.cli.bundles import NO_TYPE, Bundle
 from keybound.cli.render import Output
 from keybound.clocks import SystemClock
-from keybound.core.errors import InputError, KeyboundError, StoreError
+from keybound.core.effects import Sync
+from keybound.core.errors import InputError, KeyboundError, StoreError, StoreMissingError
 from keybound.engine import Engine
 from keybound.guard import BaseGuard, Guard
 from keybound.plugins import load_dimensions
 from keybound.settings import Settings
 from keybound.stores import open_store
+from keybound.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    from keybound.stores import Store
 
 _PANEL = "Global options, before or after the command"
 
@@ -89,15 +93,14 @@ class Session:
     def guard(self, *, create: bool = False) -> Generator[Guard]:
         """Lend the guard that the global options, environment and settings file lead to.
 
-        Unless the command may ``create`` the store, a missing file is a ``StoreError``: in the
-        wrong directory, people see that there are no keys, and no empty store is left there.
+        Unless the command may ``create`` the store, a missing one is a ``StoreError``: in the wrong
+        directory, people see that there are no keys, and no empty store is left there.
         """
         guard = self.find_guard()
         location = guard.engine.store.location
         self.out.note(f"keys are in {location}")
-        if not create and not store_exists(location):
-            msg = f"{location} does not exist: `keybound init` makes it, --database names another"
-            raise StoreError(msg)
+        if not create and not store_exists(guard.engine.store):
+            raise missing(location)
         try:
             yield guard
         finally:
@@ -127,9 +130,26 @@ class Session:
         return typer.confirm(question, err=True)
 
 
-def store_exists(location: str) -> bool:
-    """Return whether a store may exist: a file must; every other kind is assumed to."""
-    return "://" in location or Path(location).exists()
+def store_exists(store: Store) -> bool:
+    """Return whether a store was made; what is wrong with it shows when it is opened."""
+    location = store.location
+    if location == MemoryStore.location:
+        return True  # it comes with its process
+    if "://" not in location and not Path(location).exists():
+        return False
+    try:
+        store.perform(Sync(0))
+    except StoreMissingError:
+        return False
+    except StoreError:
+        return True
+    return True
+
+
+def missing(location: str) -> StoreMissingError:
+    """Return the error of a command that makes no store and finds none."""
+    msg = f"{location} does not exist: `keybound init` makes it, --database names another"
+    return StoreMissingError(msg)
 
 
 def import_guard(name: str) -> BaseGuard:

@@ -64,6 +64,10 @@ class StoreError(KeyboundError):
     """The store cannot be used as it is: the message says what to do."""
 
 
+class StoreMissingError(StoreError):
+    """No store was made yet where this one is looked for."""
+
+
 class StoreUnavailableError(StoreError):
     """The store did not answer; the same call may succeed later."""
 

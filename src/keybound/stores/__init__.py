@@ -32,7 +32,8 @@ class Store(Protocol):
     def perform(self, effect: Effect[T]) -> T:
         """Answer one effect in one transaction on the primary, from one snapshot of it.
 
-        Raises ``ConflictError``, and ``StoreError`` when the store cannot answer.
+        Raises ``ConflictError``, and ``StoreError`` when the store cannot answer:
+        ``StoreMissingError`` before ``OpenStore`` made it.
         """
         ...
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from keybound.core.errors import KeyboundError
 
 CONNECT_FOR = 2
-"""Seconds until a server that does not answer is given up, for each host; libpq has no less."""
+"""Seconds until a server that does not answer is given up, for each host; libpq has no less. How
+long the system looks for the address of a name is up to its resolver."""
 
 READ_FOR = 1.0
 """Seconds that a sync or a load may take in the server. Each is a look at a few rows by their keys;

@@ -6,7 +6,12 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from keybound.core.effects import Head, Installation, Row, absence_id
-from keybound.core.errors import ConflictError, RecordCorruptError, StoreError
+from keybound.core.errors import (
+    ConflictError,
+    RecordCorruptError,
+    StoreError,
+    StoreMissingError,
+)
 from keybound.core.nodes import decode_node
 
 if TYPE_CHECKING:
@@ -148,9 +153,9 @@ def read_value(location: str, value: object, kind: type[T]) -> T:
     raise StoreError(msg)
 
 
-def not_opened(location: str) -> StoreError:
+def not_opened(location: str) -> StoreMissingError:
     """Return what is raised when a store is asked before ``OpenStore`` made it."""
-    return StoreError(f"{location}: holds no keybound store yet; `keybound init` makes one")
+    return StoreMissingError(f"{location}: holds no keybound store yet; `keybound init` makes one")
 
 
 def _check_rev(node: str, expected: int | None, revs: Mapping[str, int]) -> None:

@@ -16,7 +16,7 @@ from keybound.core.effects import (
     SetFingerprint,
     Sync,
 )
-from keybound.core.errors import StoreError
+from keybound.core.errors import StoreError, StoreUnavailableError
 from keybound.testing.records import a_digest, a_key, commit, load, new
 from keybound.testing.store_kit import ENTROPY, StoreKit, together
 
@@ -81,8 +81,9 @@ class OpeningContract(StoreKit):
         self, unopened: Store, effect: Effect[Any]
     ) -> None:
         """Nothing is answered from a store that is not there, least of all "no such key"."""
-        with pytest.raises(StoreError):
+        with pytest.raises(StoreError) as caught:
             unopened.perform(effect)
+        assert not isinstance(caught.value, StoreUnavailableError)
 
     def test_fingerprint_is_remembered(self, store: Store, second: Store) -> None:
         """The secret in use can be told from another one, and that is no change of any key."""

@@ -138,6 +138,14 @@ class ReadContract(StoreKit):
             assert load(store, name).key is None
         assert store.perform(LoadByDigest((b"a" * 30,))).key is None
 
+    def test_what_no_name_can_have_in_it_is_asked_about_in_vain(self, store: Store) -> None:
+        """A zero character, which some databases do not take, ends no request with an error."""
+        commit(store, new(a_key("key_a", tenant="acme")), new(a_key("key_b", parent="key_a")))
+        for effect in (ListNodes(tenant="acme\0"), ListNodes(parent="key_a\0")):
+            assert store.perform(effect) == ()
+        after = store.perform(ListNodes(after="key_a\0b"))
+        assert [row.node.id for row in after] == ["key_b"]
+
     def test_chain_is_of_one_snapshot(self, store: Store, second: Store) -> None:
         """Nodes that change together are read together, at the revision that is answered."""
         commit(store, new(a_key("key_a", parent="key_b"), a_digest(1)), new(a_key("key_b")))
