@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import msgspec
@@ -71,7 +71,7 @@ class Settings:
     :param wildcard_scopes: a key with the scope ``*`` has every scope.
     """
 
-    database: str = "keybound.db"
+    database: str = field(default="keybound.db", repr=False)  # a password may stand in it
     store_connections: int = 2
     cache_size_max: int = 100_000
     secret: Secret | None = None

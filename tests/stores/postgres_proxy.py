@@ -49,6 +49,8 @@ class Proxy:
         """What befalls the next commit."""
         self.refuses = False
         """Whether new connections are closed at once."""
+        self.hides = b""
+        """What a server says and its clients never hear, as poolers do with parameters."""
 
     def __enter__(self) -> Self:
         """Begin to listen."""
@@ -99,5 +101,7 @@ class Proxy:
     def _down(self, server: socket.socket, client: socket.socket) -> None:
         with suppress(OSError):
             while said := server.recv(65_536):
+                if self.hides:
+                    said = said.replace(self.hides, b"?" * len(self.hides))
                 client.sendall(said)
             client.shutdown(socket.SHUT_RDWR)

@@ -235,6 +235,18 @@ def test_standby_is_refused_until_it_is_promoted(own_postgres: Servers):
         error = fails(SqlStore(PostgresServer(url)), Sync(0), match=told)
         assert isinstance(error, StoreUnavailableError)
 
+    # A pooler in between may not hand on what a server says of itself; then it is asked.
+    for server in (primary, standby):
+        with Proxy(server.port) as proxy:
+            proxy.hides = b"in_hot_standby"
+            where = f"postgresql://postgres@127.0.0.1:{proxy.port}/{database}"
+            behind = SqlStore(PostgresServer(f"{where}?target_session_attrs=any"))
+            if server is standby:
+                fails(behind, Sync(0), match="is a standby")
+            else:
+                assert behind.perform(Sync(0)).head == head
+            behind.close()
+
     primary.stop(signal.SIGQUIT)
     with pytest.raises(StoreUnavailableError):
         store.perform(Sync(0))

@@ -148,7 +148,8 @@ class PostgresServer:
             link: Any = connection.connection.driver_connection
             standby = link.info.parameter_status(_STANDBY)  # which the server keeps up to date
             if standby is None:  # something in between does not hand it on
-                standby = connection.exec_driver_sql(_IN_RECOVERY).scalar_one()
+                with connection.begin():
+                    standby = connection.exec_driver_sql(_IN_RECOVERY).scalar_one()
             if standby != "off":
                 connection.invalidate()
                 msg = f"{self.location}: is a standby, which may not know yet what was revoked: "

@@ -71,7 +71,7 @@ def _check(parameters: dict[str, str]) -> None:
 _NUMBER = r"\d{1,9}", "write a whole number"
 _FORMS: dict[str, tuple[str, str]] = {
     "port": (r"\d{1,5}(,\d{1,5})*", _FIX),
-    "connect_timeout": _NUMBER,
+    "connect_timeout": (r"[1-9]\d{0,8}", "write a whole number of seconds; 0 would be for ever"),
     "keepalives": (r"[01]", "write 0 or 1"),
     "keepalives_idle": _NUMBER,
     "keepalives_interval": _NUMBER,

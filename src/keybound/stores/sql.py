@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from keybound.core.effects import Effect, Installation
+    from keybound.core.errors import KeyboundError
     from keybound.stores.databases import Database
 
 T = TypeVar("T")
@@ -73,10 +74,18 @@ class SqlStore:
             unsure = _may_be_made(effect, error)
         except _FOREIGN as error:
             raise self.database.explained(error) from error
+        return self._performed_again(effect, unsure=unsure)
+
+    def _performed_again(self, effect: Effect[T], *, unsure: bool) -> T:
+        """Make the last attempt; ``unsure`` says that the first one may have made a commit."""
         try:
             return self._performed(effect, again=unsure)
-        except _FOREIGN as error:
-            explained = self.database.explained(error)
+        except (*_FOREIGN, StoreUnavailableError) as error:
+            explained: KeyboundError = (
+                error
+                if isinstance(error, StoreUnavailableError)
+                else self.database.explained(error)
+            )
             if unsure or _may_be_made(effect, error):
                 msg = f"{explained}; the change may have been made: look before you make it again"
                 raise StoreUnavailableError(msg) from error
