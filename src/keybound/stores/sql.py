@@ -89,6 +89,8 @@ class SqlStore:
             if unsure or _may_be_made(effect, error):
                 msg = f"{explained}; the change may have been made: look before you make it again"
                 raise StoreUnavailableError(msg) from error
+            if explained is error:
+                raise
             raise explained from error
 
     def _performed(self, effect: Effect[T], *, again: bool = False) -> T:
