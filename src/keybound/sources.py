@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,7 +18,7 @@ import msgspec
 from keybound.core.errors import SettingsError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
 ENVIRONMENT_PREFIX = "KEYBOUND_"
 SETTINGS_FILE = "keybound.toml"
@@ -47,6 +48,22 @@ def load_values(
         **_from_environment(known, lists),
         **given,
     }
+
+
+def from_framework(where: str, given: object, *, known: Collection[str]) -> dict[str, Any]:
+    """Return a framework's dictionary of settings in capitals, under our names.
+
+    Raises ``SettingsError`` that names ``where`` for what is no such dictionary.
+    """
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise SettingsError(where, f"is {type(given).__name__}", fix="write a dictionary")
+    values = cast("Mapping[object, Any]", given)
+    capitals = {name.upper() for name in known}
+    for name in values:
+        _check_name(str(name), capitals, shown=f"{where}[{name!r}]")
+    return {str(name).lower(): value for name, value in values.items()}
 
 
 def _from_file(file: str | Path | None, known: Collection[str]) -> dict[str, Any]:

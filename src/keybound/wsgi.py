@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from keybound.core.facts import Access
     from keybound.core.identity import Identity
+    from keybound.core.refusals import RefusalResponse
 
     Environ = dict[str, Any]
     StartResponse = Callable[..., Any]
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 GUARD = "keybound.guard"
 """Where the environment holds the guard that let the request through: a view can refuse by it."""
+
+ASKED = "keybound.asked"
+"""Where the environment holds method, path and peer of the request that was decided on."""
 
 _FORGED = "HTTP_X_KEYBOUND_"
 """Headers that look like an identity of ours begin so: none exists, so none is passed on."""
@@ -58,39 +62,20 @@ class APIKeyMiddleware:
         self.app = app
         self.guard = usable_guard(Guard, guard)
 
-    def __call__(  # noqa: C901, PLR0912 - one function, since calls are what a request costs
-        self, environ: Environ, start_response: StartResponse
-    ) -> Body:
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Body:
         """Serve one request."""
-        method: str = environ["REQUEST_METHOD"]
-        if method == WEBSOCKET:  # a client may spell it, but gets nothing by it
-            method = "websocket"
-        path: str = environ.get("PATH_INFO") or "/"
-        if not path.isascii():
-            path = _decoded(path)
-        value: str | None = environ.get("HTTP_AUTHORIZATION")
-        guard = self.guard
-        try:
-            raw = None if value is None else value.encode("latin-1")
-            outcome = guard.decide(method, path, environ.get("REMOTE_ADDR"), raw)
-            if outcome.__class__ is Miss:
-                outcome = guard.authorize(method, path, environ.get("REMOTE_ADDR"), raw)
-        except UnicodeEncodeError:  # no server may make such a value out of bytes
-            outcome = Denied(Reason.MALFORMED_CREDENTIALS)
-        except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
-            outcome = guard.engine.failed(error)
-        if type(outcome) is Allowed:
+        outcome = self.decide(environ)
+        if isinstance(outcome, Allowed):
             identity = outcome.identity
         elif outcome is Unguarded.UNGUARDED:
             identity = None
         else:
-            denied = outcome if isinstance(outcome, Denied) else Denied(Reason.STORE_UNAVAILABLE)
-            return self.refuse(denied, environ, start_response)
+            return self.refuse(outcome, environ, start_response)
         if _FORGED in "".join(environ):  # one search costs less than looking at every name
             for name in [name for name in environ if name.startswith(_FORGED)]:
                 del environ[name]
         environ["keybound"] = identity
-        environ[GUARD] = guard
+        environ[GUARD] = self.guard
         token = CURRENT.set(identity)
         try:
             body = self.app(environ, start_response)
@@ -102,9 +87,29 @@ class APIKeyMiddleware:
             return self._generated(cast("Generator[bytes]", body), environ, start_response)
         return body
 
+    def decide(self, environ: Environ) -> Allowed | Denied | Unguarded:
+        """Decide on a request as it stands there, and note what was decided on. Never raises."""
+        environ[ASKED] = request = asked(environ)
+        value: str | None = environ.get("HTTP_AUTHORIZATION")
+        guard = self.guard
+        try:
+            raw = None if value is None else value.encode("latin-1")
+            outcome = guard.decide(*request, raw)
+            if outcome.__class__ is Miss:
+                return guard.authorize(*request, raw)
+        except UnicodeEncodeError:  # no server may make such a value out of bytes
+            return Denied(Reason.MALFORMED_CREDENTIALS)
+        except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
+            return guard.engine.failed(error)
+        return cast("Allowed | Denied | Unguarded", outcome)
+
+    def answer(self, denied: Denied) -> RefusalResponse:
+        """Return what a denial is answered with."""
+        return self.guard.refuse(denied)
+
     def refuse(self, denied: Denied, environ: Environ, start_response: StartResponse) -> Body:
         """Answer a request that nobody answered yet; raises again if somebody did (PEP 3333)."""
-        answer = self.guard.refuse(denied)
+        answer = self.answer(denied)
         # A realm may hold what no header can: a mark in a challenge is better than no answer.
         headers = [
             (name, value.encode("ascii", "replace").decode()) for name, value in answer.headers
@@ -152,6 +157,15 @@ def require(
     """
     demand = Demand.read(scopes, model=model, access=access)
     return demand.check(environ["keybound"], method=environ["REQUEST_METHOD"], fields={})
+
+
+def asked(environ: Environ) -> tuple[str, str, str | None]:
+    """Return method, path and peer of a request, as they are decided on."""
+    method: str = environ["REQUEST_METHOD"]
+    if method == WEBSOCKET:  # a client may spell it, but gets nothing by it
+        method = "websocket"
+    path: str = environ.get("PATH_INFO") or "/"
+    return method, path if path.isascii() else _decoded(path), environ.get("REMOTE_ADDR")
 
 
 def _decoded(path: str) -> str:

@@ -53,15 +53,20 @@ class Demand:
         method: str,
         fields: Mapping[str, str | None],
         said: Access | None = None,
+        strict: bool = False,
     ) -> Identity:
         """Return an identity that a view may serve; raises ``RefusedError`` for any other.
 
         ``fields`` are what the router matched, and fill templates. ``said`` is what everything
-        around the view says of the access; without that, the method does.
+        around the view says of the access; without that, the method does. ``strict`` is for views
+        that nobody decided on before: a key limited in what is not known of them is refused.
         """
         if identity is None:
             raise RefusedError(Denied(Reason.MISSING_CREDENTIALS))
-        reason = self._unmet(identity, method, fields, said or self.access)
+        access = said or self.access or (default_access(method) if strict else None)
+        reason = self._unmet(identity, method, fields, access)
+        if reason is None and strict and self.model is None and identity.limited_in_models:
+            reason = Reason.MODEL_UNRESOLVED
         if reason is not None:
             scopes = self.scopes if reason is Reason.INSUFFICIENT_SCOPE else ()
             raise RefusedError(Denied(reason, key=identity.key_id, scopes=scopes))

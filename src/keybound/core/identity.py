@@ -81,6 +81,11 @@ class Identity:
         return all(clause.allows(model, access) for clause in self._models)
 
     @property
+    def limited_in_models(self) -> bool:
+        """Return whether there are models that the key may not use."""
+        return bool(self._models)
+
+    @property
     def is_authenticated(self) -> bool:
         """Return ``True``, as frameworks ask of a user."""
         return True
