@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from keybound.core.facts import Access
     from keybound.core.identity import Identity
     from keybound.core.refusals import RefusalResponse
+    from keybound.engine import Engine
 
     Environ = dict[str, Any]
     StartResponse = Callable[..., Any]
@@ -37,7 +38,7 @@ GUARD = "keybound.guard"
 """Where the environment holds the guard that let the request through: a view can refuse by it."""
 
 ASKED = "keybound.asked"
-"""Where the environment holds method, path and peer of the request that was decided on."""
+"""Where the environment holds method, path and peer that the request was decided on."""
 
 _FORGED = "HTTP_X_KEYBOUND_"
 """Headers that look like an identity of ours begin so: none exists, so none is passed on."""
@@ -61,21 +62,45 @@ class APIKeyMiddleware:
         refuse_twice(app, APIKeyMiddleware)
         self.app = app
         self.guard = usable_guard(Guard, guard)
+        self._prepared: Engine | None = None
 
-    def __call__(self, environ: Environ, start_response: StartResponse) -> Body:
+    def __call__(  # noqa: C901, PLR0912 - one function, since calls are what a request costs
+        self, environ: Environ, start_response: StartResponse
+    ) -> Body:
         """Serve one request."""
-        outcome = self.decide(environ)
-        if isinstance(outcome, Allowed):
+        method: str = environ["REQUEST_METHOD"]
+        if method == WEBSOCKET:  # a client may spell it, but gets nothing by it
+            method = "websocket"
+        path: str = environ.get("PATH_INFO") or "/"
+        if not path.isascii():
+            path = _decoded(path)
+        peer: str | None = environ.get("REMOTE_ADDR")
+        value: str | None = environ.get("HTTP_AUTHORIZATION")
+        guard = self.guard
+        try:
+            if guard.engine is not self._prepared:
+                self.prepare(guard.engine)
+            raw = None if value is None else value.encode("latin-1")
+            outcome = guard.decide(method, path, peer, raw)
+            if outcome.__class__ is Miss:
+                outcome = guard.authorize(method, path, peer, raw)
+        except UnicodeEncodeError:  # no server may make such a value out of bytes
+            outcome = Denied(Reason.MALFORMED_CREDENTIALS)
+        except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
+            outcome = guard.engine.failed(error)
+        if type(outcome) is Allowed:
             identity = outcome.identity
         elif outcome is Unguarded.UNGUARDED:
             identity = None
         else:
-            return self.refuse(outcome, environ, start_response)
+            denied = outcome if isinstance(outcome, Denied) else Denied(Reason.STORE_UNAVAILABLE)
+            return self.refuse(denied, environ, start_response)
         if _FORGED in "".join(environ):  # one search costs less than looking at every name
             for name in [name for name in environ if name.startswith(_FORGED)]:
                 del environ[name]
         environ["keybound"] = identity
-        environ[GUARD] = self.guard
+        environ[GUARD] = guard
+        environ[ASKED] = method, path, peer
         token = CURRENT.set(identity)
         try:
             body = self.app(environ, start_response)
@@ -87,24 +112,12 @@ class APIKeyMiddleware:
             return self._generated(cast("Generator[bytes]", body), environ, start_response)
         return body
 
-    def decide(self, environ: Environ) -> Allowed | Denied | Unguarded:
-        """Decide on a request as it stands there, and note what was decided on. Never raises."""
-        environ[ASKED] = request = asked(environ)
-        value: str | None = environ.get("HTTP_AUTHORIZATION")
-        guard = self.guard
-        try:
-            raw = None if value is None else value.encode("latin-1")
-            outcome = guard.decide(*request, raw)
-            if outcome.__class__ is Miss:
-                return guard.authorize(*request, raw)
-        except UnicodeEncodeError:  # no server may make such a value out of bytes
-            return Denied(Reason.MALFORMED_CREDENTIALS)
-        except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
-            return guard.engine.failed(error)
-        return cast("Allowed | Denied | Unguarded", outcome)
+    def prepare(self, engine: Engine) -> None:
+        """Do what comes before the first request under an engine; what it raises is a 503."""
+        self._prepared = engine
 
     def answer(self, denied: Denied) -> RefusalResponse:
-        """Return what a denial is answered with."""
+        """Return what a denied request is answered with."""
         return self.guard.refuse(denied)
 
     def refuse(self, denied: Denied, environ: Environ, start_response: StartResponse) -> Body:
@@ -157,15 +170,6 @@ def require(
     """
     demand = Demand.read(scopes, model=model, access=access)
     return demand.check(environ["keybound"], method=environ["REQUEST_METHOD"], fields={})
-
-
-def asked(environ: Environ) -> tuple[str, str, str | None]:
-    """Return method, path and peer of a request, as they are decided on."""
-    method: str = environ["REQUEST_METHOD"]
-    if method == WEBSOCKET:  # a client may spell it, but gets nothing by it
-        method = "websocket"
-    path: str = environ.get("PATH_INFO") or "/"
-    return method, path if path.isascii() else _decoded(path), environ.get("REMOTE_ADDR")
 
 
 def _decoded(path: str) -> str:

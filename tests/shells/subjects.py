@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import fastapi
+import flask
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Mount
+from werkzeug.routing import Rule
 
 import keybound.asgi
 import keybound.fastapi
+import keybound.flask
 import keybound.starlette
 import keybound.wsgi
 from keybound import current_key
@@ -98,6 +101,16 @@ def plain_wsgi(app: Any, guard: Guard) -> Any:
     return keybound.wsgi.APIKeyMiddleware(app, guard)
 
 
+def of_flask(app: Any, guard: Guard) -> flask.Flask:
+    """Return an application of Flask, one of whose views answers everything."""
+    outer = flask.Flask("shells", static_folder=None)
+    keybound.flask.Keybound(outer, guard)
+    for path in ("/", "/<path:rest>"):
+        outer.url_map.add(Rule(path, endpoint="all"))  # whatever the method
+    outer.view_functions["all"] = lambda rest="": app
+    return outer
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """A shell: what it serves, and how that is guarded."""
@@ -111,6 +124,7 @@ SUBJECTS = {
     "starlette": Subject(ASGIApplication, starlette),
     "fastapi": Subject(ASGIApplication, of_fastapi),
     "wsgi": Subject(WSGIApplication, plain_wsgi),
+    "flask": Subject(WSGIApplication, of_flask),
 }
 
 ASGI_SUBJECTS = [

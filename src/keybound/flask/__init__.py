@@ -30,7 +30,7 @@ from werkzeug.local import LocalProxy
 from keybound.core.demands import Demand
 from keybound.core.errors import SettingsError
 from keybound.flask.demands import demanding, mark
-from keybound.flask.protection import EXTENSION, Protection, protection_of
+from keybound.flask.protection import EXTENSION, Protection, check_view, protection_of
 from keybound.guard import Guard
 from keybound.installing import nested, refuse_twice, usable_guard
 from keybound.settings import Settings
@@ -123,7 +123,7 @@ class Keybound:
         demand = Demand.read(scopes, model=model, access=access, tenant=tenant)
 
         def decorate(view: F) -> F:
-            checked = demanding(view, demand, _check)
+            checked = demanding(view, demand, check_view)
             if not isinstance(checked, type):
                 self._marked.add(checked)
             return checked
@@ -165,10 +165,7 @@ def require(
     fields. It only narrows: what the middleware refused never comes here. Raises an
     ``HTTPException`` that answers as every refusal does, and ``InputError``.
     """
-    return _check(Demand.read(scopes, model=model, access=access, tenant=tenant))
-
-
-def _check(demand: Demand) -> Identity:
+    demand = Demand.read(scopes, model=model, access=access, tenant=tenant)
     return protection_of(current_app).check(demand)
 
 

@@ -46,16 +46,13 @@ class Declarations:
         self._router: RuleRouter | None = None
         self._declared: WeakKeyDictionary[Engine, RuleRouter] = WeakKeyDictionary()
         self._attended: WeakSet[Engine] = WeakSet()
-        self.checked: Engine | None = None
-        """The engine whose table guards what it should, as far as one can tell."""
         self._attend(guard.engine)
 
-    def check(self) -> None:
+    def check(self, engine: Engine) -> None:
         """Read the rules and look at what is guarded; raises ``SettingsError`` if nothing is.
 
         Raises ``InputError`` for demands that contradict each other.
         """
-        engine = self._guard.engine
         self._attend(engine)
         router = self.refresh(engine)
         table = engine.rules.table
@@ -76,7 +73,6 @@ class Declarations:
             if not any(may_meet(route.path, path) for path in paths):
                 logger.warning("routes: %s matches no rule of %s", route.path, self._app.name)
         self._tell_hidden()
-        self.checked = engine
 
     def demands(self, rule: Rule) -> tuple[RuleDemands, bool]:
         """Return what a rule declares, and whether that is news, since the rule was added later."""

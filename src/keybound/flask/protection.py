@@ -10,17 +10,17 @@ import logging
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
-from flask import g, request
+from flask import current_app, g, request
 from flask.wrappers import Response
 from werkzeug.exceptions import HTTPException
 
-from keybound import wsgi
 from keybound.context import CURRENT
-from keybound.core.decision import Allowed, Denied
+from keybound.core.decision import Denied
 from keybound.core.demands import Demand, strictest_access
 from keybound.core.errors import RefusedError
 from keybound.core.reasons import Reason
 from keybound.core.refusals import RefusalResponse
+from keybound.core.table import PATH_REMEMBERED_MAX
 from keybound.flask.declarations import Declarations
 from keybound.wsgi import ASKED, GUARD, APIKeyMiddleware
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from flask.wrappers import Request
 
     from keybound.core.identity import Identity
+    from keybound.core.table import RouteTable
+    from keybound.engine import Engine
     from keybound.guard import Guard
     from keybound.wsgi import Body, Environ, StartResponse
 
@@ -42,6 +44,14 @@ logger = logging.getLogger("keybound")
 
 EXTENSION = "keybound"
 """Under this name an application has its protection among its ``extensions``."""
+
+SETTLED_MAX = 4_096
+
+_MET = "keybound.met"
+"""Where the environment holds the demands that a request met before its view was called."""
+
+_REQUEST: Any = request
+_VARIABLES: Any = g
 
 _KEPT = frozenset({"cache-control", "keybound-denial", "retry-after", "vary", "www-authenticate"})
 """Headers of a refusal that hold however a site renders it."""
@@ -57,6 +67,39 @@ class HTTPRefusedError(RefusedError, HTTPException):
         """Hold what is sent."""
         RefusedError.__init__(self, denied)
         HTTPException.__init__(self, str(denied.reason), response)
+
+
+class Settled:
+    """Requests whose view was decided on by one table, up to ``SETTLED_MAX`` of them."""
+
+    __slots__ = ("met", "table")
+
+    def __init__(self) -> None:
+        """Know none yet."""
+        self.table: RouteTable | None = None
+        self.met: dict[tuple[int, object], tuple[Demand, ...]] = {}
+
+    def add(self, table: RouteTable, asked: Request, met: tuple[Demand, ...]) -> None:
+        """Remember that a rule was decided on for a request, and which demands that met."""
+        if self.table is not table or len(self.met) >= SETTLED_MAX:
+            self.met = {}
+            self.table = table
+        decided = asked.environ[ASKED]
+        if len(decided[1]) <= PATH_REMEMBERED_MAX:
+            self.met[id(asked.url_rule), decided] = met
+
+
+class Again(APIKeyMiddleware):
+    """Decides on a request as it is now, and says so by what it raises."""
+
+    def refuse(
+        self,
+        denied: Denied,
+        environ: Environ,  # noqa: ARG002 - what is raised is answered elsewhere
+        start_response: StartResponse,  # noqa: ARG002 - the same
+    ) -> Body:
+        """Raise ``RefusedError``."""
+        raise RefusedError(denied)
 
 
 class Protection(APIKeyMiddleware):
@@ -75,33 +118,46 @@ class Protection(APIKeyMiddleware):
         self._flask = app
         self._renderer = renderer
         self._declarations = Declarations(app, guard, marked)
-        self._serve = super().__call__  # bound once, since calls are what a request costs
+        self._again = Again(_nothing, guard)
+        self._settled = Settled()
         app.wsgi_app = self  # type: ignore[method-assign]
-        app.before_request_funcs.setdefault(None, []).insert(0, self.admit)
+        app.preprocess_request = self._admitting(app.preprocess_request)  # type: ignore[method-assign]
         app.register_error_handler(HTTPRefusedError, _answered)
 
-    def __call__(self, environ: Environ, start_response: StartResponse) -> Body:
-        """Serve one request, if anything is guarded at all."""
-        if self.guard.engine is not self._declarations.checked:
-            try:
-                self._declarations.check()
-            except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
-                return self.refuse(self.guard.engine.failed(error), environ, start_response)
-        return self._serve(environ, start_response)
+    def prepare(self, engine: Engine) -> None:
+        """Read the rules, and raise ``SettingsError`` where nothing at all is guarded."""
+        self._declarations.check(engine)
+        super().prepare(engine)
 
-    def admit(self) -> Response | None:
-        """Look at the view that Flask chose, before anything of the application runs.
+    def _admitting(
+        self, preprocess: Callable[..., ResponseReturnValue | None]
+    ) -> Callable[..., ResponseReturnValue | None]:
+        """Return what Flask calls first inside of a request: it looks at the view that was chosen.
 
-        Puts the identity into ``flask.g.api_key``; returns the refusal of a request that may not
-        go on.
+        It puts the identity into ``flask.g.api_key``, and answers a request that may not go on.
         """
-        try:
-            self._admit(_request())
-        except HTTPRefusedError as error:
-            return cast("Response", error.response)
-        except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
-            return self.response(self.guard.engine.failed(error))
-        return None
+        current = _REQUEST._get_current_object  # noqa: SLF001 - Werkzeug documents it
+        variables = _VARIABLES._get_current_object  # noqa: SLF001 - the same
+        guard = self.guard
+
+        def admit(*context: object) -> ResponseReturnValue | None:  # later versions hand it on
+            asked: Request = current()
+            environ = asked.environ
+            settled = self._settled
+            if settled.table is guard.engine.rules.table and environ.get(GUARD) is guard:
+                decided = environ[ASKED]
+                met = settled.met.get((id(asked.url_rule), decided))
+                if met is not None and decided == (
+                    environ["REQUEST_METHOD"],
+                    environ.get("PATH_INFO"),
+                    environ.get("REMOTE_ADDR"),
+                ):
+                    environ[_MET] = met
+                    variables().api_key = environ["keybound"]
+                    return preprocess(*context)
+            return self._admit(asked) or preprocess(*context)
+
+        return admit
 
     def check(self, demand: Demand) -> Identity:
         """Return who is calling; raises ``HTTPRefusedError`` for a demand that is not met."""
@@ -128,29 +184,44 @@ class Protection(APIKeyMiddleware):
         render = self._renderer()
         return answer if render is None else self._rendered(answer, render)
 
-    def _admit(self, asked: Request) -> None:
+    def _admit(self, asked: Request) -> Response | None:
+        """Return the refusal of a request that may not go on, having looked at everything."""
+        try:
+            self._look(asked)
+        except HTTPRefusedError as error:
+            return cast("Response", error.response)
+        except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
+            return self.response(self.guard.engine.failed(error))
+        return None
+
+    def _look(self, asked: Request) -> None:
         environ = asked.environ
         identity = self._identity(asked)
-        if wsgi.asked(environ) != environ[ASKED]:
-            identity = self._decide_again(asked, identity)
+        method, path, peer = environ[ASKED]
+        as_now = environ["REQUEST_METHOD"], environ.get("PATH_INFO"), environ.get("REMOTE_ADDR")
+        if as_now != (method, path, peer):
+            identity = self._decide_again(environ, identity)
+            method, path, peer = environ[ASKED]
         g.api_key = identity
+        table = self.guard.engine.rules.table
         rule = asked.url_rule
         if rule is None:  # no view: Flask answers 404, 405, or with a redirect
+            self._settled.add(table, asked, ())
             return
         demands, news = self._declarations.demands(rule)
         declared = demands.declared(asked.method)
-        method, path, _ = environ[ASKED]
-        match = self.guard.engine.rules.table.match(method, path)
+        match = table.match(method, path)
         decided = None if match is None else match.view
         # The table decided on another view, or when there was no such rule yet.
         elsewhere = news or (decided is not None and decided is not declared.route)
         demand = declared.whole if elsewhere else declared.demand
-        if demand.auth == "exempt" and (
-            identity is None or not (elsewhere or demand.access == "write")
-        ):
-            return
-        fields = demands.fields(asked.view_args)
-        self._met(demand, identity, asked, fields=fields, said=demand.access, strict=elsewhere)
+        asks = demand.auth != "exempt" or demand.access == "write"
+        if asks or (elsewhere and identity is not None):
+            fields = demands.fields(asked.view_args)
+            self._met(demand, identity, asked, fields=fields, said=demand.access, strict=elsewhere)
+        environ[_MET] = declared.demands
+        if not elsewhere and (decided is not None or not asks):
+            self._settled.add(table, asked, declared.demands)
 
     def _identity(self, asked: Request) -> Identity | None:
         """Return who is calling; raises ``HTTPRefusedError`` if no middleware of ours knows."""
@@ -165,14 +236,14 @@ class Protection(APIKeyMiddleware):
         denied = Denied(Reason.STORE_UNAVAILABLE)
         raise HTTPRefusedError(denied, self.response(denied))
 
-    def _decide_again(self, asked: Request, identity: Identity | None) -> Identity | None:
-        """Decide on what a middleware between us and Flask made of a request as well."""
-        outcome = self.decide(asked.environ)
-        if isinstance(outcome, Denied):
-            raise HTTPRefusedError(outcome, self.response(outcome))
-        if isinstance(outcome, Allowed):
-            identity = asked.environ["keybound"] = outcome.identity
-            CURRENT.set(identity)  # the middleware resets it
+    def _decide_again(self, environ: Environ, identity: Identity | None) -> Identity | None:
+        """Decide as well on what a middleware between us and Flask made of a request."""
+        try:
+            self._again(environ, _nothing)
+        except RefusedError as error:
+            raise HTTPRefusedError(error.denied, self.response(error.denied)) from None
+        environ["keybound"] = identity = environ["keybound"] or identity
+        CURRENT.set(identity)  # the middleware resets it
         return identity
 
     def _met(
@@ -205,6 +276,13 @@ class Protection(APIKeyMiddleware):
         return RefusalResponse(answer.status, (("content-length", str(len(body))), *headers), body)
 
 
+def check_view(demand: Demand) -> None:
+    """Raise ``HTTPRefusedError`` for a view whose demand is not met, which may be known by now."""
+    met = _request().environ.get(_MET)
+    if met is None or demand not in met:
+        protection_of(current_app).check(demand)
+
+
 def protection_of(app: Flask) -> Protection:
     """Return what guards an application; raises ``RuntimeError`` if nothing does."""
     protection: object = app.extensions.get(EXTENSION)
@@ -220,5 +298,8 @@ def _answered(error: HTTPRefusedError) -> Response:
 
 def _request() -> Request:
     """Return the request itself: asking the proxy every time costs more than the checks."""
-    current: Any = request
-    return cast("Request", current._get_current_object())  # noqa: SLF001 - Werkzeug documents it
+    return cast("Request", _REQUEST._get_current_object())  # noqa: SLF001 - Werkzeug documents it
+
+
+def _nothing(_environ: object, _start_response: object = None, _error: object = None) -> Body:
+    return ()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from werkzeug.exceptions import HTTPException
@@ -47,11 +47,12 @@ class Arguments:
 class Declared:
     """What a view declares for some methods.
 
-    ``demand`` is what it asks for; ``whole`` has what its arguments say besides, for requests that
-    the table did not decide under this very route.
+    ``demand`` is what its ``demands`` are together; ``whole`` has what its arguments say besides,
+    for requests that the table did not decide under this very route.
     """
 
     route: DeclaredRoute
+    demands: tuple[Demand, ...]
     demand: Demand
 
     @property
@@ -100,35 +101,30 @@ def read_rule(app: Flask, rule: Rule) -> RuleDemands:
     Raises ``InputError`` for demands that contradict each other, and for fields that it lacks.
     """
     endpoint = str(rule.endpoint)
-    groups: dict[Demand, list[str]] = {}
+    groups: dict[tuple[Demand, ...], list[str]] = {}
     for method in sorted(rule.methods or ()):
-        groups.setdefault(_demand(app, rule, endpoint, method), []).append(method)
+        groups.setdefault(demands_of(app, endpoint, method), []).append(method)
     by_method = {
         method: declared
-        for demand, methods in groups.items()
-        for declared in (_declared(rule, demand, methods),)
+        for demands, methods in groups.items()
+        for declared in (_declared(rule, demands, methods),)
         for method in methods
     }
     other = next(iter(by_method.values()), None)
     if other is None:
-        other = _declared(rule, _demand(app, rule, endpoint, None), None)
+        other = _declared(rule, demands_of(app, endpoint, None), None)
     return RuleDemands(endpoint, by_method, other)
 
 
-def _demand(app: Flask, rule: Rule, endpoint: str, method: str | None) -> Demand:
-    demands = demands_of(app, endpoint, method)
-    demand = joined(demands, path=f"{rule.rule} ({endpoint})") or Demand(auth="exempt")
-    # What keeps a connection open does more than its GET says.
-    return replace(demand, access=demand.access or "write") if rule.websocket else demand
-
-
-def _declared(rule: Rule, demand: Demand, methods: Iterable[str] | None) -> Declared:
+def _declared(rule: Rule, demands: tuple[Demand, ...], methods: Iterable[str] | None) -> Declared:
+    demand = joined(demands, path=f"{rule.rule} ({rule.endpoint})") or Demand(auth="exempt")
+    if rule.websocket:  # what keeps a connection open does more than its GET says
+        demand = replace(demand, access=demand.access or "write")
     path = _ARGUMENT.sub(lambda found: _field(rule.map, *found.groups()), rule.rule)
-    names = Arguments(
-        {name: number for number, name in enumerate(sorted(cast("set[str]", rule.arguments)))}
-    )
+    arguments: set[str] = rule.arguments  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - nobody typed it whole
+    names = Arguments({name: number for number, name in enumerate(sorted(arguments))})
     members = {each.name: getattr(demand, each.name) for each in fields(demand)}
-    return Declared(DeclaredRoute(path, names, methods, **members), demand)
+    return Declared(DeclaredRoute(path, names, methods, **members), demands, demand)
 
 
 class RuleRouter:

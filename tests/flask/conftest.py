@@ -1,0 +1,66 @@
+"""A guarded application of Flask, and keys for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from flask import Flask
+
+from keybound import Guard, Limits
+from keybound.flask import Keybound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask.testing import FlaskClient
+
+
+@pytest.fixture
+def guard() -> Guard:
+    """Return a guard in memory of what is under /v1."""
+    return Guard.from_settings(database="memory://", protect=["/v1/*"])
+
+
+@pytest.fixture
+def app() -> Flask:
+    """Return an application with one view, which needs a key."""
+    app = Flask("shop", static_folder=None)
+    app.add_url_rule("/v1/home", "home", lambda: "home")
+    return app
+
+
+@pytest.fixture
+def kb(app: Flask, guard: Guard) -> Keybound:
+    """Return what guards the application."""
+    return Keybound(app, guard)
+
+
+@pytest.fixture
+def client(app: Flask, kb: Keybound) -> FlaskClient:  # noqa: ARG001 - it guards the application
+    """Return a client; nothing was served yet."""
+    return app.test_client()
+
+
+@pytest.fixture
+def key(guard: Guard) -> Callable[..., dict[str, str]]:
+    """Return a function that issues a key with limits and returns its headers."""
+
+    def issue(**limits: Any) -> dict[str, str]:
+        issued = guard.issue(name="CI", tenant="acme", limits=Limits(**limits))
+        return {"Authorization": f"Bearer {issued.secret.reveal()}"}
+
+    return issue
+
+
+@pytest.fixture
+def why(guard: Guard) -> Callable[[Any], str]:
+    """Return a function that tells why a response is a refusal."""
+
+    def explain(response: Any) -> str:
+        denial = response.headers.get("Keybound-Denial")
+        if denial is None:
+            return "allowed"
+        return guard.explain_denial(denial).reason.value
+
+    return explain
