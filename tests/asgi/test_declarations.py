@@ -190,7 +190,7 @@ UUID = "0a0b0c0d-0000-0000-0000-00000000000a"
     ],
 )
 @pytest.mark.parametrize("mounted", [False, True], ids=["routed", "mounted"])
-def test_name_counts_as_the_application_gets_it(  # noqa: PLR0917
+def test_name_counts_as_the_application_gets_it(
     app: FastAPI,
     client: TestClient,
     key: Any,

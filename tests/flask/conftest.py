@@ -23,21 +23,27 @@ def guard() -> Guard:
 
 
 @pytest.fixture
-def app() -> Flask:
-    """Return an application with one view, which needs a key."""
-    app = Flask("shop", static_folder=None)
-    app.add_url_rule("/v1/home", "home", lambda: "home")
-    return app
+def bare() -> Flask:
+    """Return an application with one view, before it is guarded."""
+    bare = Flask("shop", static_folder=None)
+    bare.add_url_rule("/v1/home", "home", lambda: "home")
+    return bare
 
 
 @pytest.fixture
-def kb(app: Flask, guard: Guard) -> Keybound:
+def kb(bare: Flask, guard: Guard) -> Keybound:
     """Return what guards the application."""
-    return Keybound(app, guard)
+    return Keybound(bare, guard)
 
 
 @pytest.fixture
-def client(app: Flask, kb: Keybound) -> FlaskClient:  # noqa: ARG001 - it guards the application
+def app(bare: Flask, kb: Keybound) -> Flask:  # noqa: ARG001 - it guards the application
+    """Return the application, guarded."""
+    return bare
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
     """Return a client; nothing was served yet."""
     return app.test_client()
 

@@ -107,7 +107,7 @@ def of_flask(app: Any, guard: Guard) -> flask.Flask:
     keybound.flask.Keybound(outer, guard)
     for path in ("/", "/<path:rest>"):
         outer.url_map.add(Rule(path, endpoint="all"))  # whatever the method
-    outer.view_functions["all"] = lambda rest="": app
+    outer.view_functions["all"] = lambda **_path: app
     return outer
 
 

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary, WeakMethod, WeakSet
 
 from keybound.core.errors import SettingsError
 from keybound.core.patterns import may_meet
-from keybound.flask.demands import Marks, layers, layers_of
+from keybound.flask.demands import Marks, layers, subjects_of
 from keybound.flask.rules import RuleRouter, read_rule
 
 if TYPE_CHECKING:
@@ -110,7 +110,8 @@ class Declarations:
             id(layer)
             for rule in self._app.url_map.iter_rules()
             for method in rule.methods or (None,)
-            for layer in layers_of(self._app, str(rule.endpoint), method)
+            for subject in subjects_of(self._app, str(rule.endpoint), method)
+            for layer in layers(subject)
         }
         for function in self._marked:
             # Seen itself, or on what it stands around: that is marked as well.

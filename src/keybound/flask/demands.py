@@ -1,13 +1,15 @@
 """What Flask's views ask of a key: marks on functions, classes and blueprints.
 
-A mark is on the function itself and on everything around it, so that the router finds it whichever
-of them Flask was given: what is decorated above ``@app.route`` is never called by Flask.
+A mark is on the function itself and on everything around it, so that it is found whichever of them
+Flask was given: what is decorated above ``@app.route`` is never called by Flask. So a function that
+Flask is given as it is has the demands of everything that was ever made of it.
 """
 
 from __future__ import annotations
 
 from functools import partial, wraps
 from inspect import iscoroutinefunction
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from flask.views import MethodView, View
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 F = TypeVar("F")
 
 _MARK = "__keybound__"
+"""Where a function has what is asked for it, by whatever is around it as well."""
+
+_OWN = "__keybound_asks__"
+"""Where a function that we put around a view has what it asks for."""
 
 _WRAPPED_MAX = 100
 """Functions around a function that are looked through."""
@@ -49,7 +55,8 @@ def demanding(view: F, demand: Demand, check: Callable[[Demand], object]) -> F:
     mark(view, demand)
     called = cast("Callable[..., Any]", view)
     checked = (_awaiting if iscoroutinefunction(view) else _calling)(called, demand, check)
-    mark(checked, demand)
+    setattr(checked, _MARK, (demand,))
+    setattr(checked, _OWN, demand)
     return cast("F", checked)
 
 
@@ -80,7 +87,7 @@ def mark(subject: object, demand: Demand) -> None:
     Marks.made += 1
     for each in layers(subject):
         try:
-            setattr(each, _MARK, (*_marks(each), demand))
+            setattr(each, _MARK, tuple(dict.fromkeys((*_marks(each), demand))))
         except AttributeError:  # a bound method, say: what is around it is marked
             continue
 
@@ -90,26 +97,35 @@ def demands_of(app: Flask, endpoint: str, method: str | None) -> tuple[Demand, .
 
     Without a method, what it asks for with every one.
     """
-    found = (demand for layer in layers_of(app, endpoint, method) for demand in _marks(layer))
-    return tuple(dict.fromkeys(found))
+    every = (_asked(list(layers(each))) for each in subjects_of(app, endpoint, method))
+    return tuple(dict.fromkeys(chain.from_iterable(every)))
 
 
-def layers_of(app: Flask, endpoint: str, method: str | None) -> Iterator[object]:
-    """Yield everything that is marked for an endpoint, as far as it can be seen."""
+def subjects_of(app: Flask, endpoint: str, method: str | None) -> Iterator[object]:
+    """Yield everything that may be marked for an endpoint, as far as it can be seen."""
     names = endpoint.split(".")[:-1]
     for length in range(len(names)):
         yield app.blueprints.get(".".join(names[: length + 1]))
     view: object = app.view_functions.get(endpoint)
-    yield from layers(view)
+    yield view
     kind = next((found for each in layers(view) if (found := _view_class(each))), None)
     if kind is None:
         return
-    yield from layers(kind.dispatch_request)
+    yield kind.dispatch_request
     if method is not None and issubclass(kind, MethodView):
         handler: object = getattr(kind, method.lower(), None)
         if handler is None and method == "HEAD":  # as MethodView does it
             handler = getattr(kind, "get", None)
-        yield from layers(handler)
+        yield handler
+
+
+def _asked(around: list[object]) -> Iterator[Demand]:
+    """Yield what a function asks for that is ``around`` others, outermost first."""
+    own = [getattr(each, _OWN) for each in around if isinstance(getattr(each, _OWN, None), Demand)]
+    # Something of ours within says what it asks; others of the same function are for other views.
+    marked = around[:1] if own else around
+    yield from own
+    yield from chain.from_iterable(map(_marks, marked))
 
 
 def _view_class(view: object) -> type[View] | None:
