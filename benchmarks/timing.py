@@ -1,4 +1,4 @@
-"""Whole requests through ASGI applications without sockets, compared as ratios within one run.
+"""Whole requests through applications without sockets, compared as ratios within one run.
 
 A round runs a block of every case in a fresh random order; ratios and differences are taken within
 a round, so that the drift of a shared machine cancels, and their medians are printed.
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
 import random
 import statistics
+import sys
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 HEADERS: list[tuple[bytes, bytes]] = [
     (b"host", b"api.example.com"),
@@ -41,10 +43,16 @@ class Case:
     authorization: bytes | None = None
     base: str | None = None
     status: int = 200
+    kind: Literal["asgi", "wsgi"] = "asgi"
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers of the request."""
+        credential = [] if self.authorization is None else [(b"authorization", self.authorization)]
+        return [*HEADERS[:6], *credential, *HEADERS[6:]]
 
     def scope(self) -> dict[str, Any]:
         """Return the ASGI scope of the request."""
-        credential = [] if self.authorization is None else [(b"authorization", self.authorization)]
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.4"},
@@ -57,7 +65,32 @@ class Case:
             "path": "/",
             "raw_path": b"/",
             "query_string": b"",
-            "headers": [*HEADERS[:6], *credential, *HEADERS[6:]],
+            "headers": self.headers,
+        }
+
+    def environ(self) -> dict[str, Any]:
+        """Return the WSGI environment of the request."""
+        named = {name.decode().upper().replace("-", "_"): value for name, value in self.headers}
+        return {
+            "REQUEST_METHOD": "GET",
+            "SCRIPT_NAME": "",
+            "PATH_INFO": "/",
+            "QUERY_STRING": "",
+            "SERVER_NAME": "127.0.0.1",
+            "SERVER_PORT": "8000",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "REMOTE_ADDR": "203.0.113.7",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.input": io.BytesIO(),
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+            **{
+                name if name == "CONTENT_TYPE" else f"HTTP_{name}": value.decode("latin-1")
+                for name, value in named.items()
+            },
         }
 
 
@@ -105,6 +138,26 @@ def report(timings: list[Timing]) -> str:
 
 
 async def _block(case: Case, calls: int) -> float:
+    return _block_wsgi(case, calls) if case.kind == "wsgi" else await _block_asgi(case, calls)
+
+
+def _block_wsgi(case: Case, calls: int) -> float:
+    template, app = case.environ(), case.app
+
+    def start_response(_status: str, _headers: object, _error: object = None) -> None:
+        pass
+
+    start = time.perf_counter()
+    for _ in range(calls):
+        body = app(template.copy(), start_response)
+        for _chunk in body:
+            pass
+        if hasattr(body, "close"):
+            body.close()
+    return time.perf_counter() - start
+
+
+async def _block_asgi(case: Case, calls: int) -> float:
     template, app = case.scope(), case.app
     body = {"type": "http.request", "body": b"", "more_body": False}
 
@@ -134,6 +187,12 @@ async def _check(case: Case) -> None:
         await asyncio.sleep(0)
         sent.append(message)
 
-    await case.app(case.scope() | {"state": {}}, receive, send)
+    def start_response(status: str, _headers: object, _error: object = None) -> None:
+        sent.append({"status": int(status.split(maxsplit=1)[0])})
+
+    if case.kind == "wsgi":
+        case.app(case.environ(), start_response)
+    else:
+        await case.app(case.scope() | {"state": {}}, receive, send)
     if sent[0]["status"] != case.status:
         raise RuntimeError(f"{case.name}: status {sent[0]['status']}, expected {case.status}")

@@ -61,7 +61,7 @@ def running(name: str) -> Iterator[Example]:
         try:
             for line in process.stdout:
                 said += line
-                if found := re.search(r"running on (http://\S+)", line):
+                if found := re.search(r"[Rr]unning on (http://\S+)", line):
                     keys = dict(re.findall(r"^([A-Z]+)=(\S+)$", said, re.MULTILINE))
                     yield Example(keys, found[1])
                     break
@@ -110,3 +110,35 @@ def test_fastapi_example():
         assert document["paths"]["/v1/{tenant}/invoices"]["post"]["security"]
         assert "security" not in document["paths"]["/"]["get"]
         assert send("GET /docs")[0] == 200
+
+
+@pytest.mark.parametrize("name", ["asgi_raw.py", "wsgi_raw.py"])
+def test_example_without_a_framework(name: str):
+    """The same over ASGI and WSGI: an open path, limits, and a scope that the application asks."""
+    with running(name) as example:
+        send = example.send
+        assert send("GET /health") == (200, "ok")
+        assert send("GET /acme/messages")[0] == 401
+        assert send("GET /acme/messages", "READER") == (200, {"tenant": "acme", "by": "reader"})
+        assert send("POST /acme/messages", "READER")[1]["reason"] == "method_not_allowed"
+        assert send("GET /evil/messages", "FULL")[1]["reason"] == "tenant_mismatch"
+        assert send("GET /elsewhere", "FULL")[1]["reason"] == "tenant_unresolved"
+        assert send("POST /acme/messages", "FULL", "rest_api_key={}")[0] == 200
+
+
+def test_flask_example():
+    """What views and blueprints require is enforced, and refusals look as the site says."""
+    with running("flask_app.py") as example:
+        send = example.send
+        assert send("GET /") == (200, "Hello!")
+        status, body = send("GET /v1/acme/invoices/")
+        assert (status, body["error"], body["reason"]) == (401, "Credentials required", "")
+        status, body = send("GET /v1/acme/invoices/", "READER")
+        assert (status, body) == (200, {"invoices of": "acme", "to": "reader"})
+        assert send("GET /v1/acme/invoices", "READER") == (status, body)
+        assert send("POST /v1/acme/invoices/", "READER")[1]["reason"] == "method_not_allowed"
+        assert send("POST /v1/acme/invoices/search", "READER") == (200, ["acme-001"])
+        assert send("GET /v1/evil/invoices/", "FULL")[1]["reason"] == "tenant_mismatch"
+        assert send("POST /v1/acme/invoices/", "FULL", "rest_api_key={}")[0] == 200
+        assert send("POST /v1/acme/invoices/search", "FULL")[1] == ["acme-001", "acme-draft"]
+        assert send("GET /v1/acme/nothing", "READER")[0] == 403

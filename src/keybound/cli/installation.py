@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from keybound.cli.exits import Ended, Exit
 from keybound.cli.render import Whole, card
-from keybound.cli.session import Session, store_exists
+from keybound.cli.session import APPLICATION, Session, store_exists
 from keybound.core.errors import KeyboundError
 from keybound.settings import HOW_TO_MAKE_ONE
 from keybound.sources import ENVIRONMENT_PREFIX, FILE_VARIABLE, SETTINGS_FILE
@@ -101,6 +101,8 @@ def _look(guard: Guard, found: Findings) -> None:
 def _sources(session: Session) -> list[str]:
     """Say where settings come from, strongest first; names only, never values."""
     chosen = session.chosen
+    if APPLICATION.get() is not None:
+        return ["the application"]
     if chosen.app is not None:
         return [f"the guard {chosen.app}"]
     sources = [] if chosen.database is None else ["--database"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from keybound.stores import Store
+APPLICATION: ContextVar[BaseGuard | None] = ContextVar("keybound_application", default=None)
+"""The guard of the application whose own command line this is, as in ``flask keybound``."""
 
 _PANEL = "Global options, before or after the command"
 
@@ -110,6 +113,11 @@ class Session:
         """Return the guard without opening its store. Raises ``InputError``."""
         chosen = self.chosen
         load_dimensions()
+        application = APPLICATION.get()
+        if application is not None:
+            if chosen.app or chosen.settings or chosen.database:
+                raise InputError("--app", "is the application already", fix="leave it out")
+            return Guard(application.engine)
         if chosen.app is None:
             given = {} if chosen.database is None else {"database": chosen.database}
             settings = Settings.load(given, file=chosen.settings)

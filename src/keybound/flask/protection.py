@@ -7,7 +7,7 @@ chose says what it asks for; that can only narrow what was decided.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import msgspec
 from flask import current_app, g, request
@@ -69,6 +69,17 @@ class HTTPRefusedError(RefusedError, HTTPException):
         HTTPException.__init__(self, str(denied.reason), response)
 
 
+class Met(NamedTuple):
+    """The demands that a request met, and the one identity that did; ``None`` for any."""
+
+    demands: tuple[Demand, ...]
+    caller: Identity | None
+
+
+_UNSETTLED = Met((), cast("Identity", object()))
+"""What is known of a request that was not looked at: no identity is that object."""
+
+
 class Settled:
     """Requests whose view was decided on by one table, up to ``SETTLED_MAX`` of them."""
 
@@ -77,9 +88,9 @@ class Settled:
     def __init__(self) -> None:
         """Know none yet."""
         self.table: RouteTable | None = None
-        self.met: dict[tuple[int, object], tuple[Demand, ...]] = {}
+        self.met: dict[tuple[int, object], Met] = {}
 
-    def add(self, table: RouteTable, asked: Request, met: tuple[Demand, ...]) -> None:
+    def add(self, table: RouteTable, asked: Request, met: Met) -> None:
         """Remember that a rule was decided on for a request, and which demands that met."""
         if self.table is not table or len(self.met) >= SETTLED_MAX:
             self.met = {}
@@ -146,14 +157,15 @@ class Protection(APIKeyMiddleware):
             settled = self._settled
             if settled.table is guard.engine.rules.table and environ.get(GUARD) is guard:
                 decided = environ[ASKED]
-                met = settled.met.get((id(asked.url_rule), decided))
-                if met is not None and decided == (
+                identity = environ["keybound"]
+                met, caller = settled.met.get((id(asked.url_rule), decided), _UNSETTLED)
+                if (caller is None or caller is identity) and decided == (
                     environ["REQUEST_METHOD"],
                     environ.get("PATH_INFO"),
                     environ.get("REMOTE_ADDR"),
                 ):
                     environ[_MET] = met
-                    variables().api_key = environ["keybound"]
+                    variables().api_key = identity
                     return preprocess(*context)
             return self._admit(asked) or preprocess(*context)
 
@@ -206,7 +218,7 @@ class Protection(APIKeyMiddleware):
         table = self.guard.engine.rules.table
         rule = asked.url_rule
         if rule is None:  # no view: Flask answers 404, 405, or with a redirect
-            self._settled.add(table, asked, ())
+            self._settled.add(table, asked, Met((), None))
             return
         demands, news = self._declarations.demands(rule)
         declared = demands.declared(asked.method)
@@ -220,8 +232,10 @@ class Protection(APIKeyMiddleware):
             fields = demands.fields(asked.view_args)
             self._met(demand, identity, asked, fields=fields, said=demand.access, strict=elsewhere)
         environ[_MET] = declared.demands
-        if not elsewhere and (decided is not None or not asks):
-            self._settled.add(table, asked, declared.demands)
+        if not elsewhere:
+            # What the table decided holds for everybody, what was looked at for who was looked at.
+            caller = identity if asks and decided is None else None
+            self._settled.add(table, asked, Met(declared.demands, caller))
 
     def _identity(self, asked: Request) -> Identity | None:
         """Return who is calling; raises ``HTTPRefusedError`` if no middleware of ours knows."""

@@ -35,7 +35,7 @@ _SECRET = Secret("every guard of a test has this one secret")
 
 
 class Response(Protocol):
-    """What the test clients of httpx, Starlette, FastAPI, Flask and Django answer alike."""
+    """What test clients answer alike: httpx, Starlette, FastAPI, Flask, Django and WebTest."""
 
     @property
     def status_code(self) -> int:
