@@ -40,6 +40,9 @@ GUARD = "keybound.guard"
 ASKED = "keybound.asked"
 """Where the environment holds method, path and peer that the request was decided on."""
 
+RULES = "keybound.rules"
+"""Where the environment holds what decided, one object for one set of rules; or ``None``."""
+
 _FORGED = "HTTP_X_KEYBOUND_"
 """Headers that look like an identity of ours begin so: none exists, so none is passed on."""
 
@@ -76,14 +79,17 @@ class APIKeyMiddleware:
             path = _decoded(path)
         peer: str | None = environ.get("REMOTE_ADDR")
         value: str | None = environ.get("HTTP_AUTHORIZATION")
-        guard = self.guard
+        guard, rules = self.guard, None
         try:
             if guard.engine is not self._prepared:
                 self.prepare(guard.engine)
+            decide = guard.decide
             raw = None if value is None else value.encode("latin-1")
-            outcome = guard.decide(method, path, peer, raw)
-            if outcome.__class__ is Miss:
+            outcome = decide(method, path, peer, raw)
+            if outcome.__class__ is Miss:  # and the rules may have been renewed by its end
                 outcome = guard.authorize(method, path, peer, raw)
+            else:
+                rules = decide
         except UnicodeEncodeError:  # no server may make such a value out of bytes
             outcome = Denied(Reason.MALFORMED_CREDENTIALS)
         except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
@@ -101,6 +107,7 @@ class APIKeyMiddleware:
         environ["keybound"] = identity
         environ[GUARD] = guard
         environ[ASKED] = method, path, peer
+        environ[RULES] = rules
         token = CURRENT.set(identity)
         try:
             body = self.app(environ, start_response)

@@ -18,10 +18,10 @@ def an_identity(*, tenant="acme", request_tenant="acme", **limits):
     return Chain(key, {}, ChainPolicy()).identity(request_tenant)
 
 
-def refused(demand, identity, *, method="GET", fields=None, said=None):
+def refused(demand, identity, *, method="GET", fields=None, said=None, strict=False):
     """Return why a demand is not met, ``None`` when it is."""
     try:
-        met = demand.check(identity, method=method, fields=fields or {}, said=said)
+        met = demand.check(identity, method=method, fields=fields or {}, said=said, strict=strict)
     except RefusedError as error:
         return error.denied.reason
     assert met is identity
@@ -72,6 +72,20 @@ def test_a_key_that_only_reads_is_refused_what_is_said_to_write():
     reader = an_identity(read_only=True)
     assert refused(Demand.read(access="write"), reader) is Reason.METHOD_NOT_ALLOWED
     assert refused(Demand.read(access="read"), reader) is None
+
+
+def test_a_view_that_nobody_decided_on_is_judged_by_what_is_unknown():
+    """Its method says what it does, and whoever is limited in models needs one to be known."""
+    reader, limited = an_identity(read_only=True), an_identity(models={"*": "read"})
+    assert refused(Demand(), reader, method="POST") is None
+    assert refused(Demand(), reader, method="POST", strict=True) is Reason.METHOD_NOT_ALLOWED
+    assert refused(Demand(access="read"), reader, method="POST", strict=True) is None
+    assert refused(Demand(), limited) is None
+    assert refused(Demand(), limited, strict=True) is Reason.MODEL_UNRESOLVED
+    assert refused(Demand(model="x"), limited, strict=True) is None
+    assert refused(Demand(model="{x}"), limited, strict=True) is Reason.MODEL_UNRESOLVED
+    assert refused(Demand(scopes=("a",)), limited, strict=True) is Reason.INSUFFICIENT_SCOPE
+    assert refused(Demand(), an_identity(), method="POST", strict=True) is None
 
 
 def test_a_model_is_filled_from_what_the_router_matched():

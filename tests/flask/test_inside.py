@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask import Flask, abort, g, request, stream_with_context
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Rule
 
 import keybound
 from keybound import Guard, InputError
@@ -305,6 +306,33 @@ def test_many_paths_are_looked_at_in_bounded_memory(app, client, key, monkeypatc
     for number in range(20):
         assert client.get(f"/v1/{number}", headers=headers).text == str(number)
     assert len(app.extensions["keybound"]._settled.met) <= 8  # noqa: SLF001
+
+
+def test_rules_that_change_while_a_request_is_under_way(bare, guard, key, why):
+    """It was decided under others, so the view that Flask chose is looked at strictly."""
+    inner = bare.wsgi_app
+    kb: list[Keybound] = []
+    late = {"late": lambda: "late", "asking": lambda: "asking"}
+
+    def changing(environ: Any, start_response: Any) -> Any:
+        if "late" not in bare.view_functions:
+            late["asking"] = kb[0].requires("asking")(late["asking"])
+            for endpoint, view in late.items():
+                bare.url_map.add(Rule(f"/open/{endpoint}", endpoint=endpoint))
+                bare.url_map.add(Rule(f"/v1/{endpoint}", endpoint=endpoint))
+                bare.view_functions[endpoint] = view
+            assert guard.engine.table  # whoever asks has them read
+        return inner(environ, start_response)
+
+    bare.wsgi_app = changing
+    kb.append(Keybound(bare, guard))
+    client, good = bare.test_client(), key()
+    assert why(client.get("/open/asking", headers=good)) == "missing_credentials"
+    for _ in range(2):
+        assert why(client.get("/open/asking", headers=good)) == "insufficient_scope"
+        assert client.get("/open/late", headers=good).text == "late"
+        assert why(client.get("/v1/asking", headers=good)) == "insufficient_scope"
+    assert client.get("/open/asking", headers=key(scopes="asking")).text == "asking"
 
 
 def test_two_guards_do_not_take_each_other_s_word(app):

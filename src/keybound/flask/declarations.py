@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from operator import is_
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,11 @@ class Declarations:
         self._declared: WeakKeyDictionary[Engine, RuleRouter] = WeakKeyDictionary()
         self._attended: WeakSet[Engine] = WeakSet()
         self._attend(guard.engine)
+        _every.add(self)
+
+    def renew_lock(self) -> None:
+        """Leave what a thread of the parent may have held when this process was forked."""
+        self._lock = Lock()
 
     def check(self, engine: Engine) -> None:
         """Read the rules and look at what is guarded; raises ``SettingsError`` if nothing is.
@@ -140,3 +146,15 @@ class Declarations:
 
     def _refresh(self, engine: Engine) -> None:
         self.refresh(engine)
+
+
+_every: WeakSet[Declarations] = WeakSet()
+
+
+def _after_fork() -> None:
+    for declarations in _every:
+        declarations.renew_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -22,7 +22,7 @@ from keybound.core.reasons import Reason
 from keybound.core.refusals import RefusalResponse
 from keybound.core.table import PATH_REMEMBERED_MAX
 from keybound.flask.declarations import Declarations
-from keybound.wsgi import ASKED, GUARD, APIKeyMiddleware
+from keybound.wsgi import ASKED, GUARD, RULES, APIKeyMiddleware
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from flask.wrappers import Request
 
     from keybound.core.identity import Identity
-    from keybound.core.table import RouteTable
     from keybound.engine import Engine
     from keybound.guard import Guard
     from keybound.wsgi import Body, Environ, StartResponse
@@ -81,23 +80,23 @@ _UNSETTLED = Met((), cast("Identity", object()))
 
 
 class Settled:
-    """Requests whose view was decided on by one table, up to ``SETTLED_MAX`` of them."""
+    """Requests that were looked at under one set of rules, up to ``SETTLED_MAX`` of them."""
 
-    __slots__ = ("met", "table")
+    __slots__ = ("met", "rules")
 
-    def __init__(self) -> None:
+    def __init__(self, rules: object) -> None:
         """Know none yet."""
-        self.table: RouteTable | None = None
+        self.rules = rules
         self.met: dict[tuple[int, object], Met] = {}
 
-    def add(self, table: RouteTable, asked: Request, met: Met) -> None:
-        """Remember that a rule was decided on for a request, and which demands that met."""
-        if self.table is not table or len(self.met) >= SETTLED_MAX:
-            self.met = {}
-            self.table = table
+    def add(self, asked: Request, met: Met) -> None:
+        """Remember what the view that Flask chose for a request asks, and that it was met."""
         decided = asked.environ[ASKED]
-        if len(decided[1]) <= PATH_REMEMBERED_MAX:
-            self.met[id(asked.url_rule), decided] = met
+        if len(decided[1]) > PATH_REMEMBERED_MAX:
+            return
+        if len(self.met) >= SETTLED_MAX:
+            self.met.clear()
+        self.met[id(asked.url_rule), decided] = met
 
 
 class Again(APIKeyMiddleware):
@@ -130,7 +129,7 @@ class Protection(APIKeyMiddleware):
         self._renderer = renderer
         self._declarations = Declarations(app, guard, marked)
         self._again = Again(_nothing, guard)
-        self._settled = Settled()
+        self._settled = Settled(object())
         app.wsgi_app = self  # type: ignore[method-assign]
         app.preprocess_request = self._admitting(app.preprocess_request)  # type: ignore[method-assign]
         app.register_error_handler(HTTPRefusedError, _answered)
@@ -149,13 +148,12 @@ class Protection(APIKeyMiddleware):
         """
         current = _REQUEST._get_current_object  # noqa: SLF001 - Werkzeug documents it
         variables = _VARIABLES._get_current_object  # noqa: SLF001 - the same
-        guard = self.guard
 
         def admit(*context: object) -> ResponseReturnValue | None:  # later versions hand it on
             asked: Request = current()
             environ = asked.environ
             settled = self._settled
-            if settled.table is guard.engine.rules.table and environ.get(GUARD) is guard:
+            if environ.get(RULES) is settled.rules:
                 decided = environ[ASKED]
                 identity = environ["keybound"]
                 met, caller = settled.met.get((id(asked.url_rule), decided), _UNSETTLED)
@@ -215,17 +213,21 @@ class Protection(APIKeyMiddleware):
             identity = self._decide_again(environ, identity)
             method, path, peer = environ[ASKED]
         g.api_key = identity
-        table = self.guard.engine.rules.table
+        rules = environ[RULES]
         rule = asked.url_rule
         if rule is None:  # no view: Flask answers 404, 405, or with a redirect
-            self._settled.add(table, asked, Met((), None))
+            self._settle(rules, asked, Met((), None))
             return
         demands, news = self._declarations.demands(rule)
         declared = demands.declared(asked.method)
-        match = table.match(method, path)
+        match = self.guard.engine.rules.table.match(method, path)
         decided = None if match is None else match.view
-        # The table decided on another view, or when there was no such rule yet.
-        elsewhere = news or (decided is not None and decided is not declared.route)
+        # The table decided on another view, or when there were other rules.
+        elsewhere = (
+            news
+            or (decided is not None and decided is not declared.route)
+            or (rules is not None and rules is not self.guard.decide)
+        )
         demand = declared.whole if elsewhere else declared.demand
         asks = demand.auth != "exempt" or demand.access == "write"
         if asks or (elsewhere and identity is not None):
@@ -235,7 +237,15 @@ class Protection(APIKeyMiddleware):
         if not elsewhere:
             # What the table decided holds for everybody, what was looked at for who was looked at.
             caller = identity if asks and decided is None else None
-            self._settled.add(table, asked, Met(declared.demands, caller))
+            self._settle(rules, asked, Met(declared.demands, caller))
+
+    def _settle(self, rules: object, asked: Request, met: Met) -> None:
+        if rules is None:
+            return
+        settled = self._settled
+        if settled.rules is not rules:
+            settled = self._settled = Settled(rules)
+        settled.add(asked, met)
 
     def _identity(self, asked: Request) -> Identity | None:
         """Return who is calling; raises ``HTTPRefusedError`` if no middleware of ours knows."""
