@@ -14,8 +14,9 @@ from keybound.flask import Keybound
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, monkeypatch):
     """Return a function that runs a command of an application."""
+    monkeypatch.setenv("FLASK_RUN_FROM_CLI", "false")  # Flask sets it, for good
     app = Flask("shop", static_folder=None)
     app.config["KEYBOUND"] = {"DATABASE": str(tmp_path / "keys.db"), "PROTECT": ["/v1/*"]}
     kb = Keybound(app)

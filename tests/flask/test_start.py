@@ -153,8 +153,9 @@ def test_proxy_inside_is_refused_and_outside_works():
 
 
 @pytest.mark.parametrize("static", [None, "static"])
-def test_application_of_which_nothing_is_guarded_does_not_serve(static, caplog):
+def test_application_of_which_nothing_is_guarded_does_not_serve(static, caplog, monkeypatch):
     """Static files alone do not count, and the log says what to do."""
+    monkeypatch.setenv("FLASK_RUN_FROM_CLI", "false")  # Flask sets it, for good
     app = Flask("shop", static_folder=static)
     app.config["KEYBOUND"] = {"DATABASE": "memory://", "PROTECT": ["/static/*", "/v2/*"]}
     Keybound(app)

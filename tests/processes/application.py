@@ -8,7 +8,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+import flask
+
 import keybound.asgi
+import keybound.flask
 import keybound.wsgi
 from keybound import Guard, Route, current_key
 
@@ -54,4 +57,8 @@ async def aserve(scope: Any, receive: Any, send: Any) -> None:
 
 
 wsgi = keybound.wsgi.APIKeyMiddleware(serve, guard)
+flask_app = flask.Flask("workers", static_folder=None)
+keybound.flask.Keybound(flask_app, guard)
+flask_app.add_url_rule("/", "answer", answer)
+flask_app.add_url_rule("/open", "answer")
 asgi = keybound.asgi.APIKeyMiddleware(aserve, guard.to_async())

@@ -28,8 +28,10 @@ AT_ONCE = 8
 START_FOR = 30.0
 
 _WSGI = "tests.processes.application:wsgi"
+_FLASK = "tests.processes.application:flask_app"
 _ASGI = "tests.processes.application:asgi"
-_GUNICORN = ["gunicorn", _WSGI, "--workers", str(WORKERS), "--bind", "127.0.0.1:{port}"]
+_BARE = ["gunicorn", "--workers", str(WORKERS), "--bind", "127.0.0.1:{port}"]
+_GUNICORN = [*_BARE, _WSGI]
 _GRANIAN = ["granian", "--host", "127.0.0.1", "--port", "{port}", "--workers", str(WORKERS)]
 
 SERVERS: dict[str, list[str]] = {
@@ -38,6 +40,7 @@ SERVERS: dict[str, list[str]] = {
     "gunicorn, threads": [*_GUNICORN, "--threads", "4"],
     "gunicorn, threads, preload": [*_GUNICORN, "--threads", "4", "--preload"],
     "gunicorn, gevent": [*_GUNICORN, "--worker-class", "gevent"],
+    "gunicorn, Flask, preload": [*_BARE, "--threads", "4", "--preload", _FLASK],
     "uvicorn": ["uvicorn", _ASGI, "--workers", str(WORKERS), "--port", "{port}"],
     "granian, ASGI": [*_GRANIAN, "--interface", "asgi", _ASGI],
     "granian, WSGI": [*_GRANIAN, "--interface", "wsgi", "--blocking-threads", "4", _WSGI],
