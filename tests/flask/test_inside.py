@@ -231,12 +231,33 @@ def test_what_a_middleware_inside_changes_is_decided_as_well(
     bare.add_url_rule("/v1/reads", "reads", kb.requires(model="a")(look), methods=methods)
     bare.add_url_rule("/v1/writes", "writes", kb.requires(model="b")(lambda: "b"))
     bare.add_url_rule("/v1/b\u00fccher", "books", kb.requires(model="a")(look))
-    bare.add_url_rule("/open", "open", look)
+    bare.add_url_rule("/open", "open", lambda: look())  # noqa: PLW0108 - a mark is on the function
     limited = key(models={"a": "read"}, read_only=True, networks="127.0.0.1")
     for _ in range(2):
         assert why(bare.test_client().get("/v1/reads", headers=limited)) == expected
     assert seen == ([("CI", "CI", "CI")] * 2 if expected == "allowed" else [])
     assert keybound.current_key() is None
+
+
+def test_what_is_changed_now_and_then_is_decided_when_it_is(bare, guard, key, why):
+    """What was looked at as it came is looked at again when somebody changed it."""
+    inner = bare.wsgi_app
+
+    def rewriting(environ: Any, start_response: Any) -> Any:
+        environ.update({"REMOTE_ADDR": "10.0.0.2"} if "HTTP_X_PEER" in environ else {})
+        environ.update({"PATH_INFO": "/v1/2"} if "HTTP_X_PATH" in environ else {})
+        return inner(environ, start_response)
+
+    bare.wsgi_app = rewriting
+    Keybound(bare, guard)
+    bare.add_url_rule("/v1/<int:model>", "number", lambda model: str(model))  # noqa: PLW0108
+    client, limited = bare.test_client(), key(networks="127.0.0.1", models={"1": "read"})
+    for _ in range(2):
+        assert client.get("/v1/1", headers=limited).text == "1"
+        changed = {**limited, "X-Peer": "x"}
+        assert why(client.get("/v1/1", headers=changed)) == "network_not_allowed"
+        changed = {**limited, "X-Path": "x"}
+        assert why(client.get("/v1/1", headers=changed)) == "model_not_allowed"
 
 
 def test_rewritten_request_gets_no_key_that_it_had_not(bare, guard, key):
@@ -333,6 +354,30 @@ def test_rules_that_change_while_a_request_is_under_way(bare, guard, key, why):
         assert client.get("/open/late", headers=good).text == "late"
         assert why(client.get("/v1/asking", headers=good)) == "insufficient_scope"
     assert client.get("/open/asking", headers=key(scopes="asking")).text == "asking"
+
+
+@pytest.mark.parametrize("read", [False, True], ids=["cold", "warm"])
+def test_rule_that_takes_another_s_place_is_not_what_was_decided_on(bare, guard, key, why, read):
+    """Whoever may use the model of one view may not be in the other, which names none."""
+    inner = bare.wsgi_app
+
+    def changing(environ: Any, start_response: Any) -> Any:
+        if environ["PATH_INFO"] == "/v1/late" and "late" not in bare.view_functions:
+            bare.url_map.add(Rule("/v1/late", endpoint="late"))
+            bare.view_functions["late"] = lambda: "late"
+            if read:
+                assert guard.engine.table
+        return inner(environ, start_response)
+
+    bare.wsgi_app = changing
+    Keybound(bare, guard)
+    bare.add_url_rule("/v1/<model>", "any", lambda model: model.upper())
+    client = bare.test_client()
+    warm, cold = (key(models={"late": "read", "home": "read", "x": "read"}) for _ in range(2))
+    assert client.get("/v1/x", headers=warm).text == "X"
+    for _ in range(2):
+        refused = client.get("/v1/late", headers=warm if read else cold)
+        assert why(refused) == "model_unresolved"
 
 
 def test_two_guards_do_not_take_each_other_s_word(app):

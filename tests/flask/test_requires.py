@@ -134,6 +134,39 @@ def test_several_demands_hold_together(app, kb, client, key, why):
     assert why(client.get("/v1/x", headers=reader)) == "method_not_allowed"
 
 
+def test_demand_that_is_hidden_is_as_strict_as_it_says(app, kb, client, key, why):
+    """What is seen around it does not make a reading of its writing."""
+    inner = kb.requires(model="m", access="write")(_copied(plain))
+    view = kb.requires(model="m", access="read")(hiding(inner))
+    app.add_url_rule("/v1/x", "x", view, methods=["POST"])
+    assert why(client.post("/v1/x", headers=key(models={"m": "read"}))) == "model_not_allowed"
+    assert why(client.post("/v1/x", headers=key(models={"m": "write"}))) == "allowed"
+
+
+def test_one_function_may_be_several_views(app, kb, client, key, why):
+    """Each asks what stands around it; the function as it is asks all of that."""
+    generic = _copied(plain)
+    app.add_url_rule("/v1/a", "a", kb.requires(model="a")(generic))
+    app.add_url_rule("/v1/b", "b", kb.requires("b", model="b")(generic))
+    limited = key(models={"a": "read", "b": "read"})
+    assert client.get("/v1/a", headers=limited).text == "served"
+    assert why(client.get("/v1/b", headers=limited)) == "insufficient_scope"
+
+
+def test_decorated_twice_is_asked_for_wherever_it_is_served(app, kb, client, key, why):
+    """A name that was decorated above one route, and given to another."""
+
+    @kb.requires("above")
+    @app.get("/v1/a")
+    def view() -> str:
+        return "served"
+
+    app.add_url_rule("/v1/b", "b", view)
+    for path in ("/v1/a", "/v1/b"):
+        assert why(client.get(path, headers=key())) == "insufficient_scope"
+        assert client.get(path, headers=key(scopes="above")).text == "served"
+
+
 def test_demand_that_is_hidden_is_told(app, kb, client, key, caplog):
     """A decorator above one that hides the view is never called: that is said, not forgotten."""
 

@@ -247,6 +247,23 @@ def test_configured_routes_know_what_a_host_chooses():
         assert b"model_not_allowed" in refused.data
 
 
+def test_what_one_key_met_another_has_to_meet():
+    """Where a configured route decides, what the view asks is looked at for each."""
+    routes = [Route("/v1/x", tenant="~")]
+    guard = Guard.from_settings(database="memory://", routes=routes)
+    app = Flask("shop", static_folder=None)
+    kb = Keybound(app, guard)
+    app.add_url_rule("/v1/x", "x", kb.requires("a")(lambda: "x"))
+    client = app.test_client()
+    headers: list[dict[str, str]] = []
+    for scopes in (["a"], []):
+        issued = guard.issue(name="CI", tenant="acme", limits=Limits(scopes=scopes))
+        headers.append({"Authorization": f"Bearer {issued.secret.reveal()}"})
+    for _ in range(3):
+        assert client.get("/v1/x", headers=headers[0]).text == "x"
+        assert client.get("/v1/x", headers=headers[1]).status_code == 403
+
+
 UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket"}
 
 
@@ -263,18 +280,27 @@ def test_websocket_is_a_write_unless_its_view_says_otherwise(app, kb, client, ke
         assert client.get("/v1/feed", headers={**UPGRADE, **reader}).text == "connected"
 
 
-def test_header_that_chooses_another_view_opens_nothing(app, kb, client, key, why):
+@pytest.mark.parametrize("live", ["/v1/x", "/v1/<model>"])
+@pytest.mark.parametrize("first", [True, False])
+def test_header_that_chooses_another_view_opens_nothing(app, kb, client, key, why, live, first):
     """Who asks for the WebSocket of a path gets what it may do there, not with the page."""
+    app.view_functions["live"] = lambda **_: "connected"
+    if first:
+        app.url_map.add(Rule(live, endpoint="live", methods=["GET"], websocket=True))
     app.add_url_rule("/v1/x", "page", kb.requires(model="page")(lambda: "page"))
-    app.url_map.add(Rule("/v1/x", endpoint="live", methods=["GET"], websocket=True))
-    app.view_functions["live"] = lambda: "connected"
+    if not first:
+        app.url_map.add(Rule(live, endpoint="live", methods=["GET"], websocket=True))
     limited = key(models={"page": "write"})
     for _ in range(2):
         assert client.get("/v1/x", headers=limited).text == "page"
-        assert why(client.get("/v1/x", headers={**UPGRADE, **limited})) == "model_unresolved"
+        refused = why(client.get("/v1/x", headers={**UPGRADE, **limited}))
+        assert refused == ("model_unresolved" if live == "/v1/x" else "model_not_allowed")
         assert client.get("/v1/x", headers={**UPGRADE, **key()}).text == "connected"
         reading = {**UPGRADE, **key(read_only=True)}
         assert why(client.get("/v1/x", headers=reading)) == "method_not_allowed"
+        both = {**UPGRADE, **key(models={"page": "read", "x": "write"})}
+        expected = "model_unresolved" if live == "/v1/x" else "allowed"
+        assert why(client.get("/v1/x", headers=both)) == expected
 
 
 # ---------------------------------------------------------------------------------- when it is read
