@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from keybound.stores import Store
+
 APPLICATION: ContextVar[BaseGuard | None] = ContextVar("keybound_application", default=None)
 """The guard of the application whose own command line this is, as in ``flask keybound``."""
 
