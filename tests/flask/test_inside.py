@@ -13,7 +13,7 @@ from werkzeug.routing import Rule
 import keybound
 from keybound import Guard, InputError
 from keybound.flask import Keybound, current_key, require
-from keybound.flask.protection import HTTPRefusedError
+from keybound.flask.refusals import HTTPRefusedError
 
 
 def test_identity_is_wherever_one_looks_for_it(app, client, key):
@@ -317,13 +317,21 @@ def test_long_paths_are_looked_at_every_time(app, kb, client, key, why):
         assert why(client.get(path, headers=key())) == "insufficient_scope"
 
 
+def test_long_methods_are_looked_at_every_time(app, client, key):
+    """A client makes them up; nothing of them is kept."""
+    for method in ("PROPFIND", "X" * 17):
+        assert client.open("/v1/home", method=method, headers=key()).status_code == 405
+    kept = app.extensions["keybound"]._settled.met  # noqa: SLF001
+    assert {decided[0] for _, decided in kept} <= {"PROPFIND"}
+
+
 def test_many_paths_are_looked_at_in_bounded_memory(app, client, key, monkeypatch):
     """The oldest are forgotten together."""
 
     def str_of(number: int) -> str:
         return str(number)
 
-    monkeypatch.setattr("keybound.flask.protection.SETTLED_MAX", 8)
+    monkeypatch.setattr("keybound.flask.settled.SETTLED_MAX", 8)
     app.add_url_rule("/v1/<int:number>", "x", str_of)
     headers = key()
     for number in range(20):

@@ -61,12 +61,22 @@ def body_of(response: Response) -> Any:
     return response
 
 
+def test_rendering_may_be_a_coroutine(kb, client):
+    """As a view may."""
+
+    @kb.refusal
+    async def render(_refusal: Any, problem: dict[str, Any]) -> dict[str, Any]:
+        return {"error": problem["title"]}
+
+    assert client.get("/v1/home").json == {"error": "Credentials required"}
+
+
 BROKEN = {
     "raises": lambda *_: 1 / 0,
     "aborts": lambda *_: abort(404),
     "nothing": lambda *_: None,
     "breaks in the body": lambda *_: body_of(Response()),
-    "is a coroutine": lambda *_: object(),
+    "an object": lambda *_: object(),
 }
 
 

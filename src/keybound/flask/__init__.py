@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from keybound.core.facts import Access
     from keybound.core.identity import Identity
-    from keybound.flask.protection import Renderer
+    from keybound.flask.refusals import Renderer
 
 __all__ = ["Keybound", "current_key", "require"]
 

@@ -7,21 +7,19 @@ chose says what it asks for; that can only narrow what was decided.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import msgspec
 from flask import current_app, g, request
 from flask.wrappers import Response
-from werkzeug.exceptions import HTTPException
 
 from keybound.context import CURRENT
 from keybound.core.decision import Denied
 from keybound.core.demands import Demand, strictest_access
 from keybound.core.errors import RefusedError
 from keybound.core.reasons import Reason
-from keybound.core.refusals import RefusalResponse
-from keybound.core.table import PATH_REMEMBERED_MAX
 from keybound.flask.declarations import Declarations
+from keybound.flask.refusals import HTTPRefusedError, rendered
+from keybound.flask.settled import UNSETTLED, Met, Settled
 from keybound.wsgi import ASKED, GUARD, RULES, APIKeyMiddleware
 
 if TYPE_CHECKING:
@@ -33,70 +31,22 @@ if TYPE_CHECKING:
     from flask.wrappers import Request
 
     from keybound.core.identity import Identity
+    from keybound.core.refusals import RefusalResponse
     from keybound.engine import Engine
+    from keybound.flask.refusals import Renderer
     from keybound.guard import Guard
     from keybound.wsgi import Body, Environ, StartResponse
-
-    Renderer = Callable[[RefusalResponse, dict[str, Any]], ResponseReturnValue]
 
 logger = logging.getLogger("keybound")
 
 EXTENSION = "keybound"
 """Under this name an application has its protection among its ``extensions``."""
 
-SETTLED_MAX = 4_096
-
 _MET = "keybound.met"
 """Where the environment holds the demands that a request met before its view was called."""
 
 _REQUEST: Any = request
 _VARIABLES: Any = g
-
-_KEPT = frozenset({"cache-control", "keybound-denial", "retry-after", "vary", "www-authenticate"})
-"""Headers of a refusal that hold however a site renders it."""
-
-
-class HTTPRefusedError(RefusedError, HTTPException):
-    """A demand that the identity of a request does not meet, and the whole answer to it.
-
-    It has no ``code``: Flask then sends the answer as it is, past handlers of errors.
-    """
-
-    def __init__(self, denied: Denied, response: Response) -> None:
-        """Hold what is sent."""
-        RefusedError.__init__(self, denied)
-        HTTPException.__init__(self, str(denied.reason), response)
-
-
-class Met(NamedTuple):
-    """The demands that a request met, and the one identity that did; ``None`` for any."""
-
-    demands: tuple[Demand, ...]
-    caller: Identity | None
-
-
-_UNSETTLED = Met((), cast("Identity", object()))
-"""What is known of a request that was not looked at: no identity is that object."""
-
-
-class Settled:
-    """Requests that were looked at under one set of rules, up to ``SETTLED_MAX`` of them."""
-
-    __slots__ = ("met", "rules")
-
-    def __init__(self, rules: object) -> None:
-        """Know none yet."""
-        self.rules = rules
-        self.met: dict[tuple[int, object], Met] = {}
-
-    def add(self, asked: Request, met: Met) -> None:
-        """Remember what the view that Flask chose for a request asks, and that it was met."""
-        decided = asked.environ[ASKED]
-        if len(decided[1]) > PATH_REMEMBERED_MAX:
-            return
-        if len(self.met) >= SETTLED_MAX:
-            self.met.clear()
-        self.met[id(asked.url_rule), decided] = met
 
 
 class Again(APIKeyMiddleware):
@@ -156,7 +106,7 @@ class Protection(APIKeyMiddleware):
             if environ.get(RULES) is settled.rules:
                 decided = environ[ASKED]
                 identity = environ["keybound"]
-                met, caller = settled.met.get((id(asked.url_rule), decided), _UNSETTLED)
+                met, caller = settled.met.get((id(asked.url_rule), decided), UNSETTLED)
                 if (caller is None or caller is identity) and decided == (
                     environ["REQUEST_METHOD"],
                     environ.get("PATH_INFO"),
@@ -192,7 +142,7 @@ class Protection(APIKeyMiddleware):
         """Return the same for whoever speaks WSGI."""
         answer = super().answer(denied)
         render = self._renderer()
-        return answer if render is None else self._rendered(answer, render)
+        return answer if render is None else rendered(self._flask, answer, render)
 
     def _admit(self, asked: Request) -> Response | None:
         """Return the refusal of a request that may not go on, having looked at everything."""
@@ -281,23 +231,6 @@ class Protection(APIKeyMiddleware):
             return demand.check(identity, method=asked.environ["REQUEST_METHOD"], **how)
         except RefusedError as error:
             raise HTTPRefusedError(error.denied, self.response(error.denied)) from None
-
-    def _rendered(self, answer: RefusalResponse, render: Renderer) -> RefusalResponse:
-        """Return a refusal as a site shows it; whatever it does, it stays the same refusal."""
-        try:
-            with self._flask.app_context():
-                shown = render(answer, msgspec.json.decode(answer.body))
-                response = self._flask.make_response(shown)
-                response.direct_passthrough = False
-                body = response.get_data()
-        except Exception as error:  # noqa: BLE001 - a rendering that fails is not needed
-            # The text of a foreign error may hold anything; its type does not.
-            logger.error("cannot render a refusal: %s", type(error).__qualname__)  # noqa: TRY400
-            return answer
-        left = {*_KEPT, "content-length", "connection", "transfer-encoding"}
-        headers = [(name, value) for name, value in answer.headers if name in _KEPT]
-        headers += [(name, value) for name, value in response.headers if name.lower() not in left]
-        return RefusalResponse(answer.status, (("content-length", str(len(body))), *headers), body)
 
 
 def check_view(demand: Demand) -> None:
