@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from keybound.context import CURRENT
+from keybound.context import CURRENT, NO_KEY
 from keybound.core.decision import Allowed, Denied
 from keybound.core.demands import Demand
 from keybound.core.errors import RefusedError, SettingsError, StoreUnavailableError
@@ -112,7 +112,7 @@ class APIKeyMiddleware:
             scope["keybound"] = None
             scope.setdefault("user", NOBODY)
             scope.setdefault("auth", NO_GRANTS)
-            token = CURRENT.set(None)
+            token = CURRENT.set(NO_KEY)
         else:
             denied = outcome if isinstance(outcome, Denied) else Denied(Reason.STORE_UNAVAILABLE)
             await send_refusal(scope, send, self.guard.refuse(denied))

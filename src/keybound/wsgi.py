@@ -9,9 +9,9 @@ from __future__ import annotations
 import sys
 from http import HTTPStatus
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from keybound.context import CURRENT
+from keybound.context import CURRENT, NO_KEY
 from keybound.core.decision import Allowed, Denied
 from keybound.core.demands import Demand
 from keybound.core.errors import RefusedError
@@ -24,6 +24,7 @@ from keybound.judge import Miss, Unguarded
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
+    from keybound.context import Unknown
     from keybound.core.facts import Access
     from keybound.core.identity import Identity
     from keybound.core.refusals import RefusalResponse
@@ -37,11 +38,8 @@ if TYPE_CHECKING:
 GUARD = "keybound.guard"
 """Where the environment holds the guard that let the request through: a view can refuse by it."""
 
-ASKED = "keybound.asked"
-"""Where the environment holds method, path and peer that the request was decided on."""
-
-RULES = "keybound.rules"
-"""Where the environment holds what decided, one object for one set of rules; or ``None``."""
+ALLOWED = "keybound.allowed"
+"""Where the environment holds a decision that was remembered: one object for requests alike."""
 
 _FORGED = "HTTP_X_KEYBOUND_"
 """Headers that look like an identity of ours begin so: none exists, so none is passed on."""
@@ -57,6 +55,9 @@ class APIKeyMiddleware:
     needed it is ``None``. Safe for threads, greenlets and forks.
     """
 
+    leaves: ClassVar[Unknown | None] = None
+    """What ``current_key`` may be left at, where the framework itself tells it of the identity."""
+
     def __init__(self, app: WSGIApp, guard: Guard | None = None) -> None:
         """Wrap ``app``; without a guard, one is made from the environment and ``keybound.toml``.
 
@@ -71,25 +72,17 @@ class APIKeyMiddleware:
         self, environ: Environ, start_response: StartResponse
     ) -> Body:
         """Serve one request."""
-        method: str = environ["REQUEST_METHOD"]
-        if method == WEBSOCKET:  # a client may spell it, but gets nothing by it
-            method = "websocket"
-        path: str = environ.get("PATH_INFO") or "/"
-        if not path.isascii():
-            path = _decoded(path)
-        peer: str | None = environ.get("REMOTE_ADDR")
+        method, path, peer = facts_of(environ)
         value: str | None = environ.get("HTTP_AUTHORIZATION")
-        guard, rules = self.guard, None
+        guard, remembered = self.guard, True
         try:
             if guard.engine is not self._prepared:
                 self.prepare(guard.engine)
-            decide = guard.decide
             raw = None if value is None else value.encode("latin-1")
-            outcome = decide(method, path, peer, raw)
-            if outcome.__class__ is Miss:  # and the rules may have been renewed by its end
+            outcome = guard.decide(method, path, peer, raw)
+            if outcome.__class__ is Miss:
+                remembered = False
                 outcome = guard.authorize(method, path, peer, raw)
-            else:
-                rules = decide
         except UnicodeEncodeError:  # no server may make such a value out of bytes
             outcome = Denied(Reason.MALFORMED_CREDENTIALS)
         except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
@@ -97,7 +90,7 @@ class APIKeyMiddleware:
         if type(outcome) is Allowed:
             identity = outcome.identity
         elif outcome is Unguarded.UNGUARDED:
-            identity = None
+            identity, remembered = None, False
         else:
             denied = outcome if isinstance(outcome, Denied) else Denied(Reason.STORE_UNAVAILABLE)
             return self.refuse(denied, environ, start_response)
@@ -106,15 +99,17 @@ class APIKeyMiddleware:
                 del environ[name]
         environ["keybound"] = identity
         environ[GUARD] = guard
-        environ[ASKED] = method, path, peer
-        environ[RULES] = rules
-        token = CURRENT.set(identity)
+        environ[ALLOWED] = outcome if remembered else None
+        token = None
+        if CURRENT.get() is not self.leaves:
+            token = CURRENT.set(NO_KEY if identity is None else identity)
         try:
             body = self.app(environ, start_response)
         except RefusedError as error:  # a view asked for more, before it answered anything
             return self.refuse(error.denied, environ, start_response)
         finally:
-            CURRENT.reset(token)
+            if token is not None:
+                CURRENT.reset(token)
         if body.__class__ is GeneratorType:  # nothing of it has run yet
             return self._generated(cast("Generator[bytes]", body), environ, start_response)
         return body
@@ -148,7 +143,7 @@ class APIKeyMiddleware:
         identity: Identity | None = environ["keybound"]
         try:
             while True:
-                token = CURRENT.set(identity)
+                token = CURRENT.set(identity or NO_KEY)
                 try:
                     chunk = next(body)
                 except StopIteration:
@@ -177,6 +172,15 @@ def require(
     """
     demand = Demand.read(scopes, model=model, access=access)
     return demand.check(environ["keybound"], method=environ["REQUEST_METHOD"], fields={})
+
+
+def facts_of(environ: Environ) -> tuple[str, str, str | None]:
+    """Return what a request is decided on: method, path and peer."""
+    method: str = environ["REQUEST_METHOD"]
+    if method == WEBSOCKET:  # a client may spell it, but gets nothing by it
+        method = "websocket"
+    path: str = environ.get("PATH_INFO") or "/"
+    return method, path if path.isascii() else _decoded(path), environ.get("REMOTE_ADDR")
 
 
 def _decoded(path: str) -> str:

@@ -9,33 +9,34 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, cast
 
-from flask import current_app, g, request
+from flask import Flask, current_app, request
 from flask.wrappers import Response
 
-from keybound.context import CURRENT
+from keybound.context import NOTHING
 from keybound.core.decision import Denied
 from keybound.core.demands import Demand, strictest_access
 from keybound.core.errors import RefusedError
 from keybound.core.reasons import Reason
 from keybound.flask.declarations import Declarations
 from keybound.flask.refusals import HTTPRefusedError, rendered
-from keybound.flask.settled import UNSETTLED, Met, Settled
-from keybound.wsgi import ASKED, GUARD, RULES, APIKeyMiddleware
+from keybound.flask.settled import Settled
+from keybound.flask.variables import with_api_key
+from keybound.wsgi import ALLOWED, GUARD, APIKeyMiddleware, facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from weakref import WeakSet
 
-    from flask import Flask
     from flask.typing import ResponseReturnValue
     from flask.wrappers import Request
 
+    from keybound.core.decision import Allowed
     from keybound.core.identity import Identity
     from keybound.core.refusals import RefusalResponse
     from keybound.engine import Engine
     from keybound.flask.refusals import Renderer
     from keybound.guard import Guard
-    from keybound.wsgi import Body, Environ, StartResponse
+    from keybound.wsgi import Body, Environ, StartResponse, WSGIApp
 
 logger = logging.getLogger("keybound")
 
@@ -45,8 +46,10 @@ EXTENSION = "keybound"
 _MET = "keybound.met"
 """Where the environment holds the demands that a request met before its view was called."""
 
+_CAME_AS = "keybound.came_as"
+"""Where the environment holds what was decided on, if something may have changed it since."""
+
 _REQUEST: Any = request
-_VARIABLES: Any = g
 
 
 class Again(APIKeyMiddleware):
@@ -65,6 +68,8 @@ class Again(APIKeyMiddleware):
 class Protection(APIKeyMiddleware):
     """The middleware of one application, and what its views ask."""
 
+    leaves = NOTHING  # ``keybound.flask.variables`` looks into Flask's own context
+
     def __init__(
         self,
         app: Flask,
@@ -74,12 +79,16 @@ class Protection(APIKeyMiddleware):
         marked: WeakSet[Any],
     ) -> None:
         """Stand around ``app``, and before everything that it calls before its views."""
-        super().__init__(app.wsgi_app, guard)
+        inner = app.wsgi_app
+        # What stands between us and Flask may change what was decided on.
+        self._alone = getattr(inner, "__func__", None) is Flask.wsgi_app
+        super().__init__(inner if self._alone else _recording(inner), guard)
         self._flask = app
         self._renderer = renderer
         self._declarations = Declarations(app, guard, marked)
         self._again = Again(_nothing, guard)
-        self._settled = Settled(object())
+        self._settled = Settled()
+        app.app_ctx_globals_class = with_api_key(app.app_ctx_globals_class)
         app.wsgi_app = self  # type: ignore[method-assign]
         app.preprocess_request = self._admitting(app.preprocess_request)  # type: ignore[method-assign]
         app.register_error_handler(HTTPRefusedError, _answered)
@@ -94,27 +103,17 @@ class Protection(APIKeyMiddleware):
     ) -> Callable[..., ResponseReturnValue | None]:
         """Return what Flask calls first inside of a request: it looks at the view that was chosen.
 
-        It puts the identity into ``flask.g.api_key``, and answers a request that may not go on.
+        It answers a request that may not go on.
         """
         current = _REQUEST._get_current_object  # noqa: SLF001 - Werkzeug documents it
-        variables = _VARIABLES._get_current_object  # noqa: SLF001 - the same
+        settled_for = self._settled.view
+        alone = self._alone
 
         def admit(*context: object) -> ResponseReturnValue | None:  # later versions hand it on
             asked: Request = current()
-            environ = asked.environ
-            settled = self._settled
-            if environ.get(RULES) is settled.rules:
-                decided = environ[ASKED]
-                identity = environ["keybound"]
-                met, caller = settled.met.get((id(asked.url_rule), decided), UNSETTLED)
-                if (caller is None or caller is identity) and decided == (
-                    environ["REQUEST_METHOD"],
-                    environ.get("PATH_INFO"),
-                    environ.get("REMOTE_ADDR"),
-                ):
-                    environ[_MET] = met
-                    variables().api_key = identity
-                    return preprocess(*context)
+            allowed = asked.environ.get(ALLOWED)
+            if alone and allowed is not None and settled_for(allowed) is asked.url_rule:
+                return preprocess(*context)
             return self._admit(asked) or preprocess(*context)
 
         return admit
@@ -132,6 +131,13 @@ class Protection(APIKeyMiddleware):
             around = demands.declared(asked.method).demand.access
             said = strictest_access((demand, Demand(access=around)))
         return self._met(demand, identity, asked, fields=fields, said=said)
+
+    def check_view(self, demand: Demand) -> None:
+        """Raise ``HTTPRefusedError`` unless a demand is met, which may be known by now."""
+        environ = _request().environ
+        met = environ.get(_MET) or self._settled.demands(environ.get(ALLOWED))
+        if demand not in met:
+            self.check(demand)
 
     def response(self, denied: Denied) -> Response:
         """Return the answer to a denied request, in the site's rendering if it has one."""
@@ -157,26 +163,25 @@ class Protection(APIKeyMiddleware):
     def _look(self, asked: Request) -> None:
         environ = asked.environ
         identity = self._identity(asked)
-        method, path, peer = environ[ASKED]
-        as_now = environ["REQUEST_METHOD"], environ.get("PATH_INFO"), environ.get("REMOTE_ADDR")
-        if as_now != (method, path, peer):
+        if not self._alone and environ[_CAME_AS] != facts_of(environ):
             identity = self._decide_again(environ, identity)
-            method, path, peer = environ[ASKED]
-        g.api_key = identity
-        rules = environ[RULES]
         rule = asked.url_rule
         if rule is None:  # no view: Flask answers 404, 405, or with a redirect
-            self._settle(rules, asked, Met((), None))
             return
         demands, news = self._declarations.demands(rule)
         declared = demands.declared(asked.method)
-        match = self.guard.engine.rules.table.match(method, path)
+        guard = self.guard
+        method, path, peer = facts_of(environ)
+        match = guard.engine.rules.table.match(method, path)
         decided = None if match is None else match.view
+        allowed: Allowed | None = environ[ALLOWED]
+        raw = environ.get("HTTP_AUTHORIZATION", "").encode("latin-1")
+        remembered = allowed is not None and guard.decide(method, path, peer, raw) is allowed
         # The table decided on another view, or when there were other rules.
         elsewhere = (
             news
             or (decided is not None and decided is not declared.route)
-            or (rules is not None and rules is not self.guard.decide)
+            or (allowed is not None and not remembered)
         )
         demand = declared.whole if elsewhere else declared.demand
         asks = demand.auth != "exempt" or demand.access == "write"
@@ -184,18 +189,8 @@ class Protection(APIKeyMiddleware):
             fields = demands.fields(asked.view_args)
             self._met(demand, identity, asked, fields=fields, said=demand.access, strict=elsewhere)
         environ[_MET] = declared.demands
-        if not elsewhere:
-            # What the table decided holds for everybody, what was looked at for who was looked at.
-            caller = identity if asks and decided is None else None
-            self._settle(rules, asked, Met(declared.demands, caller))
-
-    def _settle(self, rules: object, asked: Request, met: Met) -> None:
-        if rules is None:
-            return
-        settled = self._settled
-        if settled.rules is not rules:
-            settled = self._settled = Settled(rules)
-        settled.add(asked, met)
+        if allowed is not None and not elsewhere:
+            self._settled.add(allowed, rule, declared.demands)
 
     def _identity(self, asked: Request) -> Identity | None:
         """Return who is calling; raises ``HTTPRefusedError`` if no middleware of ours knows."""
@@ -217,7 +212,6 @@ class Protection(APIKeyMiddleware):
         except RefusedError as error:
             raise HTTPRefusedError(error.denied, self.response(error.denied)) from None
         environ["keybound"] = identity = environ["keybound"] or identity
-        CURRENT.set(identity)  # the middleware resets it
         return identity
 
     def _met(
@@ -235,9 +229,7 @@ class Protection(APIKeyMiddleware):
 
 def check_view(demand: Demand) -> None:
     """Raise ``HTTPRefusedError`` for a view whose demand is not met, which may be known by now."""
-    met = _request().environ.get(_MET)
-    if met is None or demand not in met:
-        protection_of(current_app).check(demand)
+    protection_of(current_app).check_view(demand)
 
 
 def protection_of(app: Flask) -> Protection:
@@ -247,6 +239,16 @@ def protection_of(app: Flask) -> Protection:
         msg = f"{app.name} is not guarded: call init_app of keybound.flask.Keybound"
         raise RuntimeError(msg)  # noqa: TRY004 - what is missing is a call
     return protection
+
+
+def _recording(inner: WSGIApp) -> WSGIApp:
+    """Return an application that notes what a request came as, before somebody changes it."""
+
+    def record(environ: Environ, start_response: StartResponse) -> Body:
+        environ[_CAME_AS] = facts_of(environ)
+        return inner(environ, start_response)
+
+    return record
 
 
 def _answered(error: HTTPRefusedError) -> Response:

@@ -1,48 +1,59 @@
-"""What is known of requests by what was looked at before, so that most cost one look-up."""
+"""What is known of requests that were looked at before, so that most cost one look-up."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, cast
-
-from keybound.core.table import METHOD_REMEMBERED_MAX, PATH_REMEMBERED_MAX
-from keybound.wsgi import ASKED
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from flask.wrappers import Request
+    from werkzeug.routing import Rule
 
+    from keybound.core.decision import Allowed
     from keybound.core.demands import Demand
-    from keybound.core.identity import Identity
 
 SETTLED_MAX = 4_096
 
+UNSETTLED = object()
+"""No rule, and not the absence of one either."""
 
-class Met(NamedTuple):
-    """The demands that a request met, and the one identity that did; ``None`` for any."""
 
+class _Known(NamedTuple):
+    """``allowed`` is held so that no other decision gets its identity."""
+
+    allowed: Allowed
+    rule: Rule
     demands: tuple[Demand, ...]
-    caller: Identity | None
-
-
-UNSETTLED = Met((), cast("Identity", object()))
-"""What is known of a request that was not looked at: no identity is that object."""
 
 
 class Settled:
-    """Requests that were looked at under one set of rules, up to ``SETTLED_MAX`` of them."""
+    """For up to ``SETTLED_MAX`` remembered decisions: the view they lead to, and what that asked.
 
-    __slots__ = ("met", "rules")
+    One decision is for one key, method, path and peer, under one set of rules.
+    """
 
-    def __init__(self, rules: object) -> None:
+    def __init__(self) -> None:
         """Know none yet."""
-        self.rules = rules
-        self.met: dict[tuple[int, object], Met] = {}
+        self._known: dict[int, _Known] = {}
 
-    def add(self, asked: Request, met: Met) -> None:
+    def __len__(self) -> int:
+        """Return how many are known."""
+        return len(self._known)
+
+    def view(self, allowed: Allowed) -> object:
+        """Return the rule that Flask chose, whose demands were met; else ``UNSETTLED``."""
+        known = self._known.get(id(allowed))
+        return UNSETTLED if known is None else known.rule
+
+    def demands(self, allowed: Allowed | None) -> tuple[Demand, ...]:
+        """Return the demands that were met."""
+        known = self._known.get(id(allowed))
+        return () if known is None else known.demands
+
+    def add(self, allowed: Allowed, rule: Rule, demands: tuple[Demand, ...]) -> None:
         """Remember what the view that Flask chose for a request asks, and that it was met."""
-        decided: tuple[str, str, str | None] = asked.environ[ASKED]
-        method, path, _ = decided
-        if len(path) > PATH_REMEMBERED_MAX or len(method) > METHOD_REMEMBERED_MAX:
-            return
-        if len(self.met) >= SETTLED_MAX:
-            self.met.clear()
-        self.met[id(asked.url_rule), decided] = met
+        if len(self._known) >= SETTLED_MAX:
+            self._known.clear()
+        self._known[id(allowed)] = _Known(allowed, rule, demands)
+
+    def clear(self) -> None:
+        """Know none any more."""
+        self._known.clear()
