@@ -424,7 +424,7 @@ def test_variables_of_flask_have_the_key_beside_those_of_the_site(bare, guard, k
         assert g.api_key is None
 
 
-def test_current_key_is_that_of_the_innermost_request(app, client, key, guard):
+def test_current_key_is_that_of_the_innermost_request(app, client, key):
     """Whatever stands in what, each application sees its own caller and no other."""
     inner_guard = Guard.from_settings(database="memory://", protect=["/v1/*"])
     issued = inner_guard.issue(name="inner")
