@@ -15,21 +15,26 @@ class Flights:
 
     def __init__(self) -> None:
         """Start with nothing under way."""
-        self._under_way: dict[bytes, Future[None]] = {}
+        self._under_way: dict[bytes, Future[None] | None] = {}
         self._lock = Lock()
 
     def join(self, about: bytes) -> Future[None] | None:
         """Return what to wait for, or ``None`` for whoever has to ask, and then ``land``."""
         with self._lock:
-            future = self._under_way.get(about)
+            if about not in self._under_way:
+                self._under_way[about] = None  # until somebody waits: mostly nobody does
+                return None
+            future = self._under_way[about]
             if future is None:
-                self._under_way[about] = Future()
+                future = self._under_way[about] = Future()
             return future
 
     def land(self, about: bytes, error: Exception | None = None) -> None:
         """Let everybody who waits go on; whoever has to ask next is decided anew."""
         with self._lock:
             future = self._under_way.pop(about)
+        if future is None:
+            return
         if error is None:
             future.set_result(None)
         else:

@@ -6,7 +6,7 @@ import pytest
 
 from keybound.core.errors import InputError, KeyboundError, LimitError
 from keybound.core.facts import RequestFacts
-from keybound.core.limits import Limits
+from keybound.core.limits import Limits, stored
 
 FACTS = RequestFacts(
     method="GET", path="/", address=0x0A000001, tenant="acme", model="invoice", access="read"
@@ -185,3 +185,16 @@ def test_read_only_is_true_or_false_and_nothing_like_it(value: object):
 def test_read_only_false_is_no_clause():
     """Not read-only is not narrowed."""
     assert Limits(read_only=False) == Limits()
+
+
+def test_stored_limits_that_many_keys_share_are_read_once(monkeypatch):
+    """What is kept is bounded, and only values that JSON writes in one way are told apart by it."""
+    monkeypatch.setattr(stored, "_LOADED_MAX", 2)
+    one, other = (Limits.load({"methods": [["GET"]]}) for _ in range(2))
+    assert one == other
+    assert one.clauses[0] is other.clauses[0]
+    for method in ("PUT", "POST", "PATCH"):
+        assert Limits.load({"methods": [[method]]}) == Limits(methods=[method])
+    assert Limits.load({"methods": [["GET"]]}).clauses[0] is not one.clauses[0]
+    for strange in ([b"GET"], [["GET"]], {1: "read"}, float("nan"), 1, None, ("GET",)):
+        assert not permits(Limits.load({"models": [strange]}))

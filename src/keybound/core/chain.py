@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from math import isinf
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from keybound.core.errors import LimitError, RecordCorruptError
 from keybound.core.identity import EveryScope, Grants, Identity, freeze
@@ -93,8 +94,7 @@ _STEADY = frozenset(
 """Clauses whose answer depends on the request's facts and their own lifetime, and nothing else."""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """One clause of one node of a chain."""
 
     node: str
@@ -132,31 +132,31 @@ class Chain:
         self.key = key
         self.home = key.tenant
         self.nodes = _ordered(key, above)
-        limits = [
-            (node_id, kind_of(node_id, node), effective_limits(node, policy))
-            for node_id, node in self.nodes.items()
-            if node is not None
-        ]
-        states: list[Check] = []
-        lifetimes: list[Check] = []
+        alive: list[Check] = []  # the state and the lifetimes of each node, node by node
         rest: list[Check] = []
+        lives: list[Lifetime] = []
+        steady = True
         for node_id, node in self.nodes.items():
-            state = State(False, True) if node is None else _state(node)  # noqa: FBT003
-            states.append(Check(node_id, kind_of(node_id, node), state))
-        for node_id, kind, effective in limits:
-            for clause in effective:
-                timed = isinstance(clause, Lifetime)
-                (lifetimes if timed else rest).append(Check(node_id, kind, clause))
-        rest.sort(key=lambda check: Limits.check_order(check.clause.dimension))
-        self.checks = (*_paired(states, lifetimes), *rest)
-        clauses = [check.clause for check in self.checks]
-        lives = [clause for clause in clauses if isinstance(clause, Lifetime)]
-        self.begins = max((life.begins for life in lives), default=float("-inf"))
-        self.ends = min((life.ends for life in lives), default=float("inf"))
-        self.steady = all(type(clause) in _STEADY for clause in clauses)
+            kind = kind_of(node_id, node)
+            alive.append(Check(node_id, kind, _REVOKED if node is None else _state(node)))
+            for clause in () if node is None else effective_limits(node, policy):
+                check = Check(node_id, kind, clause)
+                steady = steady and type(clause) in _STEADY
+                if isinstance(clause, Lifetime):
+                    lives.append(clause)
+                    alive.append(check)
+                else:
+                    rest.append(check)
+        if len(rest) > 1:
+            rest.sort(key=_place)
+        self.checks = (*alive, *rest)
+        self.begins = max([life.begins for life in lives], default=float("-inf"))
+        self.ends = min([life.ends for life in lives], default=float("inf"))
+        self.steady = steady
         self._identities: dict[str | None, Identity] = {}
-        self._scopes = tuple(clause for clause in clauses if isinstance(clause, Scopes))
-        self._models = tuple(clause for clause in clauses if isinstance(clause, Models))
+        clauses = [check.clause for check in rest]
+        self._scopes = tuple([clause for clause in clauses if isinstance(clause, Scopes)])
+        self._models = tuple([clause for clause in clauses if isinstance(clause, Models)])
 
     def identity(self, request_tenant: str | None) -> Identity:
         """Return who is calling, for a request about this tenant; one object for many requests."""
@@ -169,10 +169,12 @@ class Chain:
 
     def _identity(self, request_tenant: str | None) -> Identity:
         key = self.key
-        named = {name for clause in self._scopes for name in clause.names}
-        granted = frozenset(name for name in named if all(c.grants(name) for c in self._scopes))
-        names = ("authenticated", *sorted(granted))
-        every = all(clause.wide for clause in self._scopes)
+        granted = _granted(self._scopes)
+        auth = _AUTHENTICATED
+        if granted:
+            names = ("authenticated", *sorted(granted))
+            every = all(clause.wide for clause in self._scopes)
+            auth = Grants(EveryScope(names) if every else names)
         return Identity(
             key_id=key.id,
             name=key.name,
@@ -182,14 +184,21 @@ class Chain:
             role=key.role,
             groups=key.groups,
             scopes=granted,
-            read_only=any(isinstance(check.clause, ReadOnly) for check in self.checks),
+            read_only=any(type(check.clause) is ReadOnly for check in self.checks),
             environment=key.environment,
             expires_at=None if isinf(self.ends) else datetime.fromtimestamp(self.ends, UTC),
-            metadata=freeze(key.metadata),
-            auth=Grants(EveryScope(names) if every else names),
+            metadata=freeze(key.metadata) if key.metadata else _NO_METADATA,
+            auth=auth,
             _scopes=self._scopes,
             _models=self._models,
         )
+
+
+def _granted(scopes: tuple[Scopes, ...]) -> frozenset[str]:
+    if len(scopes) == 1 and not scopes[0].wide:
+        return scopes[0].names
+    named = {name for clause in scopes for name in clause.names}
+    return frozenset(name for name in named if all(clause.grants(name) for clause in scopes))
 
 
 def effective_limits(node: StoredNode, policy: ChainPolicy) -> Limits:
@@ -199,14 +208,25 @@ def effective_limits(node: StoredNode, policy: ChainPolicy) -> Limits:
     """
     limits = node.limits
     if isinstance(node, APIKey):
-        if not limits.of("tenants") and (node.tenant is not None or policy.tenancy):
-            home = [] if node.tenant is None else [node.tenant]
-            limits = limits.meet(Limits(tenants=home))
-        if not limits.of("scopes"):
-            limits = limits.meet(Limits(scopes=[]))
+        limited = {clause.dimension for clause in limits.clauses}
+        if "tenants" not in limited and (node.tenant is not None or policy.tenancy):
+            limits = limits.meet(_home_of(node.tenant))
+        if "scopes" not in limited:
+            limits = limits.meet(_NO_SCOPES)
     if policy.wildcard_scopes:
         limits = limits.with_wildcard_scopes()
     return limits
+
+
+_AUTHENTICATED: Final = Grants(("authenticated",))
+_NO_METADATA: Final = freeze({})
+_NO_SCOPES: Final = Limits(scopes=[])
+
+
+@lru_cache(maxsize=1_024)
+def _home_of(tenant: str | None) -> Limits:
+    """Return the limits of a key that names no tenants; few tenants have most keys."""
+    return Limits(tenants=[] if tenant is None else [tenant])
 
 
 def kind_of(node_id: str, node: StoredNode | None) -> str:
@@ -233,13 +253,16 @@ def _ordered(key: APIKey, above: Mapping[str, StoredNode | None]) -> dict[str, S
 
 
 def _state(node: StoredNode) -> State:
-    return State(node.enabled, node.revoked_at is not None)
+    return _STATES[node.enabled, node.revoked_at is not None]
 
 
-def _paired(states: list[Check], lifetimes: list[Check]) -> list[Check]:
-    """State, then lifetime, node by node."""
-    return [
-        check
-        for state in states
-        for check in (state, *(life for life in lifetimes if life.node == state.node))
-    ]
+def _place(check: Check) -> int:
+    return Limits.check_order(check.clause.dimension)
+
+
+_STATES: Final = {
+    (enabled, revoked): State(enabled, revoked)
+    for enabled in (False, True)
+    for revoked in (False, True)
+}
+_REVOKED: Final = _STATES[False, True]

@@ -33,6 +33,9 @@ CLAUSES_MAX: Final = 64
 """Clauses of one `Limits`; meeting adds them up."""
 
 
+_SEVERAL: Final = 2
+
+
 class _Absent(Enum):
     ABSENT = auto()
 
@@ -102,7 +105,10 @@ class Limits:
     @staticmethod
     def check_order(dimension: str) -> int:
         """Return the place of a dimension in a check; unknown ones are last."""
-        return list(DIMENSIONS).index(dimension) if dimension in DIMENSIONS else len(DIMENSIONS)
+        for place, name in enumerate(DIMENSIONS):  # mostly among the first: no list, no index
+            if name == dimension:
+                return place
+        return len(DIMENSIONS)
 
     def __iter__(self) -> Iterator[Clause]:
         """Iterate over the clauses in the order in which a request is checked."""
@@ -202,7 +208,10 @@ class Limits:
 
 def _ordered(clauses: Iterable[Clause]) -> tuple[Clause, ...]:
     """Return distinct clauses in the order of the table: those of one dimension by their text."""
-    distinct = set(clauses)
+    listed = tuple(clauses)
+    if len(listed) < _SEVERAL:  # as the limits of most nodes, and one key is loaded on every miss
+        return listed
+    distinct = set(listed)
     if len(distinct) > CLAUSES_MAX:
         raise LimitError(
             "limits",

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn, cast
 
+import msgspec
+
 from keybound.core.errors import LimitError
 from keybound.core.limits.clause import Clause
 from keybound.core.limits.dimensions import DIMENSIONS, parse_clause
@@ -98,15 +100,42 @@ def _values(content: object) -> Sequence[object]:
 
 def _load_clause(dimension: str, value: object) -> Clause:
     kind = DIMENSIONS.get(dimension)
-    if kind is not None:
-        try:
-            clause = parse_clause(kind, value)
-        except _PARSE_ERRORS:
-            clause = None
-        # What would be no clause is never stored: something else wrote it, so it permits nothing.
-        if clause is not None:
-            return clause
-    return Unreadable.of(dimension, value)
+    if kind is None:
+        return Unreadable.of(dimension, value)
+    if not _plain(value):
+        return _parse_stored(kind, dimension, value)
+    # Many keys have few policies, and each key is read again by every process.
+    stored = kind, msgspec.json.encode(value)
+    clause = _LOADED.get(stored)
+    if clause is None:
+        clause = _parse_stored(kind, dimension, value)
+        if len(_LOADED) >= _LOADED_MAX:
+            _LOADED.clear()
+        _LOADED[stored] = clause
+    return clause
+
+
+_LOADED_MAX: Final = 4_096
+_LOADED: Final[dict[tuple[type[Clause], bytes], Clause]] = {}
+
+
+def _plain(value: object) -> bool:
+    """Say whether a value is written as JSON in one way that no other value shares."""
+    if type(value) is list:
+        return all(type(each) is str for each in cast("list[object]", value))
+    if type(value) is dict:
+        members = cast("dict[object, object]", value)
+        return all(type(each) is str for pair in members.items() for each in pair)
+    return type(value) is bool
+
+
+def _parse_stored(kind: type[Clause], dimension: str, value: object) -> Clause:
+    try:
+        clause = parse_clause(kind, value)
+    except _PARSE_ERRORS:
+        clause = None
+    # What would be no clause is never stored: something else wrote it, so it permits nothing.
+    return Unreadable.of(dimension, value) if clause is None else clause
 
 
 def dump_clauses(clauses: Sequence[Clause]) -> Json:
