@@ -1,4 +1,4 @@
-"""What every test shares: how many examples Hypothesis tries."""
+"""What every test shares: how many examples Hypothesis tries, and real servers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.services.postgres"]
+pytest_plugins = ["tests.services.postgres", "tests.services.redis"]
 
 # No deadlines: a shared machine is slow now and then, and a promise about speed is a benchmark's.
 settings.register_profile("default", deadline=None)

@@ -134,6 +134,12 @@ def test_an_unknown_name_is_refused_with_the_nearest_right_one(where, tmp_path, 
         ("sync_every", inf, "is not a duration"),
         ("sync_every", None, "is not a duration"),
         ("stale_grace", False, "is not a duration"),
+        ("redis", "http://host:6379", "does not begin with redis://"),
+        ("redis", 6379, "is int"),
+        ("redis", "redis://host", "needs a secret"),
+        ("redis_timeout", "5m", "0.001 to 2, such as '50ms'"),
+        ("redis_timeout", "0ms", "0.001 to 2"),
+        ("redis_timeout", "soon", "is not a duration"),
         ("realm", 'with "quotes"', "matching regex"),
         ("realm", "two\nlines", "matching regex"),
         ("reveal_reason", "maybe", "write true or false"),
@@ -165,6 +171,27 @@ def test_a_bound_alone_is_enough(given, chosen):
 
 
 @pytest.mark.parametrize(
+    ("given", "seconds"), [(0.2, 0.2), ("0.3", 0.3), ("50ms", 0.05), (" 5 ms ", 0.005), ("1s", 1.0)]
+)
+def test_the_patience_with_redis_may_be_in_milliseconds(given, seconds, monkeypatch):
+    """As text from anywhere, or as a number of seconds."""
+    assert Settings.load({"redis_timeout": given}).redis_timeout == seconds
+    monkeypatch.setenv("KEYBOUND_REDIS_TIMEOUT", str(given))
+    assert Settings.load().redis_timeout == seconds
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "unix"])
+def test_redis_needs_a_url_and_a_secret_and_nothing_else(scheme, monkeypatch):
+    """The same from the environment as from Python."""
+    monkeypatch.setenv("KEYBOUND_SECRET", SECRET)
+    monkeypatch.setenv("KEYBOUND_REDIS", f"{scheme}://host")
+    settings = Settings.load()
+    assert settings.redis is not None
+    assert settings.redis.reveal() == f"{scheme}://host"
+    assert Settings.load({"redis": None}).redis is None
+
+
+@pytest.mark.parametrize(
     "name",
     ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT", "PORT_80_TCP_ADDR", "API_PORT"],
 )
@@ -176,10 +203,12 @@ def test_a_variable_of_a_container_platform_is_said_to_be_one(monkeypatch, name)
     assert str(caught.value).startswith(f"KEYBOUND_{name}: ")
 
 
-@pytest.mark.parametrize("name", ["secret", "retired_secrets"])
-def test_an_error_about_a_secret_does_not_show_it(name):
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("secret", "hunter2"), ("retired_secrets", ["hunter2"]), ("redis", "http://:hunter2@host")],
+)
+def test_an_error_about_a_secret_does_not_show_it(name, value):
     """What is wrong with a secret is said without the secret."""
-    value = "hunter2" if name == "secret" else ["hunter2"]
     with pytest.raises(SettingsError) as caught:
         Settings.load({name: value})
     assert "hunter2" not in str(caught.value)
@@ -187,7 +216,12 @@ def test_an_error_about_a_secret_does_not_show_it(name):
 
 def test_settings_can_be_printed_without_printing_the_secret():
     """A repr of the settings, and of a guard made with them, holds no secret."""
-    settings = Settings(secret=Secret(SECRET), retired_secrets=(Secret(SECRET + "old"),))
+    settings = Settings(
+        secret=Secret(SECRET),
+        retired_secrets=(Secret(SECRET + "old"),),
+        redis=Secret("redis://:hunter2@host"),
+    )
+    assert "hunter2" not in repr(settings)
     guard = Guard.from_settings(secret=SECRET, database="memory://")
     assert SECRET not in repr(settings) + repr(guard)
     with pytest.raises(TypeError, match="reveal"):

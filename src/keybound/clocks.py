@@ -45,3 +45,6 @@ class SystemClock:
 
 
 read_entropy = os.urandom
+
+monotonic = time.monotonic
+"""Time for deadlines of sockets and locks, which no clock of a test can move."""

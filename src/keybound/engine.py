@@ -5,23 +5,31 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
+from keybound.caches import open_shared
 from keybound.clocks import read_entropy
 from keybound.core.coherence import look_up, sync
 from keybound.core.credentials import parse_forms
 from keybound.core.decision import Denied
-from keybound.core.effects import Effect, Moment, ReadClock, ReadEntropy, Sleep, ask
-from keybound.core.errors import InputError, KeyboundError, RecordCorruptError
+from keybound.core.effects import Moment, OfferShared, ReadClock, ReadEntropy, ReadShared, Sleep
+from keybound.core.errors import (
+    CacheError,
+    InputError,
+    KeyboundError,
+    RecordCorruptError,
+    StoreUnavailableError,
+)
+from keybound.core.joining import Join, alone
 from keybound.core.keys import Peppers, derive
 from keybound.core.opening import open_store
 from keybound.core.reasons import Reason
 from keybound.core.refusals import Refusals
 from keybound.core.sealing import NONCE_BYTES, SEALING_KEY_BYTES, Sealer
 from keybound.core.secret import Secret
+from keybound.core.shared import SharedRecords
 from keybound.drivers import run
 from keybound.flights import Flights
 from keybound.judge import Miss
@@ -31,13 +39,13 @@ from keybound.settings import HOW_TO_MAKE_ONE
 from keybound.syncing import Syncer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from concurrent.futures import Future
+    from collections.abc import Callable, Iterable, Sequence
 
+    from keybound.caches import SharedCache
     from keybound.caches.local import LocalCache
     from keybound.clocks import Clock
     from keybound.core.decision import Allowed
-    from keybound.core.effects import Steps
+    from keybound.core.effects import Effect, Steps
     from keybound.core.lifecycle import Site
     from keybound.core.refusals import RefusalResponse
     from keybound.core.routes import Route
@@ -54,20 +62,12 @@ T = TypeVar("T")
 ATTEMPTS = 3
 """How often a request asks the store when what it was answered is outdated on arrival."""
 
+JOINED_WITHIN = 10.0
+"""Seconds for which one waits for another's question: longer than a store may take for it, so only
+somebody is given up whose loop stands still, or who was left behind."""
+
 logger = logging.getLogger("keybound")
 denials = logging.getLogger("keybound.denials")
-
-
-@dataclass(frozen=True, slots=True)
-class Join(Effect[bool]):
-    """Wait for who asks about this already; true for whoever has to ask."""
-
-    flights: Flights
-    about: bytes
-
-    def under_way(self) -> Future[None] | None:
-        """Return what to wait for, ``None`` for whoever has to ask; it raises what went wrong."""
-        return self.flights.join(self.about)
 
 
 class Bound(Protocol):
@@ -110,11 +110,27 @@ class Engine:
         self.sources: list[Callable[[], None]] = []
         self._guards: WeakSet[Bound] = WeakSet()
         self._syncer = Syncer(self._sync, interval=settings.sync_every) if background else None
+        self._records = None
+        if settings.redis is not None and settings.secret is not None:
+            self._records = SharedRecords(settings.secret)
+        self.shared = self._open_shared()
+        self.local: dict[type[Effect[Any]], Callable[[Any], Any]] = {
+            ReadClock: lambda _: Moment(clock.boot(), clock.wall()),
+            ReadEntropy: lambda effect: read_entropy(effect.size),
+            OfferShared: self._offer,
+        }
+        """What answers effects without waiting for anything."""
+        self._waiting: dict[type[Effect[Any]], Callable[[Any], Any]] = {
+            Join: _join,
+            ReadShared: self._read_shared,
+            Sleep: lambda effect: clock.sleep(effect.seconds),
+        }
+        self._parents: list[SharedCache | None] = []
         self.renew()
         _engines.add(self)
 
     def renew(self) -> None:
-        """Start anew with an empty cache: after the routes changed, and in a forked child."""
+        """Start anew with an empty cache, as after the routes changed."""
         self._flights = Flights()
         self.rules = Rules(
             self.settings,
@@ -124,10 +140,27 @@ class Engine:
             forms=self._forms,
             key_format=self.format,
             peppers=self.peppers,
+            flights=self._flights,
+            records=self._records,
         )
         for guard in list(self._guards):
             if guard.engine is self:
                 guard.bind(self)
+
+    def renew_in_child(self) -> None:
+        """Start anew in a forked child: connections and threads are the parent's.
+
+        They are kept, since ending a task's connection here would end that the parent hears of it.
+        """
+        self._parents.append(self.shared)
+        self.shared = self._open_shared()
+        self.renew()
+
+    def _open_shared(self) -> SharedCache | None:
+        url = self.settings.redis
+        if url is None:
+            return None
+        return open_shared(url, timeout=self.settings.redis_timeout, boot=self.clock.boot)
 
     def bound(self, guard: Bound) -> Decide:
         """Note a guard, to be told of new rules, and return what it decides with."""
@@ -188,18 +221,9 @@ class Engine:
 
     def settle(self, miss: Miss) -> Steps[None]:
         """Ask the store about a key, or wait for who does, so that it can be decided."""
-        flights = self._flights
-        if not (yield from ask(Join(flights, miss.index))):
-            return
-        failure: Exception | None = None
-        try:
-            digests = self.peppers.candidates(miss.credential)
-            yield from self.opened(look_up(self.rules.worker, miss.index, digests))
-        except Exception as error:
-            failure = error
-            raise
-        finally:
-            flights.land(miss.index, failure)
+        digests = self.peppers.candidates(miss.credential)
+        steps = self.opened(look_up(self.rules.worker, miss.index, digests))
+        yield from alone(self._flights, miss.index, steps)
 
     def opened(self, steps: Steps[T]) -> Steps[T]:
         """Run a procedure on a store that was checked once, with syncs going on from then.
@@ -220,25 +244,18 @@ class Engine:
 
     def perform(self, effect: Effect[Any]) -> Any:  # noqa: ANN401 - the effect says what
         """Answer one effect, blocking."""
-        local = self.local(effect)
-        if local is not None:
-            return local
-        if isinstance(effect, Sleep):
-            return self.clock.sleep(effect.seconds)
-        if isinstance(effect, Join):
-            other = effect.under_way()
-            if other is not None:
-                other.result()
-            return other is None
-        return self.store.perform(effect)
+        kind = type(effect)
+        handler = self.local.get(kind) or self._waiting.get(kind) or self.store.perform
+        return handler(effect)
 
-    def local(self, effect: Effect[Any]) -> Moment | bytes | None:
-        """Answer an effect that needs no waiting, or ``None``."""
-        if isinstance(effect, ReadClock):
-            return Moment(self.clock.boot(), self.clock.wall())
-        if isinstance(effect, ReadEntropy):
-            return read_entropy(effect.size)
-        return None
+    def _offer(self, effect: OfferShared) -> None:
+        if self.shared is not None:
+            self.shared.link.offers.add(effect.offers)
+
+    def _read_shared(self, effect: ReadShared) -> Sequence[bytes | None]:
+        if self.shared is None:
+            raise CacheError("there is none")
+        return self.shared.blocking.read(effect.names, effect.asked_at)
 
     def failed(self, error: Exception) -> Denied:
         """Return the denial that a failure is, having told the operator."""
@@ -280,10 +297,29 @@ class Engine:
         """Stop syncing and let the store go; the next use opens it again."""
         if self._syncer is not None:
             self._syncer.stop()
+        if self.shared is not None:
+            self.shared.blocking.close()
+            self.shared.link.offers.close()
         self.store.close()
 
     def _sync(self) -> None:
+        # By itself, whoever else is at it: if they hang, this goes on.
         run(sync(self.rules.worker), self.perform)
+
+
+def _join(effect: Join) -> bool:
+    other = effect.under_way()
+    if other is not None:
+        try:
+            other.result(JOINED_WITHIN)
+        except TimeoutError:
+            raise joined_in_vain() from None
+    return other is None
+
+
+def joined_in_vain() -> StoreUnavailableError:
+    """Return the error of whoever waited for somebody who does not come back."""
+    return StoreUnavailableError("whoever asks the store about the same has not come back")
 
 
 _engines: WeakSet[Engine] = WeakSet()
@@ -292,7 +328,7 @@ _engines: WeakSet[Engine] = WeakSet()
 def _after_fork() -> None:
     """Leave what the parent's threads held: locks, questions under way, a half-changed cache."""
     for engine in _engines:
-        engine.renew()
+        engine.renew_in_child()
 
 
 if hasattr(os, "register_at_fork"):

@@ -11,15 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from keybound.clocks import SystemClock
-from keybound.core.effects import Sleep
+from keybound.core.effects import ReadShared, Sleep
+from keybound.core.joining import Join
 from keybound.drivers import arun, run
-from keybound.engine import Engine, Join
+from keybound.engine import JOINED_WITHIN, Engine, joined_in_vain
 from keybound.settings import Settings
 from keybound.stores import open_store
 from keybound.verbs import Verbs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from concurrent.futures import Future
     from pathlib import Path
     from typing import Unpack
 
@@ -200,6 +202,8 @@ class AsyncGuard(BaseGuard):
         threads = self._threads
         self.bind(self.engine)
         threads.shutdown(wait=False)
+        if self.engine.shared is not None:
+            await self.engine.shared.awaiting.close()
         self.engine.close()
 
     async def authorize(
@@ -267,18 +271,28 @@ class AsyncGuard(BaseGuard):
         return await arun(steps, self._perform)
 
     async def _perform(self, effect: Effect[Any]) -> Any:  # noqa: ANN401 - the effect says what
-        answer = self.engine.local(effect)
-        if answer is not None:
-            return answer
-        if isinstance(effect, Sleep):
-            return await self.engine.clock.asleep(effect.seconds)
+        at_once = self.engine.local.get(type(effect))
+        if at_once is not None:
+            return at_once(effect)
         if isinstance(effect, Join):
             other = effect.under_way()
             if other is not None:  # whoever stops waiting must not stop who asks
-                await asyncio.shield(asyncio.wrap_future(other))
+                await _joined(other)
             return other is None
+        if isinstance(effect, ReadShared) and self.engine.shared is not None:
+            return await self.engine.shared.awaiting.read(effect.names, effect.asked_at)
+        if isinstance(effect, Sleep):
+            return await self.engine.clock.asleep(effect.seconds)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self.engine.perform, effect)
+
+
+async def _joined(other: Future[None]) -> None:
+    try:
+        async with asyncio.timeout(JOINED_WITHIN):
+            await asyncio.shield(asyncio.wrap_future(other))
+    except TimeoutError:
+        raise joined_in_vain() from None
 
 
 def _nothing() -> Steps[None]:

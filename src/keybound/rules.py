@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
     from keybound.clocks import Clock
     from keybound.core.credentials import CredentialForm
+    from keybound.core.joining import Flights
     from keybound.core.keys import KeyFormat, Peppers
     from keybound.core.routes import Route
+    from keybound.core.shared import SharedRecords
     from keybound.core.table import Router
     from keybound.settings import Settings
 
@@ -39,6 +41,8 @@ class Rules:
         forms: Sequence[CredentialForm],
         key_format: KeyFormat,
         peppers: Peppers,
+        flights: Flights,
+        records: SharedRecords | None,
     ) -> None:
         """Compile; nothing is known of any key yet."""
         self.table = RouteTable(routes, protect=settings.protect, routers=routers)
@@ -54,6 +58,8 @@ class Rules:
         self.worker = Worker(
             cache=self.cache,
             policy=policy,
+            flights=flights,
+            records=records,
             bound=settings.revoke_within,
             grace=settings.stale_grace,
         )

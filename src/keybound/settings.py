@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
@@ -28,6 +29,10 @@ HOW_TO_MAKE_ONE = "make one: python3 -c 'import secrets; print(secrets.token_url
 SYNC_EVERY_MAX = 1.0
 """Seconds between two questions to the store where nobody chose."""
 
+REDIS_SCHEMES = ("redis", "rediss", "unix")
+"""How the URL of a Redis server begins: plain, with TLS, and a socket of this machine."""
+
+_REDIS_TIMEOUTS = (0.001, 2.0)
 _DIFFERENT_MIN = 8
 
 # Told apart by identity from a number that somebody wrote.
@@ -51,6 +56,11 @@ class Settings:
         ``?sslmode=verify-full``); the primary among them is found. ``memory://`` keeps nothing.
     :param store_connections: connections that one process keeps to it, at least 2: while one
         waits to write, others read.
+    :param redis: URL of a Redis or Valkey server that processes share, such as
+        ``redis://user:password@host:6379/0``, ``rediss://`` for TLS, ``unix://`` for a socket. Keys
+        that one process knows need not be read from the store by others. It needs a ``secret``.
+    :param redis_timeout: how long a request waits for it at most, connecting included, before the
+        store is asked; then nobody asks it for a second. At least what a connection over TLS takes.
     :param cache_size_max: keys that one process remembers.
     :param secret: what digests and denial ids rest on; at least 32 characters. Losing it ends
         every key; changing it needs the old one in ``retired_secrets``.
@@ -73,6 +83,8 @@ class Settings:
 
     database: str = field(default="keybound.db", repr=False)  # a password may stand in it
     store_connections: int = 2
+    redis: Secret | None = None
+    redis_timeout: float = 0.05
     cache_size_max: int = 100_000
     secret: Secret | None = None
     retired_secrets: tuple[Secret, ...] = ()
@@ -98,6 +110,10 @@ class Settings:
                 raise
             except InputError as error:
                 raise SettingsError(name, str(error)) from None
+        if self.redis is not None and self.secret is None:
+            raise SettingsError(
+                "redis", "needs a secret, which proves what is in it", fix=HOW_TO_MAKE_ONE
+            )
         parse_forms(self.credentials)
         self.key_format()
         if self.sync_every is _UNCHOSEN:
@@ -185,6 +201,31 @@ def _secret(name: str, value: object) -> Secret | None:
     return Secret(text)
 
 
+def _redis(name: str, value: object) -> Secret | None:
+    if value is None:
+        return None
+    text = value.reveal() if isinstance(value, Secret) else value
+    if not isinstance(text, str):
+        raise SettingsError(name, f"is {type(text).__name__}", fix="write a URL")
+    if not text.startswith(tuple(f"{scheme}://" for scheme in REDIS_SCHEMES)):
+        # The value may hold a password, so it is not shown.
+        raise SettingsError(
+            name,
+            "does not begin with redis://, rediss:// or unix://",
+            fix="write redis://user:password@host:6379/0",
+        )
+    return Secret(text)
+
+
+def _redis_timeout(name: str, value: object) -> float:
+    found = _MILLISECONDS.fullmatch(value) if isinstance(value, str) else None
+    seconds = int(found[1]) / 1_000 if found else _seconds(name, value)
+    low, high = _REDIS_TIMEOUTS
+    if not low <= seconds <= high:
+        raise SettingsError(name, f"is {seconds:g} s", fix=f"{low:g} to {high:g}, such as '50ms'")
+    return seconds
+
+
 def _secrets(name: str, value: object) -> tuple[Secret, ...]:
     secrets = (_secret(name, each) for each in _listed(name, value))
     return tuple(secret for secret in secrets if secret is not None)
@@ -210,11 +251,15 @@ def _grace(name: str, value: object) -> float:
     return 0.0 if value in {0, "0"} and not isinstance(value, bool) else _seconds(name, value)
 
 
+_MILLISECONDS = re.compile(r"\s*(\d{1,6})\s*ms\s*", re.ASCII)
+
 _switch = _of_type(bool, fix="write true or false")
 
 _READERS: dict[str, Callable[[str, object], object]] = {
     "database": _of_type(_Text),
     "store_connections": _of_type(Annotated[int, msgspec.Meta(ge=2, le=1_000)]),
+    "redis": _redis,
+    "redis_timeout": _redis_timeout,
     "cache_size_max": _of_type(Annotated[int, msgspec.Meta(ge=1, le=100_000_000)]),
     "secret": _secret,
     "retired_secrets": _secrets,

@@ -53,6 +53,24 @@ def test_check_counts_and_warns(site: Callable[..., Ran], folder: Path):
     assert "secret" in site("check").out
 
 
+def test_check_says_whether_redis_answers(
+    site: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch, redis_server, redis_url
+):
+    """It is a warning when it does not, since keys are served without it; no password is shown."""
+    monkeypatch.setenv("KEYBOUND_SECRET", "correct-horse-battery-staple-0123456789")
+    monkeypatch.setenv("KEYBOUND_REDIS", redis_url)
+    site("init")
+    found = site("check --json").data
+    assert found["redis"] == redis_url
+    assert found["warnings"] == []
+    monkeypatch.setenv("KEYBOUND_REDIS", redis_server.url(user="somebody:hunter2@"))
+    found = site("check --json")
+    assert found.status == 0
+    (warning,) = found.data["warnings"]
+    assert "does not accept the user name and password" in warning
+    assert "hunter2" not in found.out + found.err
+
+
 def test_check_fails_on_what_does_not_work(
     run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
 ):

@@ -42,15 +42,15 @@ def sync(cache, rev, *nodes, at=0.0, epoch=b"epoch"):
 def keep(cache, name, *, rev=1, at=0.0, nodes=None):
     """Admit the chain of a key that was read at a moment; return its entry."""
     chain = Chain(a_key(name), {}, ChainPolicy())
-    named = nodes or chain.nodes
-    assert cache.admit(name.encode(), chain, nodes=named, head=tag(rev), proof=moment(at))
+    heads = dict.fromkeys(nodes or chain.nodes, tag(rev))
+    assert cache.admit(name.encode(), chain, heads=heads, proof=moment(at))
     return cache.entries[name.encode()]
 
 
 def miss(cache, name, *, at=0.0):
     """Admit that there is no such key."""
     index = name.encode()
-    assert cache.admit(index, None, nodes=[f"d:{name}"], head=tag(1), proof=moment(at))
+    assert cache.admit(index, None, heads={f"d:{name}": tag(1)}, proof=moment(at))
     return cache.absent[index]
 
 
@@ -126,15 +126,15 @@ def test_what_was_read_below_a_floor_is_not_kept(cache):
     """The node changed while its record was on the way."""
     sync(cache, 2, "k")
     chain = Chain(a_key("k"), {}, ChainPolicy())
-    assert not cache.admit(b"k", chain, nodes=["k"], head=tag(1), proof=START)
-    assert cache.admit(b"k", chain, nodes=["k"], head=tag(2), proof=START)
+    assert not cache.admit(b"k", chain, heads={"k": tag(1)}, proof=START)
+    assert cache.admit(b"k", chain, heads={"k": tag(2)}, proof=START)
 
 
 def test_what_was_read_at_a_revision_that_was_not_seen_is_not_kept(cache):
     """It may be one that a restore has lost since."""
     chain = Chain(a_key("k"), {}, ChainPolicy())
     for head in (tag(2), tag(1)._replace(tag=b"lost")):
-        assert not cache.admit(b"k", chain, nodes=["k"], head=head, proof=START)
+        assert not cache.admit(b"k", chain, heads={"k": head}, proof=START)
     assert cache.entries == {}
 
 

@@ -128,6 +128,29 @@ def test_a_client_that_goes_away_leaves_the_others_served(engine, store, raw):
     assert {type(decision) for decision in asyncio.run(main())} == {Allowed}
 
 
+@pytest.mark.parametrize("kind", ["Guard", "AsyncGuard"])
+def test_nobody_waits_for_ever_for_somebody_whose_loop_stands_still(
+    kind, engine, store, raw, monkeypatch
+):
+    """It is a 503 for whoever waited; a change of the store is heard of all the same."""
+    for module in ("engine", "guard"):
+        monkeypatch.setattr(f"keybound.{module}.JOINED_WITHIN", 0.1)
+    loop = asyncio.new_event_loop()
+    stuck = loop.create_task(AsyncGuard(engine).authorize("GET", "/", None, raw))
+    while LoadByDigest not in store.asked and Sync not in store.asked:
+        loop.run_until_complete(asyncio.sleep(0))
+    if kind == "Guard":
+        decision = Guard(engine).authorize("GET", "/", None, raw)
+    else:
+        decision = asyncio.run(AsyncGuard(engine).authorize("GET", "/", None, raw))
+    assert decision.reason is Reason.STORE_UNAVAILABLE
+    asked = store.asked.count(Sync)
+    engine._sync()  # noqa: SLF001 - what the thread in the background does
+    assert store.asked.count(Sync) == asked + 1
+    assert isinstance(loop.run_until_complete(stuck), Allowed)
+    loop.close()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
 @pytest.mark.parametrize("kind", ["Guard", "AsyncGuard"])

@@ -39,6 +39,15 @@ def client(request: pytest.FixtureRequest, started: bool) -> Iterator[TestClient
         yield client
 
 
+def test_no_test_needs_redis(keybound):
+    """An application that shares its cache is tested without a server."""
+    guard = Guard.from_settings(
+        redis="redis://127.0.0.1:1", secret="s3cret-of-an-application-0123456789"
+    )
+    assert guard.engine.shared is None
+    keybound.issue()
+
+
 def test_read_only(client: TestClient, keybound: Harness):
     """The ten lines of the documentation work."""
     key = keybound.issue(limits=Limits(read_only=True))

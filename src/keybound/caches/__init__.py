@@ -1,1 +1,36 @@
-"""Caches of what the store said."""
+"""Caches: of this process, and the one that processes share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from keybound.core.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from keybound.caches.redis import AsyncRedisCache, RedisCache, RedisLink
+    from keybound.core.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class SharedCache:
+    """One shared cache for threads and for tasks, with what both have in common."""
+
+    link: RedisLink
+    blocking: RedisCache
+    awaiting: AsyncRedisCache
+
+
+def open_shared(url: Secret, *, timeout: float, boot: Callable[[], float]) -> SharedCache:
+    """Return the shared cache at a URL; nothing is connected before its first use.
+
+    Raises ``SettingsError`` for a URL that cannot be used, and ``MissingExtraError``.
+    """
+    try:
+        from keybound.caches.redis import AsyncRedisCache, RedisCache, RedisLink
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(error.name or "redis", extra="redis") from error
+    link = RedisLink(url, timeout=timeout, boot=boot)
+    return SharedCache(link, RedisCache(link), AsyncRedisCache(link))

@@ -7,6 +7,7 @@ lease is extended only after everything below the fence is dead.
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from keybound.core.chain import Chain
     from keybound.core.effects import Head, SyncAnswer
+    from keybound.core.nodes import StoredNode
 
 ABSENT_MAX = 4_096
 
@@ -25,33 +27,43 @@ _CHANCES = 64
 """Second chances given before one entry must go: readers use entries while this holds the lock."""
 
 
+_LENDERS_MAX = 4
+"""Entries that are asked for a node they share; one is nearly always enough."""
+
+_UNPROVED = Moment(float("-inf"), float("-inf"))
+
+
 class Entry:
-    """A chain, or ``None`` for a known absence, as read from the store.
+    """A chain, or ``None`` for a known absence, each node as read at the head beside it.
 
     ``alive`` turns false for ever when a node of it changed. ``boot`` and ``wall`` say until when
     the read itself proves it. ``used`` gives it a second chance when room is needed.
     """
 
-    __slots__ = ("alive", "as_of", "boot", "chain", "index", "nodes", "used", "wall")
+    __slots__ = ("alive", "as_of", "boot", "chain", "heads", "index", "nodes", "used", "wall")
 
     def __init__(
         self,
         index: bytes,
         chain: Chain | None,
         *,
-        nodes: tuple[str, ...],
-        as_of: int,
+        heads: Mapping[str, Head],
         until: Moment,
     ) -> None:
         """Start alive and unused."""
         self.index = index
         self.chain = chain
-        self.nodes = nodes
-        self.as_of = as_of
+        self.nodes = tuple(heads)
+        self.heads = tuple(heads.values())
+        self.as_of = min([head.rev for head in self.heads])
         self.boot = until.boot
         self.wall = until.wall
         self.alive = True
         self.used = False
+
+    def head_of(self, node: str) -> Head:
+        """Return where the store stood when this node was read."""
+        return self.heads[self.nodes.index(node)]
 
 
 class LocalCache:
@@ -79,6 +91,11 @@ class LocalCache:
         proved = boot <= entry.boot and wall <= entry.wall
         return (leased or proved) and entry.alive
 
+    def knows(self, index: bytes, now: Moment) -> bool:
+        """Return whether there is an entry that may be relied on now."""
+        entry = self.entries.get(index) or self.absent.get(index)
+        return entry is not None and self.holds(entry, now.boot, now.wall)
+
     def apply(
         self, answer: SyncAnswer, *, since: int, own: Mapping[str, Head], sent_at: Moment
     ) -> Applied:
@@ -91,21 +108,27 @@ class LocalCache:
             return applied
 
     def admit(
-        self, index: bytes, chain: Chain | None, *, nodes: Iterable[str], head: Head, proof: Moment
+        self,
+        index: bytes,
+        chain: Chain | None,
+        *,
+        heads: Mapping[str, Head],
+        proof: Moment | None,
     ) -> bool:
-        """Keep a chain, or that there is none, if ``head`` was seen and is below no node's floor.
+        """Keep a chain, or that there is none, if each node's head was seen, and is at its floor.
 
         Both are checked here, where no other thread can take in a sync between check and keeping.
+        ``proof`` is when the store was asked for all of it; without one the lease alone counts.
         """
-        names = tuple(nodes)
-        as_of = head.rev
-        with self._lock:
-            if not self.fence.has_seen(head):
-                return False
-            if any(as_of < self.fence.floor(node) for node in names):
-                return False
+        fence = self.fence
+        until = _UNPROVED
+        if proof is not None:
             until = Moment(proof.boot + self._bound, proof.wall + self._bound)
-            entry = Entry(index, chain, nodes=names, as_of=as_of, until=until)
+        with self._lock:
+            for node, head in heads.items():
+                if not fence.has_seen(head) or head.rev < fence.floor(node):
+                    return False
+            entry = Entry(index, chain, heads=heads, until=until)
             kept = self.absent if chain is None else self.entries
             self._kill(self.entries.get(index))
             self._kill(self.absent.get(index))
@@ -113,9 +136,22 @@ class LocalCache:
             kept[index] = entry
             if chain is not None:
                 self._order.append(entry)
-            for node in names:
+            for node in heads:
                 self._users.setdefault(node, set()).add(entry)
             return True
+
+    def held(self, node: str) -> tuple[StoredNode, Head] | None:
+        """Return a node of a chain that is kept, as it was when that was read.
+
+        One whose head is forgotten by now could not be admitted again, so it is not lent.
+        """
+        with self._lock:
+            for entry in islice(self._users.get(node, ()), _LENDERS_MAX):
+                stored = None if entry.chain is None else entry.chain.nodes.get(node)
+                head = entry.head_of(node)
+                if stored is not None and self.fence.has_seen(head):
+                    return stored, head
+            return None
 
     def raise_floors(self, nodes: Iterable[str], head: Head) -> None:
         """Require what a change of this process's own wrote, without waiting for a sync."""
@@ -146,7 +182,7 @@ class LocalCache:
         for node in fence.take_raised():
             floor = fence.floor(node)
             for entry in tuple(self._users.get(node, ())):
-                if entry.as_of < floor:
+                if entry.head_of(node).rev < floor:
                     self._kill(entry)
 
     def _kill_older_than(self, as_of: int | None) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from keybound.cli.exits import Ended, Exit
 from keybound.cli.render import Whole, card
 from keybound.cli.session import APPLICATION, Session, store_exists
-from keybound.core.errors import KeyboundError
+from keybound.core.errors import CacheError, KeyboundError
 from keybound.settings import HOW_TO_MAKE_ONE
 from keybound.sources import ENVIRONMENT_PREFIX, FILE_VARIABLE, SETTINGS_FILE
 
@@ -87,6 +87,7 @@ def _look(guard: Guard, found: Findings) -> None:
     }
     if settings.secret is None:
         found.warnings.append(f"{UNPROTECTED}; make one: {MAKE_SECRET}")
+    _look_at_redis(guard, found)
     if not store_exists(guard.engine.store):
         found.problems.append(f"{location} does not exist: `keybound init` makes it")
         return
@@ -96,6 +97,22 @@ def _look(guard: Guard, found: Findings) -> None:
             found.facts[f"{kind}s"] = _count(guard, kind)
     finally:
         guard.close()
+
+
+def _look_at_redis(guard: Guard, found: Findings) -> None:
+    """Say whether Redis answers: a warning, since keys are served without it."""
+    shared = guard.engine.shared
+    if shared is None:
+        return
+    found.facts["redis"] = shared.link.location
+    try:
+        shared.blocking.check()
+    except CacheError as error:
+        found.warnings.append(
+            f"redis at {shared.link.location} cannot be used ({error}): the store is asked instead"
+        )
+    finally:
+        shared.blocking.close()
 
 
 def _sources(session: Session) -> list[str]:

@@ -7,7 +7,7 @@ narrows it was committed. A decision is taken on the local cache alone; these on
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,17 +23,26 @@ from keybound.core.effects import (
 )
 from keybound.core.errors import RecordCorruptError, StoreUnavailableError
 from keybound.core.fence import Applied
+from keybound.core.joining import Unshared, alone
 from keybound.core.nodes import APIKey
+from keybound.core.sharing import Search, offer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from keybound.core.chain import ChainPolicy
     from keybound.core.effects import Head, Loaded, Moment, Steps, SyncAnswer
     from keybound.core.fence import Fence
+    from keybound.core.joining import Flights
+    from keybound.core.nodes import StoredNode
+    from keybound.core.shared import SharedRecords
 
 ATTEMPTS = 6
 EPOCH_BYTES = 16
+
+_CLOCK = ReadClock()
+_SYNC = b"sync"
+"""What a flight is about that is not about one key; indexes of keys are longer."""
 
 
 class Cache(Protocol):
@@ -48,9 +57,25 @@ class Cache(Protocol):
         ...
 
     def admit(
-        self, index: bytes, chain: Chain | None, *, nodes: Iterable[str], head: Head, proof: Moment
+        self,
+        index: bytes,
+        chain: Chain | None,
+        *,
+        heads: Mapping[str, Head],
+        proof: Moment | None,
     ) -> bool:
-        """Keep a chain, or that there is none, if ``head`` was seen and no floor is above it."""
+        """Keep a chain, or that there is none, if each node's head was seen, and is at its floor.
+
+        ``proof`` is when the store was asked for all of it; without one the lease alone counts.
+        """
+        ...
+
+    def knows(self, index: bytes, now: Moment) -> bool:
+        """Return whether this can be decided without asking anybody."""
+        ...
+
+    def held(self, node: str) -> tuple[StoredNode, Head] | None:
+        """Return a node of a chain that is kept, as it was when that was read."""
         ...
 
     def extend(self) -> None:
@@ -60,10 +85,15 @@ class Cache(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
-    """One process: its cache, and how long that may be relied on without a sync (seconds)."""
+    """One process: its cache, and how long that may be relied on without a sync (seconds).
+
+    ``records`` reads and writes the shared cache, where there is one.
+    """
 
     cache: Cache
     policy: ChainPolicy
+    flights: Flights = field(default_factory=Unshared)
+    records: SharedRecords | None = None
     bound: float = 5.0
     grace: float = 0.0
 
@@ -75,7 +105,7 @@ def sync(worker: Worker) -> Steps[None]:
     """
     fence = worker.cache.fence
     for _ in range(ATTEMPTS):
-        sent_at = yield from ask(ReadClock())
+        sent_at = yield from ask(_CLOCK)
         since, own = fence.since, fence.own
         answer = yield from ask(Sync(since))
         applied = worker.cache.apply(answer, since=since, own=own, sent_at=sent_at)
@@ -88,35 +118,73 @@ def sync(worker: Worker) -> Steps[None]:
     raise StoreUnavailableError(msg)
 
 
+def catch_up(worker: Worker, done: Callable[[], bool] = lambda: True) -> Steps[None]:
+    """Sync, or wait for the sync that is under way, if that is enough for ``done``.
+
+    It may be not: it may have been sent too early, or whoever sent it has been cancelled since.
+    """
+    for _ in range(ATTEMPTS):
+        if (yield from alone(worker.flights, _SYNC, sync(worker))) or done():
+            return
+
+
 def look_up(worker: Worker, index: bytes, digests: tuple[bytes, ...]) -> Steps[None]:
     """Bring the key with one of these digests into the cache, or the fact that there is none.
 
     Raises ``StoreError``. Nothing enters the cache that was not read at a revision which this
     worker has seen in the primary's log.
     """
-    fence = worker.cache.fence
+    cache = worker.cache
+    now = yield from ask(_CLOCK)
+    if cache.knows(index, now):  # since a moment ago: who asked before has been answered
+        return
+    if cache.fence.lapsed(worker.bound, now):
+        try:
+            yield from catch_up(worker, lambda: not cache.fence.lapsed(worker.bound, now))
+        except StoreUnavailableError:
+            if cache.fence.lapsed(worker.bound + worker.grace, now):
+                raise
+            cache.extend()
+            return
+        now = yield from ask(_CLOCK)
+    suspects: frozenset[bytes] = frozenset()
+    if worker.records is not None:
+        search = Search(
+            records=worker.records,
+            fence=cache.fence,
+            policy=worker.policy,
+            held=cache.held,
+            catch_up=partial(_catch_up_with, worker),
+        )
+        found = yield from search.find(digests, now)
+        if found is not None and cache.admit(index, found[0], heads=found[1], proof=None):
+            return
+        suspects = frozenset(search.suspects)
+    loaded, chain = yield from _load(worker, index, digests)
+    if worker.records is not None and chain is not None:
+        yield from offer(worker.records, loaded, chain, suspects)
+
+
+def _catch_up_with(worker: Worker, head: Head) -> Steps[None]:
+    yield from catch_up(worker, lambda: worker.cache.fence.has_seen(head))
+
+
+def _load(
+    worker: Worker, index: bytes, digests: tuple[bytes, ...]
+) -> Steps[tuple[Loaded, Chain | None]]:
+    """Bring what the store says into the cache, and return it."""
+    cache = worker.cache
     for _ in range(ATTEMPTS):
-        now = yield from ask(ReadClock())
-        if fence.lapsed(worker.bound, now):
-            try:
-                yield from sync(worker)
-            except StoreUnavailableError:
-                if fence.lapsed(worker.bound + worker.grace, now):
-                    raise
-                worker.cache.extend()
-                return
-        proof = yield from ask(ReadClock())
+        proof = yield from ask(_CLOCK)
         loaded = yield from ask(LoadByDigest(digests))
         chain = _chain(loaded, digests, worker.policy)
         nodes = chain.nodes if chain is not None else [absence_id(each) for each in digests]
-        admit = partial(
-            worker.cache.admit, index, chain, nodes=nodes, head=loaded.head, proof=proof
-        )
-        if admit():
-            return
-        yield from sync(worker)  # what was only just committed is seen now
-        if admit():
-            return
+        heads = dict.fromkeys(nodes, loaded.head)
+        if cache.admit(index, chain, heads=heads, proof=proof):
+            return loaded, chain
+        yield from _catch_up_with(worker, loaded.head)  # what was only just committed is seen now
+        if cache.admit(index, chain, heads=heads, proof=proof):
+            return loaded, chain
     msg = "the key changed under every look-up"
     raise StoreUnavailableError(msg)
 

@@ -210,6 +210,36 @@ class SetFingerprint(Effect[None]):
     fingerprint: str
 
 
+@dataclass(frozen=True, slots=True)
+class ReadShared(Effect["tuple[bytes | None, ...]"]):
+    """What the shared cache holds under each of these names: nothing that can be relied on.
+
+    ``asked_at`` is when the first of several such questions was asked: together they take no more
+    than the time that one may take. Raises ``CacheError``.
+    """
+
+    names: tuple[bytes, ...]
+    asked_at: Moment
+
+
+class Offer(NamedTuple):
+    """A value for the shared cache, to be kept unless what is there is of a later revision.
+
+    ``replace``: what is there is no good, whatever revision it claims.
+    """
+
+    name: bytes
+    value: bytes
+    replace: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OfferShared(Effect[None]):
+    """Hand values over to the shared cache, without waiting for what becomes of them."""
+
+    offers: tuple[Offer, ...]
+
+
 def absence_id(digest: bytes) -> str:
     """Return the name under which the absence of a digest is fenced and logged."""
     return "d:" + digest.hex()[:22]

@@ -76,6 +76,10 @@ class RecordCorruptError(StoreError):
     """A stored record cannot be read exactly, so it is not read at all."""
 
 
+class CacheError(KeyboundError):
+    """The shared cache did not answer; whatever it may hold counts as not there."""
+
+
 class MissingExtraError(KeyboundError, ImportError):
     """An optional package is not installed; the message names the extra that brings it."""
 

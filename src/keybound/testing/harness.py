@@ -174,6 +174,7 @@ class Harness:
         shared = replace(
             settings,
             database="memory://",
+            redis=None,
             secret=_SECRET,
             retired_secrets=(),
             prefix="kb",

@@ -1,0 +1,245 @@
+"""The shared cache in Redis or Valkey: what one process loaded, others need not ask the store for.
+
+It is a link that is allowed to fail. It can make a request slower, by ``redis_timeout`` once; then
+nobody asks for a second. What it answers is bytes that nobody believes; ``keybound.core.shared``
+reads them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from hashlib import sha1
+from importlib import resources
+from threading import Lock
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+from redis import exceptions
+
+from keybound.caches.batches import TaskBatches, ThreadBatches
+from keybound.caches.breaker import Breaker
+from keybound.caches.offers import Offers
+from keybound.caches.redis_dial import adial, dial
+from keybound.caches.redis_link import AsyncWire, Wire, explain, pack
+from keybound.clocks import monotonic
+from keybound.core.errors import CacheError
+from keybound.core.shared import VALUE_MAX
+from keybound.drivers import arun, run
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Sequence
+
+    from keybound.caches.redis_link import Line, Reply
+    from keybound.core.effects import Moment, Offer, Steps
+    from keybound.core.secret import Secret
+
+    Answer = Sequence[bytes | None]
+
+KEPT_FOR = 3_600
+"""Seconds for which a value is kept: one that is needed is written anew when the store is asked,
+and what nobody asks for, or is of an epoch that is over, takes no room for longer."""
+
+OFFERED_WITHIN = 1.0
+"""Seconds that writing one batch may take; nobody waits for it."""
+
+_SET_IF_NEWER = resources.files("keybound.caches").joinpath("set_if_newer.lua").read_bytes()
+_SCRIPT_NAME = sha1(_SET_IF_NEWER, usedforsecurity=False).hexdigest().encode()
+
+logger = logging.getLogger("keybound")
+
+
+class RedisLink:
+    """What both clients of one server share: whether it works, what is said, and the offers."""
+
+    def __init__(self, url: Secret, *, timeout: float, boot: Callable[[], float]) -> None:
+        """Connect to nothing yet. Raises ``SettingsError`` for a URL that cannot be used."""
+        self.url = url
+        self.location = _location(url.reveal())
+        self.breaker = Breaker()
+        self.timeout = timeout
+        self._boot = boot
+        self._writer = dial(url.reveal())
+        self._wire = Wire(self._writer.connection)
+        self._writes = True
+        self.offers = Offers(self._write, self._hang_up)
+
+    def left(self, asked_at: Moment) -> float:
+        """Return the seconds that are left to somebody who began asking at that moment."""
+        return self.timeout - (self._boot() - asked_at.boot)
+
+    def reading(self, line: Line, names: Sequence[bytes]) -> Steps[Answer]:
+        """Read what is under these names, as much as a record may be. Raises ``CacheError``."""
+        if not self.breaker.admits(monotonic()):
+            msg = "it did not answer a moment ago"
+            raise CacheError(msg)
+        try:
+            packed = b"".join([_GET % (len(name), name) for name in names])
+            answer = _values((yield from line.converse(packed, len(names))))
+        except CacheError as error:
+            raise self.failed(error) from None
+        if self.breaker.work():
+            logger.warning("redis at %s answers again", self.location)
+        return answer
+
+    def failed(self, error: CacheError) -> CacheError:
+        """Leave the server alone for a moment, say so if that is news, and return the error."""
+        if self.breaker.fail(monotonic()):
+            logger.warning(
+                "redis at %s cannot be used (%s): the store is asked instead", self.location, error
+            )
+        return error
+
+    def _write(self, offers: Sequence[Offer]) -> None:
+        if self.breaker.open:
+            return
+        self._writer.connection.hurry(monotonic() + OFFERED_WITHIN)
+        try:
+            problem = run(self._writing(offers), self._wire)
+        except CacheError as error:
+            problem = str(error)
+        if self._writes and problem is not None:
+            logger.warning("redis at %s takes no records: %s", self.location, problem)
+        elif problem is None and not self._writes:
+            logger.warning("redis at %s takes records again", self.location)
+        self._writes = problem is None
+
+    def _writing(self, offers: Sequence[Offer]) -> Steps[str | None]:
+        """Write these values; return what the server has against any of them."""
+        packed = [pack(b"EVALSHA", _SCRIPT_NAME, *_arguments(each)) for each in offers]
+        replies = yield from self._writer.converse(b"".join(packed), len(packed))
+        unknown = [
+            each
+            for each, reply in zip(offers, replies, strict=True)
+            if isinstance(reply, exceptions.NoScriptError)
+        ]
+        if unknown:
+            replies = [each for each in replies if not isinstance(each, exceptions.NoScriptError)]
+            packed = [pack(b"EVAL", _SET_IF_NEWER, *_arguments(each)) for each in unknown]
+            replies += yield from self._writer.converse(b"".join(packed), len(packed))
+        return next((explain(each) for each in replies if isinstance(each, Exception)), None)
+
+    def _hang_up(self) -> None:
+        self._writer.stands = False
+        self._writer.connection.disconnect()
+
+
+class RedisCache:
+    """The shared cache, blocking; safe for threads."""
+
+    def __init__(self, link: RedisLink) -> None:
+        """Use a link; nothing is connected before the first question."""
+        self._link = link
+        self._line = dial(link.url.reveal())
+        self._wire = Wire(self._line.connection)
+        self._batches = ThreadBatches(self._read)
+
+    def read(self, names: tuple[bytes, ...], asked_at: Moment) -> Answer:
+        """Return what is there under these names. Raises ``CacheError``."""
+        return self._batches.ask(names, self._link.left(asked_at))
+
+    def check(self) -> None:
+        """Ask for what nobody ever writes. Raises ``CacheError`` saying why there is no answer."""
+        self._batches.ask((b"keybound:check",), self._link.timeout)
+
+    def close(self) -> None:
+        """Let the connection go; the next question makes another."""
+        self._line.stands = False
+        self._line.connection.disconnect()
+
+    def _read(self, names: list[bytes], until: float) -> Answer:
+        self._line.connection.hurry(until)
+        return run(self._link.reading(self._line, names), self._wire)
+
+
+class AsyncRedisCache:
+    """The shared cache, awaiting; every loop has a connection of its own, which ends with it."""
+
+    def __init__(self, link: RedisLink) -> None:
+        """Use a link; nothing is connected before the first question."""
+        self._link = link
+        self._loops: dict[asyncio.AbstractEventLoop, _LoopLine] = {}
+        self._lock = Lock()
+
+    async def read(self, names: tuple[bytes, ...], asked_at: Moment) -> Answer:
+        """Return what is there under these names. Raises ``CacheError``."""
+        return await (await self._here()).batches.ask(names, self._link.left(asked_at))
+
+    async def close(self) -> None:
+        """Let the connection of this loop go; the next question makes another."""
+        here = self._loops.pop(asyncio.get_running_loop(), None)
+        if here is not None:
+            await here.ending.aclose()
+
+    async def _here(self) -> _LoopLine:
+        loop = asyncio.get_running_loop()
+        here = self._loops.get(loop)
+        if here is None:
+            line = adial(self._link.url.reveal())
+            here = _LoopLine(TaskBatches(_Reader(self._link, line)), _ending(line))
+            with self._lock:  # loops that ended have closed their lines
+                self._loops = {each: at for each, at in self._loops.items() if not each.is_closed()}
+                self._loops[loop] = here
+            await anext(here.ending)
+        return here
+
+
+class _LoopLine(NamedTuple):
+    """What one loop has."""
+
+    batches: TaskBatches
+    ending: AsyncGenerator[None]
+
+
+class _Reader:
+    """Reads batches on the line of one loop."""
+
+    def __init__(self, link: RedisLink, line: Line) -> None:
+        self._link = link
+        self._line = line
+        self._wire = AsyncWire(line.connection)
+
+    async def __call__(self, names: list[bytes], until: float) -> Answer:
+        try:
+            async with asyncio.timeout(until - monotonic()):
+                return await arun(self._link.reading(self._line, names), self._wire)
+        except TimeoutError as error:
+            raise self._link.failed(CacheError(explain(error))) from None
+
+
+async def _ending(line: Line) -> AsyncGenerator[None]:
+    """Close a line when its loop ends, which ends every generator that was begun in it."""
+    try:
+        yield
+    finally:
+        line.stands = False
+        with suppress(exceptions.RedisError, OSError):
+            await line.connection.disconnect()
+
+
+def _arguments(offer: Offer) -> tuple[bytes, ...]:
+    return b"1", offer.name, offer.value, b"%d" % (KEPT_FOR * 1_000), b"%d" % offer.replace
+
+
+_GET = pack(b"GETRANGE", b"%b", b"0", b"%d" % VALUE_MAX).replace(b"$2\r\n", b"$%d\r\n")
+"""What reads one value, but for its name: most of what is said to Redis is this."""
+
+
+def _values(replies: Sequence[Reply]) -> list[bytes | None]:
+    """Return the values; what is no string is not there, and any other error is about all."""
+    values: list[bytes | None] = []
+    for reply in replies:
+        if isinstance(reply, exceptions.ResponseError):
+            if not str(reply).startswith("WRONGTYPE"):
+                raise CacheError(explain(reply))
+            values.append(None)
+        else:
+            values.append(reply if isinstance(reply, bytes) and reply else None)
+    return values
+
+
+def _location(url: str) -> str:
+    """Return where a server is, without user and password."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

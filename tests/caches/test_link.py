@@ -1,0 +1,423 @@
+"""The link by itself: ways to a server, the breaker, batches, offers, and what is loaded when."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import gc
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from keybound import Guard
+from keybound.caches import offers as offers_module
+from keybound.caches import open_shared
+from keybound.caches.batches import BATCH_MAX, TaskBatches, ThreadBatches, _Ticket
+from keybound.caches.breaker import REST, Breaker
+from keybound.caches.offers import OFFERS_MAX, Offers
+from keybound.core.decision import Allowed
+from keybound.core.effects import Moment, Offer
+from keybound.core.errors import CacheError, MissingExtraError, SettingsError
+from keybound.core.secret import Secret
+from tests.caches.conftest import wait_until
+from tests.caches.test_redis import share
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def test_a_guard_without_redis_loads_no_client():
+    """Nor does importing keybound; a guard with Redis connects to nothing before its first use."""
+    code = (
+        "import sys; from keybound import Guard; Guard.from_settings(database='memory://').open();"
+        "assert 'redis' not in sys.modules;"
+        "guard = Guard.from_settings(database='memory://', redis=sys.argv[2], secret=sys.argv[1]);"
+        "assert 'redis' in sys.modules"
+    )
+    secret = "a-secret-of-the-tests-0123456789-abcdef"
+    command = [sys.executable, "-W", "error", "-c", code, secret, "redis://127.0.0.1:1"]
+    subprocess.run(command, check=True, timeout=60)
+
+
+def test_a_missing_client_names_the_extra(monkeypatch):
+    """Whoever sets ``redis`` without the package is told what to install."""
+    for name in [name for name in sys.modules if name.startswith("keybound.caches.redis")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(MissingExtraError, match=r"keybound\[redis\]"):
+        open_shared(Secret("redis://localhost"), timeout=0.05, boot=time.monotonic)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://:hunter2@host:port/0", "redis://:hunter2@host/0?hunter2=1", "redis://host?db=x"],
+)
+def test_a_url_that_cannot_be_used_stops_the_start_without_its_password(url):
+    """The setting is named, and nothing of its value is shown."""
+    with pytest.raises(SettingsError, match="redis: is a URL that redis-py cannot use") as caught:
+        open_shared(Secret(url), timeout=0.05, boot=time.monotonic)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_socket_of_this_machine_is_a_server_as_well(
+    fleet, redis_server, redis_database, redis_client
+):
+    """``unix://`` with the path of the socket."""
+    fleet.url = f"unix://{redis_server.socket}?db={redis_database}"
+    first = fleet.join()
+    issued = first.issue(name="CI")
+    share(first, redis_client, issued)
+    loads = fleet.store.loads
+    assert isinstance(fleet.join().ask(issued), Allowed)
+    assert fleet.store.loads == loads
+
+
+def test_tls_is_verified(fleet, redis_server, redis_database, redis_client, tmp_path):
+    """``rediss://`` works with the authority that the URL names, and not without it."""
+    with _tls_in_front(redis_server.port, tmp_path) as port:
+        fleet.url = f"rediss://localhost:{port}/{redis_database}?ssl_ca_certs={tmp_path}/cert.pem"
+        first = fleet.join()
+        issued = first.issue(name="CI")
+        share(first, redis_client, issued)
+        loads = fleet.store.loads
+        assert isinstance(fleet.join().ask(issued), Allowed)
+        assert fleet.store.loads == loads
+        fleet.url = f"rediss://localhost:{port}/{redis_database}"
+        assert isinstance(fleet.join().ask(issued), Allowed)
+        assert fleet.store.loads == loads + 1
+
+
+@contextmanager
+def _tls_in_front(port, folder):
+    """Speak TLS to whoever connects, and pass what is said on to a server that does not."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(pem))
+    private = key.private_bytes(
+        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "key.pem").write_bytes(private)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    started: list[Any] = []
+
+    async def pipe(reader, writer):
+        with contextlib.suppress(OSError):  # a client that does not trust us hangs up
+            while part := await reader.read(65_536):
+                writer.write(part)
+                await writer.drain()
+        writer.close()
+
+    async def serve(reader, writer):
+        from_server, to_server = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            await asyncio.gather(pipe(reader, to_server), pipe(from_server, writer))
+        finally:
+            for each in (to_server, writer):
+                each.transport.abort()
+
+    async def main():
+        over, loop = asyncio.Event(), asyncio.get_running_loop()
+        loop.set_exception_handler(lambda *_: None)
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+        started.extend((server.sockets[0].getsockname()[1], loop, over))
+        await over.wait()
+        server.close()
+        await asyncio.sleep(0.05)
+
+    thread = threading.Thread(target=lambda: asyncio.run(main()))
+    thread.start()
+    wait_until(lambda: started)
+    try:
+        yield started[0]
+    finally:
+        started[1].call_soon_threadsafe(started[2].set)
+        thread.join()
+
+
+def test_the_breaker_rests_and_then_lets_one_try():
+    """Everybody else goes on without; what the one was answered counts for all."""
+    breaker = Breaker()
+    assert breaker.admits(0.0)
+    assert breaker.fail(0.0)
+    assert not breaker.fail(0.0)  # that is no news
+    assert not breaker.admits(REST / 2)
+    assert [breaker.admits(REST) for _ in range(3)] == [True, False, False]
+    assert breaker.work()
+    assert not breaker.work()
+    assert [breaker.admits(REST) for _ in range(3)] == [True, True, True]
+
+
+def test_threads_that_come_while_a_batch_is_under_way_are_the_next_one():
+    """However many there are; nobody gets another's answer."""
+    go, batches = threading.Event(), []
+
+    def read(names, _until):
+        batches.append(len(names))
+        go.wait(5)
+        return [b"value of " + name for name in names]
+
+    asking, answers = ThreadBatches(read), {}
+
+    def ask(name):
+        answers[name] = asking.ask((name, name), 5.0)
+
+    threads = [threading.Thread(target=ask, args=(b"%d" % number,)) for number in range(20)]
+    threads[0].start()
+    wait_until(lambda: batches)
+    for thread in threads[1:]:
+        thread.start()
+    wait_until(lambda: len(asking._waiting) == 19)  # noqa: SLF001 - all of them wait
+    go.set()
+    for thread in threads:
+        thread.join()
+    assert batches == [2, 38]
+    assert answers == {name: [b"value of " + name] * 2 for name in answers}
+    assert len(answers) == 20
+
+
+def test_threads_wait_no_longer_than_they_would_alone():
+    """One that came later goes on when its own time is over, whatever the batch before it does."""
+    go, entered = threading.Event(), threading.Event()
+
+    def read(names, _until):
+        entered.set()
+        go.wait(5)
+        return [None for _ in names]
+
+    asking = ThreadBatches(read)
+    first = threading.Thread(target=asking.ask, args=((b"a",), 5.0))
+    first.start()
+    assert entered.wait(5)
+    with pytest.raises(CacheError, match="in time"):
+        asking.ask((b"b",), 0.05)
+    go.set()
+    first.join()
+    assert asking.ask((b"c",), 5.0) == [None]
+
+
+def test_a_thread_that_is_interrupted_hands_over():
+    """Whoever waits is answered: somebody else asks."""
+    entered, go = threading.Event(), threading.Event()
+
+    def read(names, _until):
+        if not entered.is_set():
+            entered.set()
+            go.wait(5)
+            raise KeyboardInterrupt
+        return [b"value" for _ in names]
+
+    asking, ended, answers = ThreadBatches(read), [], []
+
+    def interrupted():
+        try:
+            asking.ask((b"a",), 5.0)
+        except KeyboardInterrupt:
+            ended.append(True)
+
+    first = threading.Thread(target=interrupted)
+    second = threading.Thread(target=lambda: answers.append(asking.ask((b"b",), 5.0)))
+    first.start()
+    assert entered.wait(5)
+    second.start()
+    wait_until(lambda: len(asking._waiting) == 1)  # noqa: SLF001 - it waits
+    go.set()
+    first.join()
+    second.join()
+    assert (ended, answers) == ([True], [[b"value"]])
+
+
+class _Killed:
+    """A turn of a thread that is killed while it waits for it, before or after it has come."""
+
+    def __init__(self, before: Callable[[], None]) -> None:
+        self._before = before
+
+    def acquire(self, **_timeout: float) -> bool:
+        self._before()
+        raise SystemExit
+
+    def release(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("its_turn_has_come", [False, True])
+def test_a_thread_that_is_killed_while_it_waits_is_not_waited_for(its_turn_has_come):
+    """As greenlets are: neither while it waits, nor when it would be its turn to ask."""
+    entered, go = threading.Event(), threading.Event()
+
+    def read(names: list[bytes], _until: float) -> list[bytes]:
+        entered.set()
+        go.wait(5)
+        return [b"value" for _ in names]
+
+    asking = ThreadBatches(read)
+    first = threading.Thread(target=asking.ask, args=((b"a",), 5.0))
+    first.start()
+    assert entered.wait(5)
+
+    def before():
+        if its_turn_has_come:
+            go.set()
+            first.join()
+
+    turn: Any = _Killed(before)
+    ticket = _Ticket((b"b",), time.monotonic() + 5)
+    ticket.turn = turn
+    asking._waiting.append(ticket)  # noqa: SLF001 - as ``ask`` does
+    with pytest.raises(SystemExit):
+        asking._wait(ticket, turn)  # noqa: SLF001 - the same
+    assert ticket.leads is its_turn_has_come
+    go.set()
+    first.join()
+    assert asking.ask((b"c",), 5.0) == [b"value"]
+
+
+def test_a_thread_whose_turn_comes_too_late_leaves_redis_alone():
+    """It would take Redis for slow, and everybody else with it."""
+    asked: list[list[bytes]] = []
+
+    def read(names: list[bytes], _until: float) -> list[bytes]:
+        asked.append(names)
+        return names
+
+    with pytest.raises(CacheError, match="in time"):
+        ThreadBatches(read).ask((b"a",), -1.0)
+    assert asked == []
+
+
+def test_tasks_of_one_tick_are_one_batch():
+    """Up to the largest that is sent at once."""
+    batches = []
+
+    async def read(names, _until):
+        batches.append(len(names))
+        await asyncio.sleep(0)
+        return [b"value of " + name for name in names]
+
+    async def main():
+        asking = TaskBatches(read)
+        names = [b"%d" % number for number in range(BATCH_MAX + 10)]
+        answers = await asyncio.gather(*(asking.ask((name,), 5.0) for name in names))
+        assert answers == [[b"value of " + name] for name in names]
+        assert asking.task is None
+
+    asyncio.run(main())
+    assert batches == [BATCH_MAX, 10]
+
+
+def test_tasks_wait_no_longer_than_they_would_alone():
+    """One whose time is over goes on, and the others are answered."""
+
+    async def read(names, _until):
+        await asyncio.sleep(0.3)
+        return [b"value" for _ in names]
+
+    async def main():
+        asking = TaskBatches(read)
+        started = time.monotonic()
+        answers = await asyncio.gather(
+            asking.ask((b"a",), 0.05), asking.ask((b"b",), 5.0), return_exceptions=True
+        )
+        assert time.monotonic() - started < 2
+        assert isinstance(answers[0], CacheError)
+        assert answers[1] == [b"value"]
+
+    asyncio.run(main())
+
+
+def test_what_ends_with_its_loop_leaves_nobody_waiting():
+    """A loop that is shut down while Redis is asked closes the connection without a word."""
+
+    async def read(_names, _until):
+        await asyncio.sleep(60)
+
+    async def main():
+        asking = TaskBatches(read)
+        asked = asyncio.create_task(asking.ask((b"a",), 60.0))
+        await asyncio.sleep(0.01)
+        assert asking.task is not None
+        asking.task.cancel()
+        with pytest.raises(CacheError, match="interrupted"):
+            await asked
+
+    asyncio.run(main())
+
+
+def test_offers_are_dropped_and_counted_when_there_are_too_many(monkeypatch):
+    """No request waits for them, and memory is bounded; the thread ends when nothing is left."""
+    monkeypatch.setattr(offers_module, "IDLE", 0.05)
+    go, written, ended = threading.Event(), [], threading.Event()
+
+    def write(batch):
+        go.wait(5)
+        written.extend(batch)
+
+    offers = Offers(write, ended.set)
+    offer = Offer(b"name", b"value", replace=False)
+    started = time.monotonic()
+    for _ in range(OFFERS_MAX + 100):
+        offers.add([offer])
+    assert time.monotonic() - started < 1
+    assert 0 < offers.dropped <= 100
+    go.set()
+    assert ended.wait(5)
+    assert len(written) == OFFERS_MAX + 100 - offers.dropped
+    ended.clear()
+    offers.add([offer])
+    offers.close()
+    assert ended.wait(5)
+    assert len(written) == OFFERS_MAX + 101 - offers.dropped
+
+
+def test_a_loop_that_ends_takes_its_connection_along(fleet, redis_client, redis_server):
+    """``asyncio.run`` after ``asyncio.run``, without closing the guard: nothing is left open."""
+    first = fleet.join()
+    issued = first.issue(name="CI")
+    share(first, redis_client, issued)
+    guard = fleet.join().guard
+    twin = guard.to_async() if isinstance(guard, Guard) else guard
+    raw = b"Bearer " + issued.secret.reveal().encode()
+    with closing(redis_server.client()) as client:
+        before = int(client.info("clients")["connected_clients"])
+        for _ in range(3):
+            guard.engine.renew()
+            assert isinstance(asyncio.run(twin.authorize("GET", "/", None, raw)), Allowed)
+            gc.collect()
+            wait_until(lambda: int(client.info("clients")["connected_clients"]) <= before)
+
+
+def test_what_is_left_of_the_time_is_what_the_first_question_left():
+    """Two questions of one look-up together take no longer than one may."""
+    now = [100.0]
+    shared = open_shared(Secret("redis://127.0.0.1:1"), timeout=0.05, boot=lambda: now[0])
+    assert shared.link.left(Moment(100.0, 0.0)) == pytest.approx(0.05)
+    now[0] += 0.04
+    assert shared.link.left(Moment(100.0, 0.0)) == pytest.approx(0.01)
+    now[0] += 1
+    with pytest.raises(CacheError):
+        shared.blocking.read((b"name",), Moment(100.0, 0.0))
