@@ -13,14 +13,16 @@ from keybound.core.effects import (
     LoadByDigest,
     Loaded,
     Moment,
+    OfferShared,
     ReadClock,
     ReadEntropy,
+    ReadShared,
     Sleep,
     SyncAnswer,
 )
-from keybound.core.errors import KeyboundError, StoreUnavailableError
+from keybound.core.errors import CacheError, KeyboundError, StoreUnavailableError
+from keybound.core.joining import Join
 from keybound.core.keys import ENTROPY_BYTES
-from keybound.engine import Join
 from tests.simulation.reader import reading_between
 
 if TYPE_CHECKING:
@@ -29,11 +31,12 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from keybound.core.effects import Effect, Steps
+    from tests.simulation.shared_cache import SimulatedCache
     from tests.simulation.store import SimulatedStore
     from tests.simulation.truth import Question
     from tests.simulation.worker import SimulatedWorker, Timeline
 
-STEPS_MAX = 100
+STEPS_MAX = 300
 """Steps that anything needs while nothing fails."""
 
 LATE_BY = 4.0
@@ -43,11 +46,11 @@ LINES = 8
 """Lines of the cache after which another thread reads it again, where one does."""
 
 
-_LOCAL = (ReadClock, ReadEntropy, Sleep, Join)
+_LOCAL = (ReadClock, ReadEntropy, Sleep, Join, OfferShared)
 
 
 class Fate(Enum):
-    """What becomes of a question to the store."""
+    """What becomes of a question to the store, or to the shared cache."""
 
     ANSWERED = "answered"
     LOST = "lost"
@@ -86,6 +89,7 @@ class Scheduler:
     def __init__(
         self,
         store: SimulatedStore,
+        shared: SimulatedCache,
         time: Timeline,
         chance: random.Random,
         *,
@@ -98,6 +102,7 @@ class Scheduler:
         self.steps = 0
         self.events: deque[str] = deque(maxlen=30)
         self._store = store
+        self._shared = shared
         self._time = time
         self._chance = chance
         self._committed = committed
@@ -125,7 +130,7 @@ class Scheduler:
             return
         self.steps += 1
         task = ready[index % len(ready)]
-        learns = isinstance(task.answer, SyncAnswer | Loaded)
+        learns = isinstance(task.answer, SyncAnswer | Loaded | tuple)
         if line and learns:
             with reading_between(lambda: self._read_all(task.worker), every=LINES, first=line):
                 self._resume(task)
@@ -168,7 +173,7 @@ class Scheduler:
         """Return the task itself, or one of those that it may be waiting for."""
         if task.leader is None or task.leader.done():
             return task
-        others = (each for each in self.tasks if each.worker is task.worker and not each.leader)
+        others = (each for each in self.tasks if each.worker is task.worker and each is not task)
         return next((each for each in others if self._ready(each)), task)
 
     def _advance(self, task: Task, fate: Fate) -> None:
@@ -184,11 +189,16 @@ class Scheduler:
             task.answer, task.planned = task.planned, None
         elif isinstance(effect, ReadClock | ReadEntropy):
             task.answer = self.perform_now(task.worker, effect)
+        elif isinstance(effect, OfferShared):
+            self._shared.take(effect.offers)
         elif isinstance(effect, Join):
             task.leader = effect.under_way()
             task.answer = task.leader is None
             if task.leader is not None:
                 return
+        elif isinstance(effect, ReadShared):
+            self._ask_cache(task, effect, fate)
+            return
         elif not isinstance(effect, Sleep):
             self._ask_store(task, fate)
             return
@@ -213,6 +223,16 @@ class Scheduler:
         elif fate is Fate.ANSWER_LOST:
             task.error = StoreUnavailableError("the answer was lost")
             self.note(f"{task}: the answer is lost")
+
+    def _ask_cache(self, task: Task, effect: ReadShared, fate: Fate) -> None:
+        if fate in {Fate.LOST, Fate.ANSWER_LOST}:
+            task.error = CacheError("the question was lost")
+        else:
+            task.answer = self._shared.read(effect.names)
+            found = sum(value is not None for value in task.answer)
+            self.note(f"{task}: reads {found} of {len(effect.names)} records")
+        if fate is Fate.ANSWERED_LATE:
+            task.wakes_at = self._time.now + LATE_BY
 
     def _resume(self, task: Task) -> None:
         answer, error = task.answer, task.error

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from tests.simulation.procedures import CHANGES
 from tests.simulation.scheduler import LINES, Fate
+from tests.simulation.shared_cache import MISDEEDS
 from tests.simulation.walk import JUMPS, PASSING, small_limits
 from tests.simulation.world import Scene, World
 
@@ -85,6 +86,16 @@ class Claim(RuleBasedStateMachine):
     def kill(self, task):
         """A task is cancelled."""
         self.world.kill(task)
+
+    @rule(offer=NUMBERS)
+    def write_shared(self, offer):
+        """Something that was offered reaches the shared cache."""
+        self.world.write_shared(offer)
+
+    @rule(what=st.sampled_from(MISDEEDS))
+    def befall_shared(self, what):
+        """The shared cache deceives."""
+        self.world.befall_shared(what)
 
     @rule(keep=st.integers(1, 3))
     def prune(self, keep):

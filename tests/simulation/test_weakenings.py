@@ -5,8 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation.claim import ViolationError
+from tests.simulation.shared_weakenings import SHARED_WEAKENINGS
 from tests.simulation.walk import walk
 from tests.simulation.weakenings import STEPS, WALKS_MAX, WEAKENINGS
+
+_MOODS = ("records", "misdeeds", "restores")
+"""Moods in which what comes from the shared cache matters most."""
 
 
 @pytest.mark.usefixtures("_untraced")
@@ -17,6 +21,19 @@ def test_every_weakening_is_found(weaken, patch):
     for seed in range(WALKS_MAX):
         try:
             walk(seed, STEPS, store=store)
+        except ViolationError:
+            return
+    pytest.fail(f"not found in {WALKS_MAX} walks: {weaken.__doc__}")
+
+
+@pytest.mark.usefixtures("_untraced")
+@pytest.mark.parametrize("weaken", SHARED_WEAKENINGS, ids=lambda weaken: weaken.__name__)
+def test_every_belief_in_the_shared_cache_is_found(weaken, patch):
+    """A worker that believes Redis in anything does not get through the simulation."""
+    weaken(patch)
+    for seed in range(WALKS_MAX):
+        try:
+            walk(seed, STEPS, shared=True, mood=_MOODS[seed % len(_MOODS)])
         except ViolationError:
             return
     pytest.fail(f"not found in {WALKS_MAX} walks: {weaken.__doc__}")

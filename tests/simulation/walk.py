@@ -13,6 +13,7 @@ from keybound.core import fence
 from keybound.stores import memory, rules
 from tests.simulation.claim import ViolationError
 from tests.simulation.scheduler import LINES, Fate
+from tests.simulation.shared_cache import MISDEEDS
 from tests.simulation.store import SimulatedStore
 from tests.simulation.world import Scene, World
 
@@ -36,6 +37,8 @@ MOODS: Mapping[str, Mapping[str, float]] = {
     "restores": {"restore": 6, "back_up": 4, "prune": 0.1, "clock": 0.2, "change": 2},
     "delays": _NO_RESTORES | {"sync": 0.3, "request": 0.6, "change": 2, "issue": 0, "prune": 0},
     "outages": _NO_RESTORES | {"cut_off": 4, "pass_time": 2, "prune": 0.2, "clock": 0.2},
+    "misdeeds": _NO_RESTORES | {"misdeed": 8, "restart": 5, "prune": 0.1, "clock": 0, "change": 2},
+    "records": _NO_RESTORES | {"sync": 0.1, "prune": 0, "issue": 0, "traffic": 0.2, "misdeed": 0.3},
     "clocks": _NO_RESTORES | {"clock": 8, "pass_time": 2, "prune": 0.2},
 }
 """What is more, or less, frequent than usual: some faults only show while others stay away."""
@@ -57,6 +60,7 @@ def walk(
     steps: int,
     *,
     mood: str | None = None,
+    shared: bool | None = None,
     store: type[SimulatedStore] = SimulatedStore,
 ) -> World:
     """Take that many steps of the scheduler; raises ``ViolationError`` naming the seed."""
@@ -68,6 +72,7 @@ def walk(
         cache_size_max=chance.choice((1, 3, 50, 50)),
         history_max=chance.choice((3, 10_000, 10_000)),
         boot_counts_sleep=chance.random() < 0.5,
+        shared=chance.random() < 0.6 if shared is None else shared,
     )
     world = World(seed, scene, store=store)
     factors = MOODS[mood or chance.choice(list(MOODS))]
@@ -155,6 +160,8 @@ _EVENTS: Mapping[str, tuple[Callable[[World, random.Random], object], float]] = 
     "prune": (lambda world, chance: world.prune(chance.choice((1, 2, 3, 5))), 5),
     "back_up": (lambda world, _chance: world.back_up(), 1.5),
     "restore": (lambda world, _chance: world.restore(), 1),
+    "write_shared": (lambda world, chance: world.write_shared(_any(chance)), 12),
+    "misdeed": (lambda world, chance: world.befall_shared(chance.choice(MISDEEDS)), 3),
     "settle": (lambda world, _chance: world.settle(), 0.5),
 }
 """Each event, and how frequent it is when nothing else is said."""

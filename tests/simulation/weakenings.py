@@ -1,9 +1,10 @@
 """Every way to weaken the protocol that exists so far, patched into the real code.
 
-Not here, since nothing of it exists yet: what concerns Redis, messages and host transactions. Not
-here, since it only shortens the lease and is found once in 500 walks: taking in a sync that was
-overtaken. A revision from a sequence is a matter of the stores: here a commit is atomic. That two
-threads look at the fence between two steps of a procedure is a matter of the cache's lock.
+Not here, since nothing of it exists yet: what concerns messages and host transactions. What
+concerns the shared cache is in ``shared_weakenings``. Not here, since it only shortens the lease
+and is found once in 500 walks: taking in a sync that was overtaken. A revision from a sequence is a
+matter of the stores: here a commit is atomic. That two threads look at the fence between two steps
+of a procedure is a matter of the cache's lock.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ from tests.simulation.weak_stores import HalfPrunedStore, ReplicatedStore, TwoSt
 from tests.simulation.worker import CLOCKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Mapping
 
     import pytest
 
     from keybound.caches.local import Entry
+    from keybound.core.effects import Head
 
     Weakening = Callable[[pytest.MonkeyPatch], type[SimulatedStore]]
 
@@ -215,8 +217,8 @@ def only_the_key_is_fenced(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
     """What ends a parent or a group does not reach the entries of the keys below."""
     admit = LocalCache.admit
 
-    def narrow(self: LocalCache, *args: Any, nodes: Iterable[str], **read: Any) -> bool:
-        return admit(self, *args, nodes=list(nodes)[:1], **read)
+    def narrow(self: LocalCache, *args: Any, heads: Mapping[str, Head], **read: Any) -> bool:
+        return admit(self, *args, heads=dict(list(heads.items())[:1]), **read)
 
     patch.setattr(LocalCache, "admit", narrow)
     return SimulatedStore

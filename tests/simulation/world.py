@@ -20,6 +20,7 @@ from keybound.settings import Settings
 from tests.simulation import procedures
 from tests.simulation.claim import Claim
 from tests.simulation.scheduler import Fate, Scheduler, Task
+from tests.simulation.shared_cache import SimulatedCache
 from tests.simulation.store import SimulatedStore
 from tests.simulation.truth import METHODS, Question, Truth
 from tests.simulation.worker import SimulatedWorker, Timeline, WorkerClock
@@ -44,6 +45,7 @@ class Scene:
     floors_max: int = 4
     cache_size_max: int = 3
     history_max: int = 10_000
+    shared: bool = True
     boot_counts_sleep: bool = True
 
 
@@ -60,11 +62,13 @@ class World:
         self.claim = Claim(self.truth, self.time, allowance=BOUND + scene.grace)
         self.store = store(history_max=scene.history_max)
         self._chance = random.Random(seed)
+        self.shared = SimulatedCache(self._chance)
         self._targets: list[str] = []
         self._entropy: dict[int, bytes] = {}
         self._raws: list[bytes] = []
         self.scheduler = Scheduler(
             self.store,
+            self.shared,
             self.time,
             self._chance,
             committed=self._committed,
@@ -74,6 +78,7 @@ class World:
         settings = Settings(
             database="memory://",
             secret=Secret("a secret of the simulation, long enough"),
+            redis=Secret("redis://simulated") if scene.shared else None,
             revoke_within=BOUND,
             stale_grace=scene.grace,
             cache_size_max=scene.cache_size_max,
@@ -195,6 +200,15 @@ class World:
             self.scheduler.kill(task)
         subject.restart()
         self._note(worker, "crashed and started again")
+
+    def write_shared(self, number: int) -> None:
+        """Let a value that was offered reach the shared cache, however long ago that was."""
+        self.shared.write(number)
+
+    def befall_shared(self, what: str) -> None:
+        """Let something happen to what is in the shared cache."""
+        self.shared.befall(what)
+        self.scheduler.note(f"the shared cache: {what}")
 
     def prune(self, keep: int) -> None:
         """Let the store forget all but the newest entries of its log."""
