@@ -43,6 +43,7 @@ class Case:
     authorization: bytes | None = None
     base: str | None = None
     status: int = 200
+    path: str = "/"
     kind: Literal["asgi", "wsgi"] = "asgi"
 
     @property
@@ -62,8 +63,8 @@ class Case:
             "scheme": "http",
             "method": "GET",
             "root_path": "",
-            "path": "/",
-            "raw_path": b"/",
+            "path": self.path,
+            "raw_path": self.path.encode(),
             "query_string": b"",
             "headers": self.headers,
         }
@@ -74,7 +75,7 @@ class Case:
         return {
             "REQUEST_METHOD": "GET",
             "SCRIPT_NAME": "",
-            "PATH_INFO": "/",
+            "PATH_INFO": self.path,
             "QUERY_STRING": "",
             "SERVER_NAME": "127.0.0.1",
             "SERVER_PORT": "8000",

@@ -138,6 +138,24 @@ def test_docs_page_of_the_readme_is_open(tmp_path: Path):
     assert run_python("-c", f"{example}\n{requests}", folder=tmp_path) == "[200, 200, 401]\n"
 
 
+def test_django_project_of_the_readme_is_guarded(tmp_path: Path):
+    """Whoever copies the two files has a project that refuses who has no key, and serves a key."""
+    for each in snippets():
+        if each.name in {"settings.py", "urls.py"}:
+            (tmp_path / each.name).write_text(each.text, encoding="utf-8")
+    requests = (
+        "import django; django.setup()\n"
+        "from django.test import Client\n"
+        "from keybound.django import guard\n"
+        "key = guard().issue(name='CI', tenant='acme', limits={'scopes': ['reports']})\n"
+        "headers = {'Authorization': 'Bearer ' + key.secret.reveal()}\n"
+        "for given in ({}, headers):\n"
+        "    print(Client().post('/api/acme/search', headers=given).status_code)\n"
+    )
+    command = f"import os; os.environ['DJANGO_SETTINGS_MODULE'] = 'settings'\n{requests}"
+    assert run_python("-c", command, folder=tmp_path) == "401\n200\n"
+
+
 @pytest.mark.parametrize("command", [DEMO, SUITE], ids=["demo", "suite"])
 def test_readme_has_the_two_commands(command: str):
     """A newcomer needs two lines: one that shows keybound at work, one that tests it."""

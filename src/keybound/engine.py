@@ -180,7 +180,8 @@ class Engine:
 
     @property
     def site(self) -> Site:
-        """What the settings and the routes mean for changes."""
+        """What the settings and the routes mean for changes, with those that there are by now."""
+        self._refresh()
         return self.rules.site
 
     def use_routes(self, routes: Iterable[Route]) -> None:
@@ -206,11 +207,21 @@ class Engine:
             refresh()
 
     def authorized(
-        self, method: str, path: str, peer: str | None, raw: bytes | Reason | None
+        self,
+        method: str,
+        path: str,
+        peer: str | None,
+        raw: bytes | Reason | None,
+        *,
+        routed: bool = True,
     ) -> Steps[Allowed | Denied | Unguarded]:
-        """Decide a request, asking the store where the cache cannot tell. Nothing is raised."""
+        """Decide a request, asking the store where the cache cannot tell. Nothing is raised.
+
+        Unless ``routed``, without asking a router, since the view depends on more than the path.
+        """
         for _ in range(ATTEMPTS):
-            outcome = self.rules.decide(method, path, peer, raw)
+            decide = self.rules.decide if routed else self.rules.decide_unrouted
+            outcome = decide(method, path, peer, raw)
             if not isinstance(outcome, Miss):
                 return outcome
             try:

@@ -114,10 +114,19 @@ class Guard(BaseGuard):
         self.engine.close()
 
     def authorize(
-        self, method: str, path: str, peer: str | None, raw: bytes | Reason | None
+        self,
+        method: str,
+        path: str,
+        peer: str | None,
+        raw: bytes | Reason | None,
+        *,
+        routed: bool = True,
     ) -> Allowed | Denied | Unguarded:
-        """Return the decision on a request, as ``decide`` does; asks the store on a miss."""
-        return self._run(self.engine.authorized(method, path, peer, raw))
+        """Return the decision on a request, as ``decide`` does; asks the store on a miss.
+
+        Unless ``routed``, no router is asked: for a view that depends on more than the path.
+        """
+        return self._run(self.engine.authorized(method, path, peer, raw, routed=routed))
 
     def issue(self, **options: Unpack[IssueOptions]) -> IssuedKey:
         """Make a key; ``secret.reveal()`` is the key itself, here and never again.
@@ -207,10 +216,19 @@ class AsyncGuard(BaseGuard):
         self.engine.close()
 
     async def authorize(
-        self, method: str, path: str, peer: str | None, raw: bytes | Reason | None
+        self,
+        method: str,
+        path: str,
+        peer: str | None,
+        raw: bytes | Reason | None,
+        *,
+        routed: bool = True,
     ) -> Allowed | Denied | Unguarded:
-        """Return the decision on a request, as ``decide`` does; asks the store on a miss."""
-        return await self._run(self.engine.authorized(method, path, peer, raw))
+        """Return the decision on a request, as ``decide`` does; asks the store on a miss.
+
+        Unless ``routed``, no router is asked: for a view that depends on more than the path.
+        """
+        return await self._run(self.engine.authorized(method, path, peer, raw, routed=routed))
 
     async def issue(self, **options: Unpack[IssueOptions]) -> IssuedKey:
         """Make a key; ``secret.reveal()`` is the key itself, here and never again.

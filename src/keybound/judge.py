@@ -85,6 +85,12 @@ class Judge:
             cache, self._decisions, clock, new_hasher=self._new_hasher, judge=self._judge
         )
 
+    def decide_unrouted(
+        self, method: str, path: str, peer: str | None, raw: bytes | Reason | None
+    ) -> Outcome:
+        """Decide a request whose view depends on more than method and path: no router is asked."""
+        return self._judge(method, path, peer, raw, None, routed=False)
+
     def _judge(
         self,
         method: str,
@@ -92,9 +98,11 @@ class Judge:
         peer: str | None,
         raw: bytes | Reason | None,
         known: Entry | None,
+        *,
+        routed: bool = True,
     ) -> Outcome:
         """Decide what was not decided before; ``known`` is where ``raw`` was found already."""
-        match = self._table.match(method, path)
+        match = (self._table.match if routed else self._table.match_unrouted)(method, path)
         if match is None:
             return Denied(Reason.INVALID_PATH)
         if match.auth == "exempt":

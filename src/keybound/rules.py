@@ -52,9 +52,9 @@ class Rules:
             grace=settings.stale_grace,
             size_max=settings.cache_size_max,
         )
-        self.decide = Judge(
-            self.cache, self.table, clock, forms=forms, key_format=key_format
-        ).decide
+        judge = Judge(self.cache, self.table, clock, forms=forms, key_format=key_format)
+        self.decide = judge.decide
+        self.decide_unrouted = judge.decide_unrouted
         self.worker = Worker(
             cache=self.cache,
             policy=policy,

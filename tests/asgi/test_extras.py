@@ -8,7 +8,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("package", ["starlette", "fastapi", "flask"])
+@pytest.mark.parametrize("package", ["starlette", "fastapi", "flask", "django"])
 def test_missing_framework_is_named_with_its_extra(package: str):
     """Importing an integration without its framework says which extra brings it."""
     code = f"import sys; sys.modules[{package!r}] = None; import keybound.{package}"

@@ -134,3 +134,36 @@ def test_a_view_that_requires_a_key_is_guarded():
     view = DeclaredRoute("/x", compile_path("/x"), None, auth="required")
     assert RouteTable(protect=["/v1"]).may_guard(view)
     assert not RouteTable(protect=["/v1"]).may_guard(DeclaredRoute("/x", compile_path("/x"), None))
+
+
+def test_a_request_whose_view_cannot_be_told_asks_no_router():
+    """Only what a site configured is said of it, and nothing is remembered."""
+    router = Router(model="bill", scopes=["a"])
+    routes = [Route("/{tenant}/named/*", model="{endpoint}"), Route("/acme/open", auth="exempt")]
+    table = RouteTable(routes, protect=["/*"], routers=[router])
+    for _ in range(2):
+        match = table.match_unrouted("GET", "/acme/bills/7")
+        assert (match.auth, match.tenant, match.model, match.scopes) == ("required", None, None, ())
+        assert table.match_unrouted("GET", "/acme/named/x").model is None
+        assert table.match_unrouted("GET", "/acme/open").auth == "exempt"
+    assert router.asked == 0
+    assert table.match("GET", "/acme/bills/7").model == "bill"
+
+
+def test_a_view_that_cannot_be_told_may_ask_for_a_key():
+    """Where nothing is guarded a key is read, and not required, so that the view can have it."""
+    table = RouteTable(protect=["/v1/*"], routers=[Router()])
+    assert table.match_unrouted("GET", "/acme/bills/7").auth == "optional"
+    assert table.match("GET", "/acme/none").auth == "exempt"
+    assert table.match_unrouted("GET", "//") is None
+
+
+def test_what_matched_is_told_apart_from_the_view():
+    """A configured route may have asked the router: then both are known."""
+    router = Router()
+    route = Route("/{tenant}/*", model="{endpoint}")
+    configured = RouteTable([route], routers=[router]).match("GET", "/acme/bills/7")
+    assert (configured.route, configured.view) == (route, router.route)
+    declared = RouteTable(routers=[router]).match("GET", "/acme/bills/7")
+    assert declared.route is declared.view is router.route
+    assert RouteTable(routers=[router]).match("DELETE", "/x").route is None

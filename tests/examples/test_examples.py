@@ -50,9 +50,9 @@ def read(body: bytes) -> Any:
 
 
 @contextmanager
-def running(name: str) -> Iterator[Example]:
+def running(name: str, *arguments: str) -> Iterator[Example]:
     """Start an example as people do, on a free port, and end it as they do."""
-    command = [sys.executable, str(EXAMPLES / name), "--port", "0"]
+    command = [sys.executable, str(EXAMPLES / name), *arguments, "--port", "0"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
@@ -72,10 +72,14 @@ def running(name: str) -> Iterator[Example]:
             process.stdout.read()
 
 
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+PROGRAMS = [*EXAMPLES.glob("*.py"), *EXAMPLES.glob("*/manage.py")]
+
+
+@pytest.mark.parametrize("path", sorted(PROGRAMS), ids=lambda path: path.name)
 def test_example_says_how_it_is_run(path: Path):
     """The docstring has the one command that starts it."""
-    assert f"    python examples/{path.name}" in path.read_text(encoding="utf-8")
+    name = path.relative_to(EXAMPLES).as_posix()
+    assert f"    python examples/{name}" in path.read_text(encoding="utf-8")
 
 
 def test_starlette_example():
@@ -142,3 +146,28 @@ def test_flask_example():
         assert send("POST /v1/acme/invoices/", "FULL", "rest_api_key={}")[0] == 200
         assert send("POST /v1/acme/invoices/search", "FULL")[1] == ["acme-001", "acme-draft"]
         assert send("GET /v1/acme/nothing", "READER")[0] == 403
+
+
+@pytest.mark.parametrize("server", [[], ["--asgi"]], ids=["wsgi", "asgi"])
+def test_django_example(server: list[str]):
+    """What views ask for, whose keys they are, and no CSRF token for who has a key."""
+    with running("django_project/manage.py", "demo", *server) as example:
+        send = example.send
+        assert send("GET /") == (200, "Hello!")
+        assert send("GET /api/acme/orders")[0] == 401
+        status, body = send("GET /api/acme/orders", "READER")
+        assert (status, body) == (200, {"orders of": "acme", "to": "alice"})
+        assert send("POST /api/acme/orders", "READER")[0] == 403
+        status, body = send("POST /api/acme/orders/search", "READER")
+        assert (status, body) == (200, {"found for": "acme", "to": "alice"})
+        assert send("GET /api/evil/orders", "FULL")[1]["reason"] == "tenant_mismatch"
+        assert send("POST /api/acme/orders", "FULL", "rest_api_key={}")[0] == 200
+        assert send("GET /api/acme/report", "FULL")[0] == 200
+        assert send("GET /api/acme/report", "READER")[0] == 403
+
+
+def test_django_example_is_set_up_well():
+    """``manage.py check`` has nothing to say of keybound."""
+    command = [sys.executable, str(EXAMPLES / "django_project" / "manage.py"), "check"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert "no issues" in done.stdout

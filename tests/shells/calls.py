@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import sys
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +31,12 @@ class Answer:
         """The body of a refusal."""
         problem: dict[str, Any] = json.loads(self.body)
         return problem
+
+    @property
+    def challenges(self) -> list[str]:
+        """The challenges, in as many lines as there are (RFC 9110 section 11.6.1)."""
+        lines = ", ".join(self.all("www-authenticate"))
+        return re.split(r", (?=[A-Za-z]+ realm=)", lines)
 
     @property
     def denial(self) -> str:
@@ -133,14 +140,20 @@ async def serve(app: Any, scope: dict[str, Any]) -> Answer:
         else {"type": "websocket.connect"}
     ]
     sent: list[dict[str, Any]] = []
+    answered = asyncio.Event()
 
     async def receive() -> dict[str, Any]:
         if waiting:
             return waiting.pop()
-        return {"type": "http.disconnect" if scope["type"] == "http" else "websocket.disconnect"}
+        if scope["type"] != "http":
+            return {"type": "websocket.disconnect"}
+        await answered.wait()
+        return {"type": "http.disconnect"}
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            answered.set()
 
     await app(scope, receive, send)
     return _answer(sent)

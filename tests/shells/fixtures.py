@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from keybound.stores import open_store
+from tests.django.project import forget_guard
 from tests.shells.sites import Site
 from tests.shells.subjects import ASGI_SUBJECTS, SUBJECTS
 
@@ -69,3 +70,4 @@ def _making(shape: str, database: str) -> Iterator[Callable[..., Site]]:
     yield make_site
     for site in made:
         site.guard.close()
+    forget_guard()

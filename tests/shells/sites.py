@@ -109,7 +109,7 @@ class Site:
     ) -> Answer:
         """Send a request, or with the method ``WEBSOCKET`` a handshake, and return the answer."""
         sent = [*headers, *(authorization(key) if key is not None else ())]
-        if self.application.kind == "wsgi":
+        if self.application.protocol == "wsgi":
             client, query = scope.get("client", (PEER, 5000)), scope.get("query_string", b"")
             environ = environ_of(path, method=method, headers=sent, client=client, query=query)
             return call_wsgi(self.app, environ)

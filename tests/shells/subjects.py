@@ -18,6 +18,12 @@ import keybound.flask
 import keybound.starlette
 import keybound.wsgi
 from keybound import current_key
+from tests.django.subjects import (
+    AsyncDjangoApplication,
+    DjangoApplication,
+    async_django,
+    django,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -28,7 +34,7 @@ if TYPE_CHECKING:
 class ASGIApplication:
     """Answers everything, as ``endpoint`` does, and remembers what it was called with."""
 
-    kind = "asgi"
+    kind = protocol = "asgi"
 
     def __init__(self) -> None:
         """Remember nothing yet."""
@@ -47,7 +53,7 @@ class ASGIApplication:
 class WSGIApplication:
     """The same for WSGI, where requests are all there is."""
 
-    kind = "wsgi"
+    kind = protocol = "wsgi"
 
     def __init__(self) -> None:
         """Remember nothing yet."""
@@ -115,7 +121,7 @@ def of_flask(app: Any, guard: Guard) -> flask.Flask:
 class Subject:
     """A shell: what it serves, and how that is guarded."""
 
-    application: type[ASGIApplication | WSGIApplication]
+    application: type[ASGIApplication | WSGIApplication | DjangoApplication]
     guarded: Callable[[Any, Guard], Any]
 
 
@@ -125,6 +131,8 @@ SUBJECTS = {
     "fastapi": Subject(ASGIApplication, of_fastapi),
     "wsgi": Subject(WSGIApplication, plain_wsgi),
     "flask": Subject(WSGIApplication, of_flask),
+    "django": Subject(DjangoApplication, django),
+    "django-async": Subject(AsyncDjangoApplication, async_django),
 }
 
 ASGI_SUBJECTS = [

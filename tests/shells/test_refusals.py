@@ -85,7 +85,7 @@ def test_missing_credential_is_asked_for_without_an_error(make: Callable[..., Si
     """Who sent nothing made no mistake: challenges without an error code (RFC 6750 section 3.1)."""
     answer = make(realm="shop").request()
     assert answer.status == 401
-    assert answer.all("www-authenticate") == [
+    assert answer.challenges == [
         'Bearer realm="shop"',
         'ApiKey realm="shop", param="rest_api_key"',
     ]
@@ -94,7 +94,7 @@ def test_missing_credential_is_asked_for_without_an_error(make: Callable[..., Si
 def test_bad_key_is_asked_for_again_with_an_error(make: Callable[..., Site]):
     """Who sent something that does not work is told so, in every form that is read."""
     answer = make().request(key=b"Bearer nonsense")
-    assert answer.all("www-authenticate") == [
+    assert answer.challenges == [
         'Bearer realm="api", error="invalid_token"',
         'ApiKey realm="api", param="rest_api_key", error="invalid_token"',
     ]
@@ -106,7 +106,7 @@ def test_missing_scope_names_all_scopes_of_the_route(make: Callable[..., Site]):
     answer = site.request(path="/reports", key=site.issue(limits=Limits(scopes=["ui"])))
     assert answer.status == 403
     assert answer.problem["scopes"] == ["reports", "ui"]
-    first, _ = answer.all("www-authenticate")
+    first, _ = answer.challenges
     assert first == 'Bearer realm="api", error="insufficient_scope", scope="reports ui"'
 
 

@@ -58,9 +58,10 @@ class Router(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RouteMatch:
-    """What the table says of one method and path; ``view`` is what a router has there.
+    """What the table says of one method and path.
 
-    ``view`` is the router's route where it was asked, which is when the facts depend on it.
+    ``route`` is what matched, if anything did. ``view`` is the router's route where it was asked,
+    which is when the facts depend on it.
     """
 
     auth: Auth
@@ -68,6 +69,7 @@ class RouteMatch:
     access: Access
     scopes: tuple[str, ...]
     tenant: str | None
+    route: Route | None = None
     view: Route | None = None
 
 
@@ -112,6 +114,14 @@ class RouteTable:
             self._memo[method, path] = found
         return found
 
+    def match_unrouted(self, method: str, path: str) -> RouteMatch | None:
+        """Return what the table says of a request whose view depends on more than these two.
+
+        No router is asked. A key is read, though not required, where nothing is said of the path:
+        the view itself may ask for one. Nothing is remembered.
+        """
+        return self._find(method, path, routed=False)
+
     def may_guard(self, route: Route) -> bool:
         """Return whether some request that a framework's route answers may need a key."""
         if route.auth != "exempt":
@@ -124,7 +134,7 @@ class RouteTable:
         partly = any(may_meet(pattern, route.path) for pattern in self.protect)
         return partly and not self._protects(sample)
 
-    def _find(self, method: str, path: str) -> RouteMatch | None:
+    def _find(self, method: str, path: str, *, routed: bool = True) -> RouteMatch | None:
         if not path.startswith("/") or len(path) > PATH_MAX or _STRANGE.search(path):
             return None
         # Some applications take methods in any case, so demands hold in any, favours in one.
@@ -135,17 +145,19 @@ class RouteTable:
             found = pattern.fullmatch(path)
             if found is not None:
                 fields: Fields = found.groupdict()
-                if route.asks_view:
-                    view = self._view(asked, path)
-                    fields = fields if view is None else {**view.fields, **fields}
-                return self._matched(route, fields, method, path, spelled=asked == method)
-        view = self._view(asked, path)
+                view = self._view(asked, path) if routed and route.asks_view else None
+                if view is not None:
+                    fields = {**view.fields, **fields}
+                return self._matched(
+                    route, fields, method, path, spelled=asked == method, view=view
+                )
+        view = self._view(asked, path) if routed else None
         if view is not None:
             return self._matched(
-                view.route, view.fields, method, path, spelled=asked == method, view=view.route
+                view.route, view.fields, method, path, spelled=asked == method, view=view
             )
         return RouteMatch(
-            auth="required" if self._protects(path) else "exempt",
+            auth="required" if self._protects(path) else "exempt" if routed else "optional",
             model=None,
             access=default_access(method),
             scopes=(),
@@ -164,7 +176,7 @@ class RouteTable:
         path: str,
         *,
         spelled: bool,
-        view: Route | None = None,
+        view: View | None = None,
     ) -> RouteMatch:
         guarded = not spelled or (not route.configured and self._protects(path))
         return RouteMatch(
@@ -173,7 +185,8 @@ class RouteTable:
             access=(route.access if spelled else None) or default_access(method),
             scopes=route.scopes,
             tenant=fill(route.tenant, fields) or (None if self.tenancy else OWN_TENANT),
-            view=view,
+            route=route,
+            view=None if view is None else view.route,
         )
 
     def _protects(self, path: str) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from keybound.core.credentials import parse_forms
 from keybound.core.effects import Commit, Head
+from keybound.core.explain import MEANINGS
 from keybound.core.reasons import Reason
 from keybound.core.refusals import DENIAL_HEADER, REFUSALS
 from keybound.core.secret import Secret
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from keybound.core.lifecycle import Receipt
     from keybound.options import ChangeOptions, KeyOptions
 
+R = TypeVar("R")
 T = TypeVar("T")
 
 _SECRET = Secret("every guard of a test has this one secret")
@@ -89,6 +92,8 @@ class Harness:
     def guard(self) -> Guard:
         """A guard with every verb: that of the application, or of the newest if there are more."""
         if self._guard is None:
+            if not self._guards and self._settings is None:
+                self._wake_project()
             newest = next(reversed(self._guards), None)
             if self._settings is not None or newest is None:
                 self._guard = Guard(self._engine(self._settings or Settings()))
@@ -137,6 +142,23 @@ class Harness:
             msg = f"refused: {explained.reason}. {explained.meaning}"
             raise AssertionError(msg)
 
+    def attach(self, request: R, key: TestKey) -> R:
+        """Return a request of Django's ``RequestFactory`` as the middleware lets it through.
+
+        It is decided with the key, by the guard of the project, and has ``api_key``. Fails where
+        it would be refused, naming the reason, and where no key is needed.
+        """
+        from keybound.django.attaching import attach
+
+        reason = attach(request, key.headers["Authorization"])
+        if reason is not None:
+            msg = f"refused: {reason}. {MEANINGS[reason]}"
+            raise AssertionError(msg)
+        if getattr(request, "api_key", None) is None:
+            msg = "no key is needed for this request, so that it has no identity"
+            raise AssertionError(msg)
+        return request
+
     @contextmanager
     def installed(self) -> Generator[None]:
         """Let every guard of this process use this store and clock, each with its own settings.
@@ -154,6 +176,13 @@ class Harness:
             BaseGuard.newcomers.remove(self._take_over)
             for guard, engine in self._guards.items():
                 guard.bind(engine)
+
+    def _wake_project(self) -> None:
+        """Let a project of Django make its guard, which it has from its first request on."""
+        if "keybound.django.apps" in sys.modules and self._take_over in BaseGuard.newcomers:
+            from keybound.django import guard
+
+            guard()
 
     def _take_over(self, guard: BaseGuard) -> None:
         if guard.engine in self._store.engines:  # made from a guard that was taken over

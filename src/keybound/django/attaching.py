@@ -1,0 +1,45 @@
+"""Requests of ``RequestFactory`` in the tests of a project: decided without a client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from django.http import HttpRequest
+from django.urls import Resolver404, resolve
+
+from keybound.core.decision import Denied
+from keybound.django.deciding import admit, decide
+from keybound.django.demands import unmet
+from keybound.django.facts import read_facts
+from keybound.django.owners import find_owner, show_owner
+from keybound.django.sites import current
+
+if TYPE_CHECKING:
+    from keybound.core.reasons import Reason
+    from keybound.django.facts import GuardedRequest
+
+
+def attach(given: object, credential: str) -> Reason | None:
+    """Decide a request with a key as the middleware does, and for the view of its path.
+
+    It then has ``api_key``, and ``user`` where the project maps owners. Returns why it is refused,
+    ``None`` if it is not. Raises ``TypeError`` for what is no request of Django.
+    """
+    if not isinstance(given, HttpRequest):
+        msg = f"{type(given).__qualname__} is no request of Django: attach() is for RequestFactory"
+        raise TypeError(msg)
+    request = cast("GuardedRequest", given)
+    request.META["HTTP_AUTHORIZATION"] = credential
+    site, asked = current(), read_facts(request)
+    denied = admit(request, asked, decide(site, request, asked)) or find_owner(site, request)
+    if denied is None:
+        try:
+            request.resolver_match = resolve(request.path_info, getattr(request, "urlconf", None))
+        except Resolver404:
+            pass
+        else:
+            denied = unmet(request, request.resolver_match.func)
+    if isinstance(denied, Denied):
+        return denied.reason
+    show_owner(request)
+    return None

@@ -1,0 +1,92 @@
+"""Django's setting ``KEYBOUND``: every setting of keybound in upper case, and ``OWNER``.
+
+It wins over the environment, and that over ``keybound.toml``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, cast
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from keybound.core.errors import KeyboundError, SettingsError, nearest
+from keybound.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+NAME = "KEYBOUND"
+OWNER = "OWNER"
+_KNOWN = {OWNER, *(field.name.upper() for field in fields(Settings))}
+
+
+class MisconfiguredError(SettingsError, ImproperlyConfigured):
+    """A project is set up in a way that cannot work, or does not protect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What a project says: settings by their Python names, and the path of ``load_owner``."""
+
+    settings: Mapping[str, Any]
+    owner: str | None
+
+    @classmethod
+    def read(cls) -> Configuration:
+        """Read the setting; raises ``MisconfiguredError`` for an unknown name."""
+        given: object = getattr(settings, NAME, {})
+        if not isinstance(given, Mapping):
+            raise MisconfiguredError(NAME, f"is {type(given).__name__}", fix="write a dictionary")
+        values = dict(cast("Mapping[str, object]", given))
+        for name in values:
+            if name not in _KNOWN:
+                raise MisconfiguredError(
+                    f"{NAME}[{name!r}]", "is no setting", fix=nearest(str(name).upper(), _KNOWN)
+                )
+        owner = values.pop(OWNER, None)
+        if owner is not None and not isinstance(owner, str):
+            raise MisconfiguredError(
+                f"{NAME}[{OWNER!r}]",
+                f"is {type(owner).__name__}",
+                fix='write "app.keys.load_owner"',
+            )
+        return cls({name.lower(): value for name, value in values.items()}, owner)
+
+    @contextmanager
+    def named(self) -> Generator[None]:
+        """Let errors about settings name them as they stand in the project's settings."""
+        try:
+            yield
+        except MisconfiguredError:
+            raise
+        except SettingsError as error:
+            name, rest = cast(
+                "re.Match[str]", re.match(r"(\w*)(.*)", error.field, re.DOTALL)
+            ).groups()
+            field = f"{NAME}[{name.upper()!r}]{rest}" if name in self.settings else error.field
+            raise MisconfiguredError(field, error.problem, fix=error.fix) from None
+
+    def load_owner(self) -> Callable[..., Any] | None:
+        """Return what finds the user of an owner; raises ``MisconfiguredError``."""
+        if self.owner is None:
+            return None
+        where = f"{NAME}[{OWNER!r}]"
+        try:
+            found: object = import_string(self.owner)
+        except KeyboundError:
+            raise
+        except Exception as error:
+            # The text of somebody else's error may hold anything; that a name is missing is plain.
+            said = str(error) if isinstance(error, ImportError) else type(error).__qualname__
+            fix = "name a function load_owner(owner, identity)"
+            raise MisconfiguredError(where, f"cannot be imported ({said})", fix=fix) from error
+        if not callable(found):
+            kind = type(found).__qualname__
+            raise MisconfiguredError(where, f"{self.owner} is {kind}", fix="name a function")
+        return found

@@ -1,0 +1,1 @@
+"""The commands of this application for ``manage.py``."""

@@ -1,0 +1,176 @@
+"""What one process guards its project with: one engine, two guards over it, and the URLconf."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet, ref
+
+from asgiref.sync import async_to_sync, sync_to_async
+from django.conf import settings
+from django.core.signals import setting_changed
+
+from keybound.core.table import METHOD_REMEMBERED_MAX, PATH_REMEMBERED_MAX
+from keybound.django.configuration import Configuration
+from keybound.django.routers import URLRouter
+from keybound.django.views import fields_of, is_async
+from keybound.guard import Guard
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from keybound.core.table import RouteMatch
+    from keybound.django.facts import Asked
+    from keybound.engine import Engine
+    from keybound.guard import AsyncGuard
+
+    Remembered = tuple[Callable[..., Any], Mapping[str, object], bool]
+
+_VIEWS_MAX = 4_096
+
+
+def guard() -> Guard:
+    """Return the guard of this process, made at the first call from ``settings.KEYBOUND``.
+
+    Nothing is opened before it is used. Ask again rather than keep it: ``override_settings`` makes
+    another. Raises ``MisconfiguredError``, which is an ``ImproperlyConfigured``.
+    """
+    return current().guard
+
+
+def async_guard() -> AsyncGuard:
+    """Return the awaiting guard over the same engine."""
+    return current().async_guard
+
+
+class Site:
+    """The guards of a project, and what it says of owners."""
+
+    def __init__(self) -> None:
+        """Read the settings; raises ``MisconfiguredError``."""
+        self.configuration = Configuration.read()
+        with self.configuration.named():
+            self.guard = Guard.from_settings(**self.configuration.settings)
+        self.async_guard = self.guard.to_async()
+        self.owned = self.configuration.owner is not None
+        self.checked: object = None
+        self.views: dict[tuple[str, str], Remembered] = {}
+        self.router: URLRouter | None = None
+        self._own = self.guard.engine
+        self._attended: WeakSet[Engine] = WeakSet()
+        self.engine: Engine | None = None
+        self._listen(self._own)
+
+    def attend(self) -> Engine:
+        """Return the engine in force, whose table has the URLconf in it.
+
+        Raises ``InputError`` for demands on one view that contradict each other.
+        """
+        engine = self.guard.engine
+        if engine is not self.engine:
+            with _lock:
+                if engine is not self.engine:
+                    self._listen(engine)
+                    self._declare(engine)
+                    self.engine = engine
+        return engine
+
+    def remember(self, method: str, path: str, remembered: Remembered) -> None:
+        """Keep the view and the arguments that a decision was about, for requests alike."""
+        view, kwargs, demanded = remembered
+        if len(path) > PATH_REMEMBERED_MAX or len(method) > METHOD_REMEMBERED_MAX:
+            return
+        if None in fields_of(kwargs).values():  # what else a converter made is not for keeping
+            return
+        if len(self.views) >= _VIEWS_MAX:
+            self.views.clear()
+        self.views[method, path] = view, dict(kwargs), demanded
+
+    def forget_urls(self) -> None:
+        """Read the URLconf anew at the next use."""
+        self.engine = None
+        self.checked = None
+
+    def close(self) -> None:
+        """Let the store go."""
+        self._own.close()
+
+    def match(self, asked: Asked) -> RouteMatch | None:
+        """Return what the table says of a request."""
+        method, path, *_, routed = asked
+        table = self.attend().rules.table
+        return table.match(method, path) if routed else table.match_unrouted(method, path)
+
+    @cached_property
+    def owner(self) -> Callable[..., Any] | None:
+        """What finds the user of an owner, blocking."""
+        load = self.configuration.load_owner()
+        return async_to_sync(load) if load is not None and is_async(load) else load
+
+    @cached_property
+    def async_owner(self) -> Callable[..., Awaitable[Any]] | None:
+        """What finds the user of an owner, awaiting."""
+        load = self.configuration.load_owner()
+        if load is None or is_async(load):
+            return load
+        return sync_to_async(load, thread_sensitive=True)
+
+    def _listen(self, engine: Engine) -> None:
+        """Let an engine ask for the URLconf before it uses its table."""
+        if engine in self._attended:
+            return
+        self._attended.add(engine)
+        this = ref(self)
+
+        def attend() -> None:
+            site = this()
+            if site is not None and site.guard.engine is engine:
+                site.attend()
+
+        engine.sources.append(attend)
+
+    def _declare(self, engine: Engine) -> None:
+        urlconf = getattr(settings, "ROOT_URLCONF", None)
+        self.views = {}
+        self.router = None if urlconf is None else URLRouter(urlconf)
+        if self.router is not None:
+            engine.declare_router(self, self.router)
+
+
+_lock = RLock()
+_current: Site | None = None
+
+
+def current() -> Site:
+    """Return what guards this process now."""
+    return _current or _make()
+
+
+def _make() -> Site:
+    global _current  # noqa: PLW0603 - one for each process, like Django's own settings
+    with _lock:
+        if _current is None:
+            _current = Site()
+        return _current
+
+
+_URLS = frozenset(
+    {"INSTALLED_APPS", "LANGUAGES", "LANGUAGE_CODE", "MIDDLEWARE", "ROOT_URLCONF", "USE_I18N"}
+)
+
+
+def _renew(*, setting: str, **_more: object) -> None:
+    """Follow what a test overrides."""
+    global _current  # noqa: PLW0603 - the same
+    site = _current
+    if site is None:
+        return
+    if setting == "KEYBOUND":
+        _current = None
+        site.close()
+    elif setting in _URLS:
+        site.forget_urls()
+
+
+setting_changed.connect(_renew, dispatch_uid="keybound.django")

@@ -1,0 +1,92 @@
+"""What a view declares of itself: the demands on it, by method, and its arguments as text."""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from asgiref.sync import iscoroutinefunction
+
+from keybound.core.demands import Demand, joined
+from keybound.core.facts import SAFE_METHODS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    Fields = Mapping[str, str | None]
+
+MAY_READ = SAFE_METHODS | {"POST"}
+"""Methods that only read where a view says so; PUT, PATCH, DELETE and unknown ones never do."""
+
+_AS_WRITTEN = (str, int, UUID)
+"""Values of arguments whose text a limit can name; what else a converter makes is not known."""
+
+_LAYERS_MAX = 100
+
+
+def is_async(function: object) -> bool:
+    """Return whether calling this gives something to await."""
+    # That of ``inspect`` does not see what is only marked, before Python 3.12.
+    return bool(iscoroutinefunction(function))  # pyright: ignore[reportDeprecated]
+
+
+def fields_of(kwargs: Mapping[str, object]) -> Fields:
+    """Return the arguments of a view as text, as far as their text is what the view gets."""
+    return {
+        name: str(value) if type(value) in _AS_WRITTEN else None for name, value in kwargs.items()
+    }
+
+
+@lru_cache(maxsize=4_096)
+def demand_of(view: Callable[..., Any], method: str) -> Demand | None:
+    """Return what a view demands for a method, everything together; ``None`` for nothing.
+
+    Raises ``InputError`` for demands that contradict each other.
+    """
+    found = _found(view, method)
+    demand = joined(found.values(), path=getattr(view, "__qualname__", repr(view)))
+    if demand is not None and demand.access == "read" and method not in MAY_READ:
+        return Demand(scopes=demand.scopes, model=demand.model, tenant=demand.tenant)
+    return demand
+
+
+@lru_cache(maxsize=4_096)
+def demands_on(view: Callable[..., Any], method: str) -> frozenset[str]:
+    """Return the names of the demands that ``demand_of`` puts together."""
+    return frozenset(_found(view, method))
+
+
+def _found(view: Callable[..., Any], method: str) -> dict[str, Demand]:
+    found = _declared(view)
+    kind: object = getattr(view, "view_class", None)
+    if isinstance(kind, type):
+        found |= _declared(getattr(kind, "dispatch", None))
+        found |= _declared(_handler(kind, method))
+    return found
+
+
+def _handler(kind: type, method: str) -> object:
+    name = method.lower()
+    if name not in getattr(kind, "http_method_names", ()):
+        return None
+    return getattr(kind, name, getattr(kind, "get", None) if name == "head" else None)
+
+
+def _declared(view: object) -> dict[str, Demand]:
+    """Return the demands on a view by name, those that are wrapped too."""
+    return {
+        name: value
+        for layer in _layers(view)
+        for name, value in getattr(layer, "__dict__", {}).items()
+        if isinstance(value, Demand)
+    }
+
+
+def _layers(view: object) -> Iterator[object]:
+    layer: Any = view
+    for _ in range(_LAYERS_MAX):
+        if layer is None:
+            return
+        yield layer
+        layer = getattr(layer, "func" if isinstance(layer, partial) else "__wrapped__", None)

@@ -1,0 +1,28 @@
+"""A URLconf of one view for every path, which remembers what it was called with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.http import HttpResponse
+from django.urls import re_path
+
+from keybound import current_key
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+APPLICATION = "tests.application"
+"""Where a request holds what remembers it: in the environment, or the scope."""
+
+
+async def answer(request: HttpRequest) -> HttpResponse:
+    """Answer everything."""
+    seen: Any = getattr(request, "environ", None) or getattr(request, "scope", {})
+    seen[APPLICATION].served.append(
+        {**request.META, "keybound": getattr(request, "api_key", 0), "current": current_key()}
+    )
+    return HttpResponse("served", content_type="text/plain")
+
+
+urlpatterns = [re_path("", answer)]

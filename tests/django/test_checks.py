@@ -1,0 +1,236 @@
+"""What ``manage.py check`` says, and what of it keeps a project from starting."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core.checks import Error, run_checks
+from django.core.checks import Warning as Doubt
+from django.core.exceptions import ImproperlyConfigured
+from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.wsgi import WSGIHandler
+from django.http import HttpResponse
+from django.urls import include, path, re_path
+
+from keybound.django import requires
+from keybound.django.middleware import APIKeyMiddleware
+from tests.django import parts
+from tests.django.project import MIDDLEWARE
+
+if TYPE_CHECKING:
+    from tests.django.conftest import Project
+
+DJANGO = "django.middleware."
+CSRF = f"{DJANGO}csrf.CsrfViewMiddleware"
+FETCH = f"{DJANGO}cache.FetchFromCacheMiddleware"
+UPDATE = f"{DJANGO}cache.UpdateCacheMiddleware"
+LOGIN = "django.contrib.auth.middleware.LoginRequiredMiddleware"
+
+
+def ok(_request: Any, **_kwargs: Any) -> HttpResponse:
+    """Answer."""
+    return HttpResponse("ok")
+
+
+VIEW = path("x", ok)
+
+
+class Ours(APIKeyMiddleware):
+    """A middleware of ours, with a name of the project's own."""
+
+
+@pytest.fixture
+def project(blocking: Project) -> Project:
+    """Return a project; checks are the same under ASGI."""
+    return blocking
+
+
+def said(*, deploy: bool = False) -> dict[str, Any]:
+    """Return what is said of keybound, by id."""
+    found = run_checks(include_deployment_checks=deploy)
+    return {str(each.id): each for each in found if str(each.id).startswith("keybound")}
+
+
+def start() -> None:
+    """Do what servers do: neither of them runs checks."""
+    WSGIHandler()
+
+
+# ------------------------------------------------------------------------------------ errors
+
+
+def test_good_project_has_nothing_to_hear(project: Project):
+    """The order that the documentation shows, with what may stand in front."""
+    project.use(
+        VIEW,
+        before=(
+            f"{DJANGO}security.SecurityMiddleware",
+            f"{DJANGO}gzip.GZipMiddleware",
+            UPDATE,
+            "django.contrib.sessions.middleware.SessionMiddleware",
+            f"{DJANGO}locale.LocaleMiddleware",
+        ),
+        after=(f"{DJANGO}common.CommonMiddleware", CSRF, LOGIN, FETCH),
+        keybound={"SECRET": "0123456789abcdef" * 2, "ROUTES": [{"path": "/x", "model": "m"}]},
+    )
+    assert said(deploy=True) == {}
+    start()
+    ASGIHandler()
+
+
+def test_missing_middleware_is_an_error(project: Project):
+    """The application alone guards nothing."""
+    project.use(VIEW, MIDDLEWARE=[CSRF])
+    error = said()["keybound.E001"]
+    assert isinstance(error, Error)
+    assert MIDDLEWARE in (error.hint or "")
+
+
+@pytest.mark.parametrize("second", [MIDDLEWARE, f"{__name__}.{Ours.__name__}"])
+def test_second_middleware_is_an_error(
+    project: Project, second: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Also one that is derived from ours."""
+    monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__) or _this())
+    project.use(VIEW, after=(second,))
+    assert "keybound.E002" in said()
+    with pytest.raises(ImproperlyConfigured, match="twice"):
+        start()
+
+
+def _this() -> ModuleType:
+    module = ModuleType(__name__)
+    vars(module).update(globals())
+    return module
+
+
+@pytest.mark.parametrize("name", [CSRF, FETCH, f"{DJANGO}cache.CacheMiddleware", LOGIN])
+def test_what_answers_must_not_stand_in_front(project: Project, name: str):
+    """A cache would answer what nobody decided; a login would be asked of keys."""
+    project.use(VIEW, before=(name,))
+    error = said()["keybound.E003"]
+    assert name in error.msg
+    with pytest.raises(ImproperlyConfigured, match="stands before APIKeyMiddleware"):
+        start()
+    project.use(VIEW, after=(name,))
+    assert said() == {}
+
+
+def test_settings_that_cannot_work_are_an_error(project: Project):
+    """They are named, with the fix."""
+    project.use(VIEW, keybound={"PROTEKT": []})
+    error = said()["keybound.E004"]
+    assert "KEYBOUND['PROTEKT']" in error.msg
+    assert error.hint == "did you mean 'PROTECT'?"
+    with pytest.raises(ImproperlyConfigured, match="PROTEKT"):
+        start()
+
+
+def test_protecting_nothing_is_an_error(project: Project):
+    """Patterns that no view is under guard nothing, whatever the operator believes."""
+    project.use(path("api/x", ok), keybound={"PROTECT": ["/apis/*"]})
+    assert "keybound.E005" in said()
+    with pytest.raises(ImproperlyConfigured, match="E005"):
+        start()
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        path("x/y", ok),
+        path("<path:all>", ok),
+        path("<str:one>/y", ok),
+        re_path(r"^\w+/y$", ok),
+        path("x/", include([path("y", ok)])),
+        path("elsewhere", requires("rest")(ok)),
+        path("", include([path("", include([re_path("^x", ok)]))])),
+    ],
+)
+def test_protecting_something_is_enough(project: Project, pattern: Any):
+    """What may be under a pattern counts, and so does a view that asks for a key."""
+    project.use(path("open", ok), pattern, keybound={"PROTECT": ["/x/*"]})
+    assert said() == {}
+    start()
+
+
+def test_project_without_views_starts(project: Project):
+    """There is nothing to protect yet."""
+    project.use()
+    start()
+
+
+@pytest.mark.parametrize(
+    ("owner", "text"),
+    [
+        ("tests.django.owners.nobody", "cannot be imported"),
+        ("no.such.module.load_owner", "cannot be imported"),
+        ("nonsense", "cannot be imported"),
+        ("tests.django.owners.NOTHING", "is NoneType"),
+    ],
+)
+def test_owner_that_cannot_be_called_is_an_error(project: Project, owner: str, text: str):
+    """It would refuse every key, one by one."""
+    project.use(VIEW, keybound={"OWNER": owner})
+    assert text in said()["keybound.E006"].msg
+    with pytest.raises(ImproperlyConfigured, match="OWNER"):
+        start()
+
+
+def test_missing_application_is_an_error(project: Project):
+    """Without it there are no checks, so the middleware says it."""
+    project.use(VIEW, INSTALLED_APPS=["django.contrib.contenttypes"])
+    with pytest.raises(ImproperlyConfigured, match=r"INSTALLED_APPS"):
+        start()
+
+
+def test_contradictory_demands_are_an_error(project: Project):
+    """They are named with their view."""
+    project.use(path("x", requires(model="a")(requires(model="b")(ok))))
+    assert "requires a and b" in said()["keybound.E008"].msg
+
+
+def test_error_is_found_again_until_it_is_gone(project: Project):
+    """Starting a second time is no way around."""
+    for _ in range(2):
+        project.use(VIEW, before=(CSRF,))
+        with pytest.raises(ImproperlyConfigured):
+            start()
+    project.use(VIEW)
+    start()
+
+
+# ------------------------------------------------------------------------------------ warnings
+
+
+def test_route_about_nothing_is_pointed_out(project: Project):
+    """A path with a typing error would limit nothing."""
+    routes = [{"path": "/x"}, {"path": "/y/{tenant}"}, {"path": "/z/*", "auth": "exempt"}]
+    project.use(VIEW, path("z/1", ok), keybound={"ROUTES": routes})
+    doubt = said()["keybound.W001"]
+    assert isinstance(doubt, Doubt)
+    assert "/y/{tenant}" in doubt.msg
+    start()
+
+
+def test_missing_secret_is_pointed_out_for_deployment(project: Project):
+    """Without one, digests are plain SHA-256."""
+    project.use(VIEW)
+    assert said() == {}
+    assert "keybound.W002" in said(deploy=True)
+
+
+def test_cors_behind_us_is_pointed_out(project: Project, monkeypatch: pytest.MonkeyPatch):
+    """Browsers ask first, without a key: they would be refused."""
+    module = ModuleType("corsheaders.middleware")
+    kind = type("CorsMiddleware", (parts.Reading,), {"__module__": module.__name__})
+    vars(module)["CorsMiddleware"] = kind
+    monkeypatch.setitem(sys.modules, "corsheaders", ModuleType("corsheaders"))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    name = "corsheaders.middleware.CorsMiddleware"
+    project.use(VIEW, after=(name,))
+    assert "keybound.W003" in said()
+    project.use(VIEW, before=(name,))
+    assert said() == {}
