@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from asgiref.sync import markcoroutinefunction
 from django.http import HttpResponse
 
-from keybound.context import CURRENT
+from keybound.context import CURRENT, NO_KEY
 from keybound.core.errors import RefusedError
 from keybound.django.checks import refuse_unprotecting
 from keybound.django.deciding import admit, decide, decide_async, enter, pending, recall
@@ -75,7 +75,7 @@ class APIKeyMiddleware:
             denied = _complete(site, request, denied)
             if denied is not None:
                 return _refusal(site, denied)
-        token = CURRENT.set(request.api_key)
+        token = CURRENT.set(request.api_key or NO_KEY)
         try:
             response: HttpResponseBase = self.get_response(request)
         finally:
@@ -89,7 +89,7 @@ class APIKeyMiddleware:
             denied = await _complete_async(site, request, denied)
             if denied is not None:
                 return _refusal(site, denied)
-        token = CURRENT.set(request.api_key)
+        token = CURRENT.set(request.api_key or NO_KEY)
         try:
             response: HttpResponseBase = await self.get_response(request)
         finally:
@@ -107,7 +107,7 @@ class APIKeyMiddleware:
             if asked is not None:
                 denied = admit(request, asked, decide(site, request, asked))
                 denied = denied or find_owner(site, request)
-                CURRENT.set(request.api_key)  # until ``__call__`` puts back what was there before
+                CURRENT.set(request.api_key or NO_KEY)  # ``__call__`` puts back what was before
             denied = denied or unmet(request, view)
         if denied is not None:
             return _refusal(site, denied)
@@ -125,7 +125,7 @@ class APIKeyMiddleware:
             if asked is not None:
                 denied = admit(request, asked, await decide_async(site, request, asked))
                 denied = denied or await find_owner_async(site, request)
-                CURRENT.set(request.api_key)
+                CURRENT.set(request.api_key or NO_KEY)
             denied = denied or unmet(request, view)
         if denied is not None:
             return _refusal(site, denied)

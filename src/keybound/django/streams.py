@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.http import FileResponse, StreamingHttpResponse
 
-from keybound.context import CURRENT
+from keybound.context import CURRENT, NO_KEY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Iterator
