@@ -33,7 +33,7 @@ def with_identity(response: HttpResponseBase, identity: Identity | None) -> Http
 
 def _blocking(content: Iterator[bytes], identity: Identity) -> Generator[bytes]:
     while True:
-        token = CURRENT.set(identity)
+        token = CURRENT.set(identity or NO_KEY)
         try:
             piece = next(content)
         except StopIteration:
@@ -46,7 +46,7 @@ def _blocking(content: Iterator[bytes], identity: Identity) -> Generator[bytes]:
 async def _awaited(content: AsyncGenerator[bytes], identity: Identity) -> AsyncGenerator[bytes]:
     async with aclosing(content):
         while True:
-            token = CURRENT.set(identity)
+            token = CURRENT.set(identity or NO_KEY)
             try:
                 piece = await anext(content)
             except StopAsyncIteration:
