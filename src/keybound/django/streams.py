@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.http import FileResponse, StreamingHttpResponse
 
-from keybound.context import CURRENT, NO_KEY
+from keybound.context import CURRENT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Iterator
@@ -33,7 +33,7 @@ def with_identity(response: HttpResponseBase, identity: Identity | None) -> Http
 
 def _blocking(content: Iterator[bytes], identity: Identity) -> Generator[bytes]:
     while True:
-        token = CURRENT.set(identity or NO_KEY)
+        token = CURRENT.set(identity)
         try:
             piece = next(content)
         except StopIteration:
@@ -46,7 +46,7 @@ def _blocking(content: Iterator[bytes], identity: Identity) -> Generator[bytes]:
 async def _awaited(content: AsyncGenerator[bytes], identity: Identity) -> AsyncGenerator[bytes]:
     async with aclosing(content):
         while True:
-            token = CURRENT.set(identity or NO_KEY)
+            token = CURRENT.set(identity)
             try:
                 piece = await anext(content)
             except StopAsyncIteration:
