@@ -105,16 +105,22 @@ class Protection(APIKeyMiddleware):
 
         It answers a request that may not go on.
         """
+        app = self._flask
         current = _REQUEST._get_current_object  # noqa: SLF001 - Werkzeug documents it
         settled_for = self._settled.view
         alone = self._alone
+        plain = getattr(preprocess, "__func__", None) is Flask.preprocess_request
 
         def admit(*context: object) -> ResponseReturnValue | None:  # later versions hand it on
             asked: Request = current()
             allowed = asked.environ.get(ALLOWED)
-            if alone and allowed is not None and settled_for(allowed) is asked.url_rule:
-                return preprocess(*context)
-            return self._admit(asked) or preprocess(*context)
+            known = alone and allowed is not None and settled_for(allowed) is asked.url_rule
+            refused = None if known else self._admit(asked)
+            if refused is not None:
+                return refused
+            if plain and not app.before_request_funcs and not app.url_value_preprocessors:
+                return None  # which Flask would find out for every blueprint
+            return preprocess(*context)
 
         return admit
 
