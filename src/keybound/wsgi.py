@@ -47,7 +47,7 @@ _FORGED = "HTTP_X_KEYBOUND_"
 _NAMES_MAX = 1_024
 _NAME_MAX = 64
 
-_harmless: set[str] = set()
+harmless: set[str] = set()
 """Names of an environment that were looked at: most requests have no other ones."""
 
 _PHRASES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
@@ -100,7 +100,7 @@ class APIKeyMiddleware:
         else:
             denied = outcome if isinstance(outcome, Denied) else Denied(Reason.STORE_UNAVAILABLE)
             return self.refuse(denied, environ, start_response)
-        if not _harmless.issuperset(environ):
+        if not harmless.issuperset(environ):
             drop_forged(environ)
         environ["keybound"] = identity
         environ[GUARD] = guard
@@ -184,9 +184,9 @@ def drop_forged(environ: Environ) -> bool:
     forged = [name for name in environ if name.startswith(_FORGED)]
     for name in forged:
         del environ[name]
-    if len(_harmless) > _NAMES_MAX:  # clients make names up
-        _harmless.clear()
-    _harmless.update(name for name in environ if len(name) <= _NAME_MAX)
+    if len(harmless) > _NAMES_MAX:  # clients make names up
+        harmless.clear()
+    harmless.update(name for name in environ if len(name) <= _NAME_MAX)
     return bool(forged)
 
 

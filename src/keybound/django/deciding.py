@@ -10,6 +10,7 @@ from keybound.django.facts import credential_of, read_facts
 from keybound.django.routers import reached, untouched
 from keybound.django.views import demand_of
 from keybound.judge import Miss, Unguarded
+from keybound.wsgi import drop_forged, harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from keybound.django.facts import Asked, GuardedRequest
     from keybound.django.sites import Site
     from keybound.judge import Outcome
-
-_FORGED = "HTTP_X_KEYBOUND_"
-"""Headers that look like an identity of ours begin so: none exists, so none is passed on."""
 
 _UNTOLD = Miss(b"", "")
 
@@ -72,9 +70,7 @@ def admit(request: GuardedRequest, asked: Asked, outcome: Outcome) -> Denied | N
         return outcome if isinstance(outcome, Denied) else Denied(Reason.STORE_UNAVAILABLE)
     request.keybound_asked = asked
     meta = request.META
-    if _FORGED in "".join(meta):  # one search costs less than looking at every name
-        for name in [name for name in meta if name.startswith(_FORGED)]:
-            del meta[name]
+    if not harmless.issuperset(meta) and drop_forged(meta):
         vars(request).pop("headers", None)  # whoever read them before us read those too
     return None
 
@@ -92,7 +88,7 @@ def recall(
         or not routed
         or request.path_info != path
         or request.method != method
-        or getattr(request, "urlconf", None) is not None
+        or hasattr(request, "urlconf")
     ):
         return False
     request.keybound_view = view if known[2] else None

@@ -39,16 +39,17 @@ if TYPE_CHECKING:
 
 def read_facts(request: HttpRequest) -> Asked:
     """Return what is decided about a request, as things are now."""
-    method = request.method or ""
-    environ: Mapping[str, Any] | None = getattr(request, "environ", None)
-    spelled: str = environ["REQUEST_METHOD"] if environ is not None else _spelled(request)
+    method, meta = request.method or "", request.META
+    spelled: str = meta.get("REQUEST_METHOD", method)
+    if spelled == method and hasattr(request, "scope"):
+        spelled = _spelled(request)
     if spelled != method and spelled.upper() == method:
         method = spelled  # Django takes any spelling, and decisions are stricter with odd ones
     if method == WEBSOCKET:  # a client may spell it, but gets nothing by it
         method = "websocket"
     urlconf: object = getattr(request, "urlconf", None)
     routed = urlconf is None or urlconf == settings.ROOT_URLCONF
-    return method, request.path_info or "/", request.META.get("REMOTE_ADDR"), routed
+    return method, request.path_info or "/", meta.get("REMOTE_ADDR"), routed
 
 
 def credential_of(request: HttpRequest) -> bytes | Reason | None:
