@@ -121,12 +121,26 @@ class RedisServer:
             os.kill(self._process.pid, number)
 
 
+@pytest.fixture(scope="session")
+def redis_named(tmp_path_factory):
+    """Return a function that returns the server of a name, started when it is first asked for."""
+    servers = {}
+
+    def named(name):
+        if name not in servers:
+            server = RedisServer(name, tmp_path_factory.mktemp(name))
+            server.start()
+            servers[name] = server
+        return servers[name]
+
+    yield named
+    for server in servers.values():
+        server.stop()
+
+
 @pytest.fixture(scope="session", params=sorted(WHEELS))
-def _redis_of_the_session(request, tmp_path_factory):
-    server = RedisServer(request.param, tmp_path_factory.mktemp(request.param))
-    server.start()
-    yield server
-    server.stop()
+def _redis_of_the_session(request, redis_named):
+    return redis_named(request.param)
 
 
 @pytest.fixture

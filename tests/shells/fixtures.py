@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from keybound import Guard
+from keybound.engine import Engine
 from keybound.stores import open_store
 from tests.django.project import forget_guard
 from tests.shells.sites import Site
@@ -13,6 +16,13 @@ from tests.shells.subjects import ASGI_SUBJECTS, SUBJECTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from redis import Redis
+
+    from keybound.core.issuing import IssuedKey
+    from keybound.stores import Store
+
+SECRET = "a secret that all processes of a test have"
 
 
 @pytest.fixture(params=list(SUBJECTS))
@@ -58,6 +68,55 @@ def make_plain() -> Callable[..., Site]:
         return Site("asgi", open_store("memory://"), **settings)
 
     return make_site
+
+
+class Shared:
+    """Sites over one store and one Redis, and a process beside them that reads keys first."""
+
+    def __init__(self, shape: str, store: Store, url: str, client: Redis) -> None:
+        """Begin without a site."""
+        self.made: list[Guard] = []
+        self._shape = shape
+        self._store = store
+        self._url = url
+        self._client = client
+
+    def site(self, **settings: Any) -> Site:
+        """Return a guarded application that uses the Redis."""
+        cache = {"redis": self._url, "redis_timeout": 0.5, "secret": SECRET}
+        site = Site(self._shape, self._store, **settings, **cache)
+        self.made.append(site.guard)
+        return site
+
+    def share(self, site: Site, key: IssuedKey) -> None:
+        """Let the other process read a key, and wait until all of it is in Redis."""
+        settings, clock = site.guard.settings, site.clock
+        beside = Guard(Engine(settings, site.store, clock, background=False))
+        self.made.append(beside)
+        beside.authorize("GET", "/", None, b"Bearer " + key.secret.reveal().encode())
+        nodes = 1 + len(site.guard.show(key.id).above)
+        ends = time.monotonic() + 5
+        while self._client.dbsize() < nodes:
+            assert time.monotonic() < ends, "nothing was shared"
+            time.sleep(0.001)
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def shared(
+    request: pytest.FixtureRequest, shape: str, tmp_path: Any, redis_named: Any
+) -> Iterator[Shared]:
+    """Return what makes sites over SQLite and one of the servers."""
+    server = redis_named(request.param)
+    server.ensure()
+    database = server.next_database()
+    with server.client(database) as client:
+        client.flushdb()
+        store = open_store(str(tmp_path / "keys.db"))
+        found = Shared(shape, store, server.url(database), client)
+        yield found
+        for guard in found.made:
+            guard.close()
+        forget_guard()
 
 
 def _making(shape: str, database: str) -> Iterator[Callable[..., Site]]:

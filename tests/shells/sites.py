@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from keybound import Guard, Settings
+from keybound.core.effects import LoadByDigest
 from keybound.core.errors import StoreUnavailableError
 from keybound.core.limits import Limits
 from keybound.engine import Engine
@@ -28,18 +29,20 @@ DENIAL_RESPONSE: dict[str, object] = {"websocket.http.response": {}}
 
 
 class Watched:
-    """A store that counts what it is asked, and can be out of reach."""
+    """A store that counts what it is asked, keys apart, and can be out of reach."""
 
     def __init__(self, store: Store) -> None:
         """Pass everything on to ``store``."""
         self.store = store
         self.location = store.location
         self.asked = 0
+        self.loads = 0
         self.reachable = True
 
     def perform(self, effect: Effect[Any]) -> Any:
         """Answer one effect, or fail as a store does that is out of reach."""
         self.asked += 1
+        self.loads += isinstance(effect, LoadByDigest)
         if not self.reachable:
             msg = "the store did not answer"
             raise StoreUnavailableError(msg)

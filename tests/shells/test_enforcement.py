@@ -13,6 +13,8 @@ from tests.shells.sites import DENIAL_RESPONSE
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from keybound.core.issuing import IssuedKey
+    from tests.shells.fixtures import Shared
     from tests.shells.sites import Site
 
 ROUTES = (
@@ -285,13 +287,36 @@ def test_request_is_decided_by_its_key(make: Callable[..., Site], case: Case):
     """A request reaches the application, or is refused for the right reason by the right node."""
     site = make(routes=ROUTES)
     site.skip_handshake(case.method)
+    key = issue(site, case)
+    site.clock.advance(seconds=case.after)
+    check(site, case, key)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_key_from_the_shared_cache_is_decided_alike(shared: Shared, case: Case):
+    """What another process read of the store is as good, and the store is not asked again."""
+    site = shared.site(routes=ROUTES)
+    site.skip_handshake(case.method)
+    key = issue(site, case)
+    site.clock.advance(seconds=case.after)
+    shared.share(site, key)
+    loads = site.store.loads
+    check(site, case, key)
+    assert site.store.loads == loads
+
+
+def issue(site: Site, case: Case) -> IssuedKey:
+    """Return the key of a case, with the parent and the group that it has."""
     options: dict[str, Any] = {}
     if case.parent is not None:
         options["parent"] = site.issue(name="parent", limits=Limits(**case.parent)).id
     if case.group is not None:
         options["groups"] = [site.guard.create_group(name="group", limits=case.group).node.id]
-    key = site.issue(limits=Limits(**(case.limits or {})), tenant=case.tenant, **options)
-    site.clock.advance(seconds=case.after)
+    return site.issue(limits=Limits(**(case.limits or {})), tenant=case.tenant, **options)
+
+
+def check(site: Site, case: Case, key: IssuedKey) -> None:
+    """Send the request of a case, and compare its answer."""
     client = (case.peer, 5000) if case.peer is not None else None
     answer = site.request(
         case.method, case.path, key=key, client=client, extensions=DENIAL_RESPONSE
