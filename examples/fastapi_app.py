@@ -4,6 +4,7 @@
 
 It issues two keys in a database that is gone afterwards, and prints requests to try; in the docs
 page at /docs, "Authorize" takes a key.
+With KEYBOUND_REDIS=redis://localhost:6379/0 in the environment it shares keys over Redis.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
     python examples/starlette_app.py [--port 8000]
 
 It issues two keys in a database that is gone afterwards, and prints requests to try.
+With KEYBOUND_REDIS=redis://localhost:6379/0 in the environment it shares keys over Redis.
 """
 
 from __future__ import annotations

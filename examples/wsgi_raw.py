@@ -3,6 +3,7 @@
     python examples/wsgi_raw.py [--port 8000]
 
 It issues two keys in a database that is gone afterwards, and prints requests to try.
+With KEYBOUND_REDIS=redis://localhost:6379/0 in the environment it shares keys over Redis.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@
 
 It issues two keys in databases that are gone afterwards, and prints requests to try. ``manage.py
 check`` says whether the project is protected, ``manage.py keybound issue --name CI`` makes a key.
+With KEYBOUND_REDIS=redis://localhost:6379/0 in the environment it shares keys over Redis.
 """
 
 from __future__ import annotations

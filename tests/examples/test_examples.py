@@ -72,6 +72,22 @@ def running(name: str, *arguments: str) -> Iterator[Example]:
             process.stdout.read()
 
 
+@pytest.fixture(params=["alone", "with Redis"])
+def cache(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Run an example as it is, and with a Redis that the environment names, which it then uses."""
+    if request.param == "alone":
+        yield
+        return
+    server = request.getfixturevalue("redis_named")("valkey")
+    server.ensure()
+    database = server.next_database()
+    monkeypatch.setenv("KEYBOUND_REDIS", server.url(database))
+    with server.client(database) as client:
+        client.flushdb()
+        yield
+        assert client.dbsize() > 0
+
+
 PROGRAMS = [*EXAMPLES.glob("*.py"), *EXAMPLES.glob("*/manage.py")]
 
 
@@ -82,6 +98,7 @@ def test_example_says_how_it_is_run(path: Path):
     assert f"    python examples/{name}" in path.read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("cache")
 def test_starlette_example():
     """Keys of one tenant, one of them only reading, and a scope that Starlette asks for."""
     with running("starlette_app.py") as example:
@@ -97,6 +114,7 @@ def test_starlette_example():
         assert send("GET /v1/acme/reports", "READER")[0] == 403
 
 
+@pytest.mark.usefixtures("cache")
 def test_fastapi_example():
     """What operations require is enforced, and is in the document."""
     with running("fastapi_app.py") as example:
@@ -116,6 +134,7 @@ def test_fastapi_example():
         assert send("GET /docs")[0] == 200
 
 
+@pytest.mark.usefixtures("cache")
 @pytest.mark.parametrize("name", ["asgi_raw.py", "wsgi_raw.py"])
 def test_example_without_a_framework(name: str):
     """The same over ASGI and WSGI: an open path, limits, and a scope that the application asks."""
@@ -130,6 +149,7 @@ def test_example_without_a_framework(name: str):
         assert send("POST /acme/messages", "FULL", "rest_api_key={}")[0] == 200
 
 
+@pytest.mark.usefixtures("cache")
 def test_flask_example():
     """What views and blueprints require is enforced, and refusals look as the site says."""
     with running("flask_app.py") as example:
@@ -148,6 +168,7 @@ def test_flask_example():
         assert send("GET /v1/acme/nothing", "READER")[0] == 403
 
 
+@pytest.mark.usefixtures("cache")
 @pytest.mark.parametrize("server", [[], ["--asgi"]], ids=["wsgi", "asgi"])
 def test_django_example(server: list[str]):
     """What views ask for, whose keys they are, and no CSRF token for who has a key."""
