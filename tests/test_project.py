@@ -147,10 +147,10 @@ def test_django_project_of_the_readme_is_guarded(tmp_path: Path):
         "import django; django.setup()\n"
         "from django.test import Client\n"
         "from keybound.django import guard\n"
-        "key = guard().issue(name='CI', tenant='acme', limits={'scopes': ['reports']})\n"
+        "key = guard().issue(name='CI', tenant='acme', limits={'scopes': ['invoices']})\n"
         "headers = {'Authorization': 'Bearer ' + key.secret.reveal()}\n"
         "for given in ({}, headers):\n"
-        "    print(Client().post('/api/acme/search', headers=given).status_code)\n"
+        "    print(Client().post('/v1/search', headers=given).status_code)\n"
     )
     command = f"import os; os.environ['DJANGO_SETTINGS_MODULE'] = 'settings'\n{requests}"
     assert run_python("-c", command, folder=tmp_path) == "401\n200\n"
