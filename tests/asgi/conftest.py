@@ -10,9 +10,9 @@ from fastapi.testclient import TestClient
 
 from keybound import Guard, Limits
 from keybound.fastapi import init_app
-from tests.shells.fixtures import asgi_shape, database, make_asgi, make_plain
+from tests.shells.fixtures import asgi_shape, make_asgi, make_plain
 
-__all__ = ["asgi_shape", "database", "make_asgi", "make_plain"]
+__all__ = ["asgi_shape", "make_asgi", "make_plain"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable

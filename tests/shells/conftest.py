@@ -2,14 +2,6 @@
 
 from __future__ import annotations
 
-from tests.shells.fixtures import (
-    asgi_shape,
-    database,
-    make,
-    make_asgi,
-    make_plain,
-    shape,
-    shared,
-)
+from tests.shells.fixtures import make, make_anywhere, make_plain, shape, shared, store
 
-__all__ = ["asgi_shape", "database", "make", "make_asgi", "make_plain", "shape", "shared"]
+__all__ = ["make", "make_anywhere", "make_plain", "shape", "shared", "store"]

@@ -16,6 +16,7 @@ from tests.shells.subjects import ASGI_SUBJECTS, SUBJECTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from redis import Redis
 
@@ -23,6 +24,18 @@ if TYPE_CHECKING:
     from keybound.stores import Store
 
 SECRET = "a secret that all processes of a test have"
+
+
+STORES = ["memory", "sqlite", "postgresql"]
+
+_OVER_ALL_STORES = {"asgi", "wsgi"}
+_SUBJECTS = [
+    (shape, store)
+    for shape in SUBJECTS
+    for store in STORES
+    if store == "memory" or shape in _OVER_ALL_STORES
+]
+_ASGI_SUBJECTS = [(shape, store) for shape, store in _SUBJECTS if shape in ASGI_SUBJECTS]
 
 
 @pytest.fixture(params=list(SUBJECTS))
@@ -39,25 +52,36 @@ def asgi_shape(request: pytest.FixtureRequest) -> str:
     return name
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Any) -> str:
-    """Return a setting ``database``."""
-    if request.param == "postgresql":
-        url: str = request.getfixturevalue("postgres_schema")
-        return url
-    return "memory://" if request.param == "memory" else str(tmp_path / "keys.db")
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest) -> str:
+    """Return the name of a store."""
+    name: str = request.param
+    return name
 
 
 @pytest.fixture
-def make(shape: str, database: str) -> Iterator[Callable[..., Site]]:
-    """Return a function that makes a site with settings; all are closed in the end."""
-    yield from _making(shape, database)
+def make_anywhere(
+    shape: str, store: str, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Site]]:
+    """Return a function that makes a site of every shell over every store."""
+    yield from _making(shape, _database(store, request))
 
 
-@pytest.fixture
-def make_asgi(asgi_shape: str, database: str) -> Iterator[Callable[..., Site]]:
-    """Return a function that makes a site of ASGI with settings; all are closed in the end."""
-    yield from _making(asgi_shape, database)
+@pytest.fixture(params=_SUBJECTS, ids="-".join)
+def make(request: pytest.FixtureRequest) -> Iterator[Callable[..., Site]]:
+    """Return a function that makes a site: of every shell, and over every store under two of them.
+
+    What is decided does not know of the store, and the store of no shell.
+    """
+    shape, name = request.param
+    yield from _making(shape, _database(name, request))
+
+
+@pytest.fixture(params=_ASGI_SUBJECTS, ids="-".join)
+def make_asgi(request: pytest.FixtureRequest) -> Iterator[Callable[..., Site]]:
+    """Return a function that makes a site of ASGI: there are WebSockets and a lifespan."""
+    shape, name = request.param
+    yield from _making(shape, _database(name, request))
 
 
 @pytest.fixture
@@ -117,6 +141,14 @@ def shared(
         for guard in found.made:
             guard.close()
         forget_guard()
+
+
+def _database(store: str, request: pytest.FixtureRequest) -> str:
+    if store == "postgresql":
+        url: str = request.getfixturevalue("postgres_schema")
+        return url
+    folder: Path = request.getfixturevalue("tmp_path")
+    return "memory://" if store == "memory" else str(folder / "keys.db")
 
 
 def _making(shape: str, database: str) -> Iterator[Callable[..., Site]]:
