@@ -123,19 +123,31 @@ async def measure(cases: list[Case], *, rounds: int = 60) -> list[Timing]:
 
 def report(timings: list[Timing]) -> str:
     """Return a table: microseconds a request, what is added to the base, and the ratio to it."""
-    by_name = {timing.case.name: timing for timing in timings}
+    by_name = _by_name(timings)
     lines = [f"{'case':44} {'us':>7} {'added us':>9} {'ratio':>7}  (10th-90th percentile)"]
     for timing in timings:
         row = f"{timing.case.name:44} {statistics.median(timing.samples) / 1e3:7.2f}"
         if timing.case.base is not None:
             pairs = list(zip(timing.samples, by_name[timing.case.base].samples, strict=True))
-            added = statistics.median(mine - base for mine, base in pairs) / 1e3
             ratios = [mine / base for mine, base in pairs]
             tenths = statistics.quantiles(ratios, n=10)
-            row += f" {added:9.2f} {statistics.median(ratios):7.3f}"
+            row += f" {added(timings, timing.case.name):9.2f} {statistics.median(ratios):7.3f}"
             row += f"  ({tenths[0]:.3f}-{tenths[-1]:.3f})"
         lines.append(row)
     return "\n".join(lines)
+
+
+def added(timings: list[Timing], name: str) -> float:
+    """Return the microseconds that a case adds to its base."""
+    by_name = _by_name(timings)
+    timing = by_name[name]
+    base = by_name[timing.case.base or name]
+    pairs = zip(timing.samples, base.samples, strict=True)
+    return statistics.median(mine - base for mine, base in pairs) / 1e3
+
+
+def _by_name(timings: list[Timing]) -> dict[str, Timing]:
+    return {timing.case.name: timing for timing in timings}
 
 
 async def _block(case: Case, calls: int) -> float:

@@ -9,7 +9,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from http import HTTPStatus
 from importlib import metadata, resources
 from pathlib import Path
@@ -136,6 +136,47 @@ def test_docs_page_of_the_readme_is_open(tmp_path: Path):
         "print([answer.status_code for answer in answers])\n"
     )
     assert run_python("-c", f"{example}\n{requests}", folder=tmp_path) == "[200, 200, 401]\n"
+
+
+FRAMEWORKS = {
+    "Starlette": ("Starlette(routes=", "from starlette.testclient import TestClient\n"),
+    "FastAPI": ("FastAPI()", "from starlette.testclient import TestClient\n"),
+    "Flask": ("kb = Keybound(app)  #", "TestClient = lambda app: app.test_client()\n"),
+}
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_example_of_the_readme_is_guarded(name: str, tmp_path: Path):
+    """Whoever copies an example refuses who has no key, and serves the right one alone."""
+    mark, client = FRAMEWORKS[name]
+    example = next(each.text for each in snippets() if mark in each.text)
+    requests = (
+        f"{client}"
+        "guard = globals().get('guard') or globals().get('kb', app.router if 0 else None)\n"
+        "from keybound.guard import BaseGuard, Guard\n"
+        "guard = Guard([*BaseGuard.live][-1].engine)\n"
+        "limits = {'scopes': ['invoices'], 'models': {'invoice': 'read'}}\n"
+        "keys = [guard.issue(name='CI', limits=each) for each in (limits, {'scopes': ['other']})]\n"
+        "client = TestClient(app)\n"
+        "print(client.post('/v1/search').status_code)\n"
+        "for key in keys:\n"
+        "    headers = {'Authorization': 'Bearer ' + key.secret.reveal()}\n"
+        "    print(client.post('/v1/search', headers=headers).status_code)\n"
+    )
+    assert run_python("-c", f"{example}\n{requests}", folder=tmp_path) == "401\n200\n403\n"
+
+
+def test_readme_has_every_setting():
+    """Nobody needs to read the source for what can be set, nor for how to install it."""
+    text = read(ROOT / "README.md")
+    settings = {field.name for field in fields(Settings)}
+    assert settings <= set(re.findall(r"`(\w+)`", text))
+    for extra in PROJECT["optional-dependencies"]:
+        assert re.search(rf"keybound\[{extra}\]|`{extra}`", text) or extra in {
+            "cli",
+            "sql",
+            "starlette",
+        }
 
 
 def test_django_project_of_the_readme_is_guarded(tmp_path: Path):

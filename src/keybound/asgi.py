@@ -51,6 +51,9 @@ _ENDS = frozenset(
 )
 
 
+_NOT_GUARDED = "this request did not pass APIKeyMiddleware: put it around the application"
+
+
 class APIKeyMiddleware:
     """Lets requests through to ``app`` that ``guard`` allows.
 
@@ -167,13 +170,18 @@ def require(
     *,
     model: str | None = None,
     access: Access | None = None,
+    tenant: str | None = None,
 ) -> Identity:
     """Return who is calling, if that key may do this as well; otherwise the request is refused.
 
     For an application without a framework, before it answers anything. ``access`` is the method's
-    unless said. Raises ``RefusedError``, which the middleware answers, and ``InputError``.
+    unless said, and a tenant is that of the request: ``~`` is the caller's own. Raises
+    ``RefusedError``, which the middleware answers, ``InputError``, and ``RuntimeError`` where no
+    middleware of ours saw the request.
     """
-    demand = Demand.read(scopes, model=model, access=access)
+    demand = Demand.read(scopes, model=model, access=access, tenant=tenant)
+    if GUARD not in scope:
+        raise RuntimeError(_NOT_GUARDED)
     return demand.check(scope["keybound"], method=scope.get("method", WEBSOCKET), fields={})
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -213,6 +214,13 @@ def _redis(name: str, value: object) -> Secret | None:
             name,
             "does not begin with redis://, rediss:// or unix://",
             fix="write redis://user:password@host:6379/0",
+        )
+    parts = urlsplit(text)
+    if parts.fragment or "@" in parts.path + parts.query or "@" in parts.netloc.rpartition("@")[0]:
+        raise SettingsError(
+            name,
+            "has a user or a password in which / ? # or @ stands as it is",
+            fix="write them as %2F %3F %23 %40",
         )
     return Secret(text)
 

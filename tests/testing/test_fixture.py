@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fastapi.testclient import TestClient as FastAPIClient
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
@@ -104,6 +107,18 @@ def test_websocket_is_denied_like_a_request(client: TestClient, keybound: Harnes
         pass
     refused: Any = caught.value
     keybound.assert_denied(refused, "method_not_allowed")
+
+
+def test_nothing_was_allowed_where_nothing_was_decided(keybound: Harness):
+    """An application that nobody guards, or a path that is open, proves nothing."""
+
+    async def unguarded(_request: Any) -> PlainTextResponse:
+        return PlainTextResponse("served")
+
+    app = Starlette(routes=[Route("/x", unguarded)])
+    key = keybound.issue()
+    with pytest.raises(AssertionError, match="no key was let in"):
+        keybound.assert_allowed(TestClient(app).get("/x", headers=key.headers))
 
 
 def test_declared_demands_hold(keybound: Harness):

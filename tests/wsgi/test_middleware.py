@@ -258,6 +258,8 @@ def test_application_asks_for_more(guard, key, app):
     assert (head.status, head.body) == (403, b"")
     with pytest.raises(InputError, match=r"^access"):
         require(environ(keybound=None), access=cast("Any", "change"))
+    with pytest.raises(RuntimeError, match="did not pass APIKeyMiddleware"):
+        require(environ(keybound=None), "more")
 
 
 def test_refusal_after_the_answer_began_is_an_error(guard, key):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from keybound.core.credentials import parse_forms
+from keybound.core.decision import Allowed
 from keybound.core.effects import Commit, Head
 from keybound.core.explain import MEANINGS
 from keybound.core.reasons import Reason
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from keybound.core.credentials import CredentialForm
-    from keybound.core.effects import Effect
+    from keybound.core.decision import Denied
+    from keybound.core.effects import Effect, Steps
     from keybound.core.issuing import IssuedKey
     from keybound.core.lifecycle import Receipt
+    from keybound.engine import Bound, Decide
+    from keybound.judge import Outcome, Unguarded
     from keybound.options import ChangeOptions, KeyOptions
 
 R = TypeVar("R")
@@ -135,11 +139,15 @@ class Harness:
             raise AssertionError(msg)
 
     def assert_allowed(self, response: Response) -> None:
-        """Fail if the response is a refusal of ours."""
+        """Fail if the response is a refusal of ours, or if no request was let in for its key."""
         denial = response.headers.get(DENIAL_HEADER)
         if denial is not None:
             explained = self.guard.explain_denial(denial)
             msg = f"refused: {explained.reason}. {explained.meaning}"
+            raise AssertionError(msg)
+        if not self._store.allowed:
+            msg = f"no key was let in ({response.status_code}): is keybound installed in front of "
+            msg += "the application, is the path protected, and was the key sent?"
             raise AssertionError(msg)
 
     def attach(self, request: R, key: TestKey) -> R:
@@ -210,18 +218,56 @@ class Harness:
             accepted_prefixes=(),
             environment="test",
         )
-        engine = Engine(shared, self._store, self.clock, background=False)
+        engine = NotedEngine(shared, self._store, self.clock, background=False)
+        engine.noted = self._store
         self._store.engines.append(engine)
         return engine
 
 
+class NotedEngine(Engine):
+    """An engine that notes whether it ever let a key in."""
+
+    noted: SharedStore
+
+    def bound(self, guard: Bound) -> Decide:
+        """Return what a guard decides with."""
+        decide = super().bound(guard)
+
+        def noting(method: str, path: str, peer: str | None, raw: bytes | Reason | None) -> Outcome:
+            outcome = decide(method, path, peer, raw)
+            if isinstance(outcome, Allowed):
+                self.noted.allowed = True
+            return outcome
+
+        return noting
+
+    def authorized(
+        self,
+        method: str,
+        path: str,
+        peer: str | None,
+        raw: bytes | Reason | None,
+        *,
+        routed: bool = True,
+    ) -> Steps[Allowed | Denied | Unguarded]:
+        """Decide a request."""
+        outcome = yield from super().authorized(method, path, peer, raw, routed=routed)
+        if isinstance(outcome, Allowed):
+            self.noted.allowed = True
+        return outcome
+
+
 class SharedStore(MemoryStore):
-    """A store whose changes hold at once in every engine that has it."""
+    """A store whose changes hold at once in every engine that has it.
+
+    ``allowed``: some request was let in for its key.
+    """
 
     def __init__(self) -> None:
         """Begin empty, and without engines."""
         super().__init__()
         self.engines: list[Engine] = []
+        self.allowed = False
 
     def perform(self, effect: Effect[T]) -> T:
         """Answer one effect."""
