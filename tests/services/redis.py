@@ -22,6 +22,7 @@ import pytest
 if TYPE_CHECKING:
     import redis
 
+
 STARTS_WITHIN = 20.0
 DATABASES = 64
 
