@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +17,9 @@ from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpResponse
 from django.urls import include, path, re_path
+from django.views import View
 
-from keybound.django import requires
+from keybound.django import checks, requires
 from keybound.django.middleware import APIKeyMiddleware
 from tests.django import parts
 from tests.django.project import MIDDLEWARE
@@ -57,6 +61,16 @@ def said(*, deploy: bool = False) -> dict[str, Any]:
 def start() -> None:
     """Do what servers do: neither of them runs checks."""
     WSGIHandler()
+
+
+def test_readers_know_of_every_check():
+    """The manual has the ids that the code has, each once and in order."""
+    source = Path(inspect.getfile(checks)).read_text()
+    manual = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    raised = set(re.findall(r'"(keybound\.[EW]\d{3})"', source))
+    assert raised
+    for text in (r"^\| `(keybound\.[EW]\d{3})` \|", manual), (r"^(keybound\.[EW]\d{3})  ", source):
+        assert re.findall(*text, re.MULTILINE) == sorted(raised)
 
 
 # ------------------------------------------------------------------------------------ errors
@@ -190,6 +204,46 @@ def test_contradictory_demands_are_an_error(project: Project):
     """They are named with their view."""
     project.use(path("x", requires(model="a")(requires(model="b")(ok))))
     assert "requires a and b" in said()["keybound.E008"].msg
+
+
+def deleting(**decorated: Any) -> Any:
+    """Return a class of views that deletes, and whatever else is given."""
+    return type("Deleting", (View,), {"delete": ok, "put": ok, **decorated})
+
+
+@pytest.mark.parametrize(
+    ("view", "methods"),
+    [
+        (requires(access="read")(deleting()).as_view(), "DELETE and PUT"),
+        (requires(access="read")(deleting().as_view()), "DELETE and PUT"),
+        (deleting(get=ok, patch=requires(access="read")(ok)).as_view(), "PATCH"),
+    ],
+    ids=["class", "around", "method"],
+)
+def test_reading_in_methods_that_change_something_is_an_error(
+    project: Project, view: Any, methods: str
+):
+    """It would hold for no request that the view answers."""
+    project.use(path("x", view))
+    assert f"access: 'read' for {methods} of /x" in said()["keybound.E008"].msg
+    with pytest.raises(ImproperlyConfigured, match="E008"):
+        start()
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        requires(access="read")(deleting(post=ok)).as_view(),
+        requires(access="read")(ok),
+        requires(access="write")(deleting()).as_view(),
+        deleting(get=requires(access="read")(ok)).as_view(),
+    ],
+)
+def test_reading_in_methods_that_may_read_is_fine(project: Project, view: Any):
+    """Also where others of the same view change something: it does not hold for those."""
+    project.use(path("x", view))
+    assert said() == {}
+    start()
 
 
 def test_error_is_found_again_until_it_is_gone(project: Project):

@@ -10,7 +10,8 @@ keybound.E004  KEYBOUND, the environment or keybound.toml cannot work
 keybound.E005  no view of the URLconf can ever need a key
 keybound.E006  KEYBOUND["OWNER"] cannot be imported, or is no function
 keybound.E007  the application is not in INSTALLED_APPS
-keybound.E008  what a view demands contradicts itself, or names no argument of the view
+keybound.E008  what a view requires contradicts itself, or names no argument of the view, or only
+               reads in methods that change something
 keybound.W001  a configured route is about no path of the URLconf
 keybound.W002  no secret is set (``check --deploy``)
 keybound.W003  CorsMiddleware stands behind the middleware, so that browsers cannot ask first

@@ -13,6 +13,7 @@ from django.views import View
 from keybound.core.demands import Demand
 from keybound.core.errors import RefusedError
 from keybound.core.patterns import template_fields
+from keybound.django.caching import marked
 from keybound.django.facts import guarded
 from keybound.django.sites import current
 from keybound.django.views import MAY_READ, demand_of, demands_on, fields_of, is_async
@@ -48,7 +49,10 @@ def requires(
     For functions and methods, synchronous or not, for ``method_decorator``, and for subclasses of
     ``View``. Arguments of the view are fields: ``tenant="{domain}"``. Decided before the view runs
     wherever the decorators around it use ``functools.wraps``, and in any case when it is called.
-    ``access="read"`` holds for GET, HEAD, OPTIONS and POST alone. Raises ``InputError``.
+    ``access="read"`` holds for GET, HEAD, OPTIONS and POST alone: a class of views without any of
+    them is an error of ``manage.py check``, while of a function nobody knows what it answers. The
+    answer gets ``Vary: Authorization``, so that ``cache_page`` around it keeps keys apart. Raises
+    ``InputError``.
     """
     demand = Demand.read(scopes, model=model, access=access, tenant=tenant)
     # A name of its own: Django copies attributes of views from one to the other, and over another.
@@ -70,7 +74,7 @@ def requires(
             request: Any = first.request if isinstance(first, View) else first
             if templated or not _decided(request, name):
                 _check(request, demand)
-            return view(*args, **kwargs)
+            return marked(view(*args, **kwargs))  # a cache around it comes before the middleware
 
         setattr(checked, name, demand)
         if is_async(view):

@@ -13,6 +13,7 @@ from django.http import HttpResponse
 
 from keybound.context import CURRENT, NO_KEY
 from keybound.core.errors import RefusedError
+from keybound.django.caching import marked, varies
 from keybound.django.checks import refuse_unprotecting
 from keybound.django.deciding import admit, decide, decide_async, enter, pending, recall
 from keybound.django.demands import unmet
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from django.http.response import HttpResponseBase
 
     from keybound.core.decision import Denied
-    from keybound.django.facts import GuardedRequest
+    from keybound.django.facts import Asked, GuardedRequest
     from keybound.django.sites import Site
 
     View = Callable[..., Any]
@@ -44,7 +45,8 @@ class APIKeyMiddleware:
     The identity is in ``request.api_key``, and in ``keybound.current_key()`` while later
     middleware and the view run, and while the pieces of a streaming answer are made. It is ``None``
     where no key was needed. A request with a key is exempt from Django's CSRF check, since no
-    browser sends a key of its own accord.
+    browser sends a key of its own accord. Answers for which a key counts, or would have, have
+    ``Vary: Authorization``.
     """
 
     sync_capable = True
@@ -75,12 +77,13 @@ class APIKeyMiddleware:
             denied = _complete(site, request, denied)
             if denied is not None:
                 return _refusal(site, denied)
+        asked = request.keybound_asked
         token = CURRENT.set(request.api_key or NO_KEY)
         try:
             response: HttpResponseBase = self.get_response(request)
         finally:
             CURRENT.reset(token)
-        return with_identity(response, request.api_key) if response.streaming else response
+        return _finished(site, request, response, asked)
 
     async def _serve(self, request: GuardedRequest) -> HttpResponseBase:
         site = current()
@@ -89,12 +92,13 @@ class APIKeyMiddleware:
             denied = await _complete_async(site, request, denied)
             if denied is not None:
                 return _refusal(site, denied)
+        asked = request.keybound_asked
         token = CURRENT.set(request.api_key or NO_KEY)
         try:
             response: HttpResponseBase = await self.get_response(request)
         finally:
             CURRENT.reset(token)
-        return with_identity(response, request.api_key) if response.streaming else response
+        return _finished(site, request, response, asked)
 
     def _process_view(
         self, request: GuardedRequest, view: View, _args: object, kwargs: Kwargs
@@ -153,6 +157,15 @@ async def _complete_async(
         asked = read_facts(request)
         entered = admit(request, asked, await decide_async(site, request, asked))
     return entered or await find_owner_async(site, request)
+
+
+def _finished(
+    site: Site, request: GuardedRequest, response: HttpResponseBase, asked: Asked
+) -> HttpResponseBase:
+    """Return an answer as it goes to whoever called: caches are among them."""
+    if varies(site, request, asked):
+        marked(response)
+    return with_identity(response, request.api_key) if response.streaming else response
 
 
 def _refusal(site: Site, denied: Denied) -> HttpResponse:

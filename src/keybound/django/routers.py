@@ -12,9 +12,10 @@ from django.utils.translation import get_language
 
 from keybound.core.declared import DeclaredRoute
 from keybound.core.demands import Demand
+from keybound.core.errors import InputError
 from keybound.core.patterns import fill, template_fields
 from keybound.core.table import View
-from keybound.django.views import MAY_READ, demand_of, fields_of
+from keybound.django.views import MAY_READ, demand_of, falsely_read, fields_of
 
 if TYPE_CHECKING:
     import re
@@ -188,7 +189,17 @@ def _routes(resolver: URLResolver, prefix: str, names: frozenset[str]) -> Iterat
 
 
 def _kinds(pattern: URLPattern, path: str, names: frozenset[str]) -> Iterator[ViewRoute]:
-    """Yield the routes of one view: methods that it treats alike together."""
+    """Yield the routes of one view: methods that it treats alike together.
+
+    Raises ``InputError`` for demands that cannot hold.
+    """
+    changing = falsely_read(pattern.callback)
+    if changing:
+        raise InputError(
+            "access",
+            f"'read' for {' and '.join(changing)} of {path}",
+            fix="say it of methods that read, or leave it out",
+        )
     kinds: dict[Demand | None, list[str]] = {}
     for method in _METHODS:
         kinds.setdefault(demand_of(pattern.callback, method), []).append(method)

@@ -12,7 +12,7 @@ from keybound.core.demands import Demand, joined
 from keybound.core.facts import SAFE_METHODS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     Fields = Mapping[str, str | None]
 
@@ -55,6 +55,28 @@ def demand_of(view: Callable[..., Any], method: str) -> Demand | None:
 def demands_on(view: Callable[..., Any], method: str) -> frozenset[str]:
     """Return the names of the demands that ``demand_of`` puts together."""
     return frozenset(_found(view, method))
+
+
+def falsely_read(view: Callable[..., Any]) -> list[str]:
+    """Return the methods of a class of views that are said to only read, and change something.
+
+    What is said of the whole class is meant for those of its methods that may read, if there are
+    any.
+    """
+    kind: object = getattr(view, "view_class", None)
+    if not isinstance(kind, type):
+        return []
+    names: Iterable[str] = getattr(kind, "http_method_names", ())
+    answered = {name.upper() for name in names if _handler(kind, name)} - {"OPTIONS"}
+    changing = sorted(answered - MAY_READ)
+    around = _declared(view) | _declared(getattr(kind, "dispatch", None))
+    if _reads(around) and len(changing) == len(answered):
+        return changing
+    return [method for method in changing if _reads(_declared(_handler(kind, method)))]
+
+
+def _reads(demands: Mapping[str, Demand]) -> bool:
+    return any(demand.access == "read" for demand in demands.values())
 
 
 def _found(view: Callable[..., Any], method: str) -> dict[str, Demand]:

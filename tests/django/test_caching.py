@@ -1,0 +1,179 @@
+"""Django's caches around and within the middleware: nobody gets what another one was answered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core.cache import cache
+from django.http import HttpResponse, StreamingHttpResponse
+from django.template import engines
+from django.template.response import TemplateResponse
+from django.urls import path
+from django.utils.decorators import method_decorator
+from django.views import View
+from django.views.decorators.cache import cache_control, cache_page
+from django.views.decorators.vary import vary_on_headers
+
+from keybound.django import requires
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.django.conftest import Project
+
+UPDATE = "django.middleware.cache.UpdateCacheMiddleware"
+FETCH = "django.middleware.cache.FetchFromCacheMiddleware"
+TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates"}]
+
+PLACES: dict[str, dict[str, tuple[str, ...]]] = {
+    "around": {"before": (UPDATE,), "after": (FETCH,)},
+    "behind": {"after": (UPDATE, FETCH)},
+    "one": {"after": ("django.middleware.cache.CacheMiddleware",)},
+}
+served: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _empty() -> Iterator[None]:
+    served.clear()
+    cache.clear()
+    yield
+    cache.clear()
+
+
+def tell(request: Any) -> HttpResponse:
+    """Say for whom this is."""
+    tenant = request.api_key.tenant if request.api_key else "nobody"
+    served.append(tenant)
+    return HttpResponse(tenant)
+
+
+async def tell_async(request: Any) -> HttpResponse:
+    """Say the same."""
+    return tell(request)
+
+
+def render(request: Any) -> TemplateResponse:
+    """Say the same, later."""
+    template = engines["django"].from_string("{{ tenant }}")
+    return TemplateResponse(request, template, {"tenant": tell(request).content.decode()})
+
+
+class Telling(View):
+    """Says the same."""
+
+    def get(self, request: Any) -> HttpResponse:
+        """Answer."""
+        return tell(request)
+
+
+@requires()
+class Whole(Telling):
+    """Says the same, to those with a key."""
+
+
+class TellingLater(View):
+    """Says the same in a coroutine."""
+
+    async def get(self, request: Any) -> HttpResponse:
+        """Answer."""
+        return tell(request)
+
+
+def everybody_gets_their_own(project: Project, *, nobody: bool) -> None:
+    """Ask twice with two keys, and without one; the second answer is the cache's."""
+    one, other = project.key(tenant="acme"), project.key(tenant="evil")
+    asking: list[tuple[str | None, bytes]] = [(None, b"nobody")] if nobody else []
+    asking += [(one, b"acme"), (other, b"evil")]
+    for key, tenant in [*asking, *asking]:
+        answer = project.send("/x", key)
+        assert answer.content == tenant
+        assert "Authorization" in answer.headers["vary"]
+    assert sorted(served) == sorted(tenant.decode() for _, tenant in asking)
+    if not nobody:
+        assert project.send("/x").status_code == 401
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("view", [tell, tell_async, render], ids=["sync", "async", "template"])
+def test_cache_of_the_site_keeps_keys_apart(project: Project, place: str, view: Any):
+    """Wherever its middleware stand."""
+    project.use(path("x", view), **PLACES[place], TEMPLATES=TEMPLATES)  # type: ignore[arg-type]
+    everybody_gets_their_own(project, nobody=False)
+
+
+@pytest.mark.parametrize("public", [False, True])
+def test_cache_of_the_site_knows_that_a_key_was_optional(project: Project, public: bool):  # noqa: FBT001
+    """What those without a key get is not for those with one, nor the other way round.
+
+    That somebody calls an answer public changes nothing.
+    """
+    view = cache_control(public=True)(tell) if public else tell
+    routes = [{"path": "/x", "auth": "optional"}]
+    project.use(path("x", view), **PLACES["around"], keybound={"ROUTES": routes})
+    everybody_gets_their_own(project, nobody=True)
+
+
+def test_answer_for_which_no_key_counts_is_for_all(project: Project):
+    """It does not vary, so that one is stored for all."""
+    routes = [{"path": "/x", "auth": "exempt"}]
+    project.use(path("x", tell), path("y", tell), **PLACES["around"], keybound={"ROUTES": routes})
+    for _ in range(2):
+        assert "vary" not in project.send("/x").headers
+    assert served == ["nobody"]
+
+
+VIEWS = {
+    "function": cache_page(60)(requires()(tell)),
+    "coroutine": requires()(tell_async),
+    "template": cache_page(60)(requires()(render)),
+    "method": cache_page(60)(method_decorator(requires(), name="get")(Telling).as_view()),
+    "class": cache_page(60)(Whole.as_view()),
+    "coroutine method": requires()(TellingLater).as_view(),
+    "demand outside": requires()(cache_page(60)(tell)),
+    "public": cache_page(60)(requires()(cache_control(public=True)(tell))),
+}
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_cache_of_a_view_keeps_keys_apart(project: Project, view: Any):
+    """Whichever kind of view it is, and whatever stands outside."""
+    project.use(path("x", view), TEMPLATES=TEMPLATES, **PLACES["around"])  # type: ignore[arg-type]
+    everybody_gets_their_own(project, nobody=False)
+
+
+@pytest.mark.parametrize("view", [tell_async, TellingLater.as_view()], ids=["function", "class"])
+def test_coroutine_that_requires_marks_its_own_answer(blocking: Project, view: Any):
+    """Before any middleware sees it."""
+    seen: list[str] = []
+
+    def outer(around: Any) -> Any:
+        async def noting(request: Any) -> HttpResponse:
+            answer = await around(request)
+            seen.append(answer.headers["vary"])
+            return answer  # type: ignore[no-any-return]
+
+        return noting
+
+    blocking.use(path("x", outer(requires()(view))))
+    assert blocking.send("/x", blocking.key()).status_code == 200
+    assert seen == ["Authorization"]
+
+
+def test_cache_of_a_view_knows_that_a_key_is_optional_if_told(project: Project):
+    """As the documentation shows it: the view is marked beneath its cache."""
+    view = cache_page(60)(vary_on_headers("Authorization")(tell))
+    routes = [{"path": "/x", "auth": "optional"}]
+    project.use(path("x", view), keybound={"ROUTES": routes})
+    everybody_gets_their_own(project, nobody=True)
+
+
+def test_stream_varies_and_what_a_view_said_stays(project: Project):
+    """Other caches, between here and the client, read it too."""
+
+    def stream(_request: Any) -> StreamingHttpResponse:
+        return StreamingHttpResponse([b"x"], headers={"Vary": "Accept"})
+
+    project.use(path("x", stream))
+    assert project.send("/x", project.key()).headers["vary"] == "Accept, Authorization"
