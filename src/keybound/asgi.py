@@ -17,7 +17,7 @@ from keybound.core.facts import WEBSOCKET
 from keybound.core.identity import NO_GRANTS, NOBODY
 from keybound.core.reasons import Reason
 from keybound.guard import AsyncGuard
-from keybound.installing import nested, refuse_twice, usable_guard
+from keybound.installing import nested, refuse_open_app, refuse_twice, usable_guard
 from keybound.judge import Miss, Unguarded
 
 if TYPE_CHECKING:
@@ -158,10 +158,15 @@ class APIKeyMiddleware:
 
         A store that does not answer yet is no reason not to start: requests get a 503 until then.
         """
+        self.check()
         try:
             await self.guard.open()
         except StoreUnavailableError as error:
             logger.warning("starting without the store: %s", error)
+
+    def check(self) -> None:
+        """Raise ``SettingsError`` for an application whose routes are seen, and all open."""
+        refuse_open_app(self.guard.engine.rules.table, self.app)
 
 
 def require(

@@ -103,6 +103,7 @@ class Engine:
         if settings.secret is None:  # until the store's own random id is known
             self._sealers.insert(0, Sealer(read_entropy(SEALING_KEY_BYTES)))
         self._open = False
+        self._told = ""
         self._forms = forms
         self._declared: WeakKeyDictionary[object, tuple[Route, ...]] = WeakKeyDictionary()
         self._routers: WeakKeyDictionary[object, Router] = WeakKeyDictionary()
@@ -269,10 +270,18 @@ class Engine:
         return self.shared.blocking.read(effect.names, effect.asked_at)
 
     def failed(self, error: Exception) -> Denied:
-        """Return the denial that a failure is, having told the operator."""
+        """Return the denial that a failure is, having told the operator.
+
+        How an application is set up fails every request alike: that is told once, until it is
+        something else.
+        """
         known = isinstance(error, KeyboundError)
         # The text of a foreign error may hold anything; its type does not.
-        logger.error("cannot decide: %s", error if known else type(error).__qualname__)
+        said = str(error) if known else type(error).__qualname__
+        if said != self._told:
+            logger.error("cannot decide: %s", said)
+        if isinstance(error, InputError):
+            self._told = said
         corrupt = isinstance(error, RecordCorruptError)
         return Denied(Reason.RECORD_CORRUPT if corrupt else Reason.STORE_UNAVAILABLE)
 

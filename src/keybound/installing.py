@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar, cast
 
+from keybound.core.declared import DeclaredRoute
 from keybound.core.errors import SettingsError
 from keybound.guard import AsyncGuard, BaseGuard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+    from keybound.core.table import RouteTable
 
 G = TypeVar("G", bound=BaseGuard)
 
@@ -50,6 +55,47 @@ def nested(app: object) -> Iterator[object]:
             return
         yield inner
         inner = next((found for name in _INSIDE if (found := getattr(inner, name, None))), None)
+
+
+def refuse_open(table: RouteTable, routes: Iterable[DeclaredRoute]) -> None:
+    """Raise ``SettingsError`` for an application that has routes, of which none can need a key."""
+    every = list(routes)
+    if every and not any(table.may_guard(_widened(route)) for route in every):
+        raise SettingsError(
+            "protect",
+            f"{', '.join(table.protect)} guards no route of the application",
+            fix="protect=['/*'] guards all",
+        )
+
+
+def refuse_open_app(table: RouteTable, app: object) -> None:
+    """Raise the same for an application around a router like Starlette's.
+
+    In doubt there is nothing to say: an application may have routes that cannot be read.
+    """
+    found = (getattr(inner, "routes", None) for inner in nested(app))
+    routes = next((each for each in found if isinstance(each, Sequence)), ())
+    every = cast("Sequence[object]", routes)
+    patterns = [getattr(each, "path_regex", None) for each in every]
+    shown = any(getattr(each, "include_in_schema", True) for each in every)  # not documents alone
+    if shown and all(isinstance(pattern, re.Pattern) for pattern in patterns):
+        refuse_open(table, map(_read, every))
+
+
+def _read(route: object) -> DeclaredRoute:
+    path: str = getattr(route, "path_format", "/*")
+    methods: Iterable[str] | None = getattr(route, "methods", None)
+    return DeclaredRoute(path, cast("re.Pattern[str]", getattr(route, "path_regex", None)), methods)
+
+
+def _widened(route: DeclaredRoute) -> DeclaredRoute:
+    """Return a route whose path shows, as patterns do, where it may span several segments."""
+    path, pattern = route.path, route.pattern().pattern
+    for name in route.regex.groupindex:
+        # What Starlette has for text and numbers; another convertor may match anything.
+        if f"(?P<{name}>[^/]+)" not in pattern and f"(?P<{name}>[0-9" not in pattern:
+            path = path.replace(f"{{{name}}}", f"{{{name}:path}}")
+    return DeclaredRoute(path, route.regex, route.methods, auth=route.auth)
 
 
 def _a(name: str) -> str:

@@ -11,8 +11,9 @@ import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.testclient import TestClient
 from starlette.convertors import Convertor, register_url_convertor
+from starlette.responses import PlainTextResponse
 
-from keybound import Guard, InputError, Limits, Reason, Settings
+from keybound import Guard, InputError, Limits, Reason, Settings, SettingsError
 from keybound.engine import Engine
 from keybound.fastapi import init_app, requires
 from keybound.stores import open_store
@@ -127,6 +128,54 @@ def test_unreadable_route_that_is_added_later_is_unavailable(
     assert "/v1/wrong requires a and b" in caplog.text
     app.router.routes.pop()
     assert client.get("/v1/a", headers=key()).status_code == 200
+
+
+# ------------------------------------------------------------------ where nothing would be guarded
+
+
+@pytest.mark.parametrize("path", ["/v2/x", "/v2/{id}/x", "/v2/{id:int}"])
+def test_application_of_which_nothing_is_guarded_does_not_start(path: str):
+    """A typing error in ``protect`` opens nothing, whatever documents there are."""
+    guard = Guard.from_settings(database="memory://", protect=["/v1/*", "/docs"])
+    app = FastAPI()
+    init_app(app, guard.to_async())
+    app.add_api_route(path, nothing)
+    text = r"protect: /v1/\*, /docs guards no route of the application"
+    with pytest.raises(SettingsError, match=text), TestClient(app):
+        pass
+
+
+def test_application_of_which_nothing_is_guarded_does_not_serve_without_a_start(
+    app: FastAPI, client: TestClient, caplog: Any
+):
+    """The log says so once; a route that is guarded ends it."""
+    assert client.get("/docs").status_code == 200
+    app.add_api_route("/v2/x", nothing)
+    for _ in range(2):
+        for path in ("/v2/x", "/docs", "/v1/x"):
+            answer = client.get(path)
+            assert answer.status_code == 503
+            assert "keybound-denial" in answer.headers
+    assert caplog.text.count("guards no route of the application") == 1
+    app.add_api_route("/v2/y", nothing, dependencies=[requires("y")])
+    assert client.get("/v2/y").status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/v1/x", "/{id}", "/{rest:path}"])
+def test_application_of_which_something_may_be_guarded_starts(app: FastAPI, path: str):
+    """What may be under a pattern counts."""
+    app.add_api_route("/v2/x", nothing)
+    app.add_api_route(path, nothing)
+    with TestClient(app):
+        pass
+
+
+def test_application_with_something_mounted_that_may_be_guarded_starts(app: FastAPI):
+    """Nobody knows what a mounted application serves."""
+    app.add_api_route("/v2/x", nothing)
+    app.mount("/v1", PlainTextResponse("mounted"))
+    with TestClient(app):
+        pass
 
 
 # ------------------------------------------------------------------------------ what is declared

@@ -10,7 +10,7 @@ from starlette.authentication import requires
 from starlette.endpoints import HTTPEndpoint
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, PlainTextResponse
-from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.routing import Host, Mount, Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
@@ -168,3 +168,48 @@ def test_current_key_says_when_nothing_is_guarded():
     app = Starlette(routes=[Route("/who", who)])
     with pytest.raises(RuntimeError, match="APIKeyMiddleware"):
         TestClient(app).get("/who")
+
+
+# ------------------------------------------------------------------ where nothing would be guarded
+
+
+async def plain(_request: Request) -> PlainTextResponse:
+    """Answer anybody."""
+    return PlainTextResponse("served")
+
+
+def started(*routes: Any, inside: bool) -> TestClient:
+    """Return a client of an application that is guarded under /v1, from inside or around it."""
+    narrow = Guard.from_settings(database="memory://", protect=["/v1/*"]).to_async()
+    if inside:
+        return TestClient(
+            Starlette(routes=routes, middleware=[Middleware(APIKeyMiddleware, guard=narrow)])
+        )
+    return TestClient(APIKeyMiddleware(Starlette(routes=routes), narrow))
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_application_of_which_nothing_is_guarded_does_not_start(inside: bool):  # noqa: FBT001
+    """A typing error in ``protect`` opens nothing."""
+    routes = [Route("/v2/x", plain), Mount("/v3", app=PlainTextResponse("x"))]
+    text = r"/v1/\* guards no route of the application"
+    with pytest.raises(keybound.SettingsError, match=text), started(*routes, inside=inside):
+        pass
+
+
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize(
+    "routes",
+    [
+        [],
+        [Route("/v1/x", plain)],
+        [Route("/{rest:path}", plain)],
+        [Route("/v2/x", plain), Mount("/v1", app=PlainTextResponse("x"))],
+        [Route("/v2/x", plain), Host("api.example.com", app=PlainTextResponse("x"))],
+    ],
+    ids=["no route", "a route", "a span", "a mount", "a host"],
+)
+def test_application_of_which_something_may_be_guarded_starts(routes: Any, inside: bool):  # noqa: FBT001
+    """In doubt it does."""
+    with started(*routes, inside=inside):
+        pass

@@ -238,6 +238,7 @@ def test_reading_in_methods_that_change_something_is_an_error(
         requires(access="write")(deleting()).as_view(),
         deleting(get=requires(access="read")(ok)).as_view(),
     ],
+    ids=["class", "function", "writing", "method"],
 )
 def test_reading_in_methods_that_may_read_is_fine(project: Project, view: Any):
     """Also where others of the same view change something: it does not hold for those."""

@@ -66,7 +66,8 @@ class DeclaredMiddleware(APIKeyMiddleware):
     ) -> Coroutine[Any, Any, None]:
         """Serve one connection, under the routes that there are by now.
 
-        Routes that cannot be read are an error at start; later on, every request is a 503.
+        Routes that cannot be read, or of which none is guarded, are an error at start; without a
+        start, and later on, every request is a 503.
         """
         if not self._seem_current() and scope["type"] != "lifespan":
             try:
@@ -76,7 +77,6 @@ class DeclaredMiddleware(APIKeyMiddleware):
                 return send_refusal(scope, send, self.guard.refuse(denied))
         return self._serve(scope, receive, send)
 
-    async def prepare(self) -> None:
-        """Do what can fail at start; raises ``InputError`` for a route that cannot be read."""
+    def check(self) -> None:
+        """Read the routes; raises ``InputError`` where they cannot be read, or none is guarded."""
         self._declarations.refresh()
-        await super().prepare()

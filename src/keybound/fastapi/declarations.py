@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 
 from keybound.core.declared import DeclaredRoute
 from keybound.fastapi.routers import contexts, declared
+from keybound.installing import refuse_open
 from keybound.starlette import HTTPRefusedError, RefusedResponse
 
 if TYPE_CHECKING:
@@ -56,13 +57,23 @@ class Declarations:
     def refresh(self) -> None:
         """Read the router if it changed since the last time, or if the guard has another engine.
 
-        Raises ``InputError`` for demands on one route that contradict each other.
+        Raises ``InputError`` for demands on one route that contradict each other, ``SettingsError``
+        where there are routes besides FastAPI's own documents, and none can need a key.
         """
         engine = self.guard.engine
         self._attend(engine)
         routes = self.app.router.routes
         length = len(routes)
         self._declare(engine)
+        app = self.app
+        documents = {
+            app.openapi_url,
+            app.docs_url,
+            app.redoc_url,
+            app.swagger_ui_oauth2_redirect_url,
+        }
+        own = (route for route in declared(routes) if route.path not in documents)
+        refuse_open(engine.rules.table, own)
         self._engine, self._routes, self._length = engine, routes, length
 
     def _attend(self, engine: Engine) -> None:

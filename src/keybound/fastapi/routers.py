@@ -118,6 +118,7 @@ class Canonical:
         self._regex = regex
         self._convertors = convertors
         self.groupindex: Mapping[str, int] = regex.groupindex
+        self.pattern = regex.pattern
 
     def fullmatch(self, string: str, /) -> re.Match[str] | None:
         """Return what a whole path matched."""

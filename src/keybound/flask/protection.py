@@ -94,7 +94,11 @@ class Protection(APIKeyMiddleware):
         app.register_error_handler(HTTPRefusedError, _answered)
 
     def prepare(self, engine: Engine) -> None:
-        """Read the rules, and raise ``SettingsError`` where nothing at all is guarded."""
+        """Read the rules, and raise ``SettingsError`` where nothing at all is guarded.
+
+        Every request is a 503 then, from the first to the one that finds a rule that is guarded;
+        the log says so once.
+        """
         self._declarations.check(engine)
         super().prepare(engine)
 
