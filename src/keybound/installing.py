@@ -73,13 +73,16 @@ def refuse_open_app(table: RouteTable, app: object) -> None:
 
     In doubt there is nothing to say: an application may have routes that cannot be read.
     """
-    found = (getattr(inner, "routes", None) for inner in nested(app))
-    routes = next((each for each in found if isinstance(each, Sequence)), ())
-    every = cast("Sequence[object]", routes)
+    found: Iterator[object] = (getattr(inner, "routes", None) for inner in nested(app))
+    every = next((cast("Sequence[object]", each) for each in found if _listed(each)), ())
     patterns = [getattr(each, "path_regex", None) for each in every]
     shown = any(getattr(each, "include_in_schema", True) for each in every)  # not documents alone
     if shown and all(isinstance(pattern, re.Pattern) for pattern in patterns):
         refuse_open(table, map(_read, every))
+
+
+def _listed(found: object) -> bool:
+    return isinstance(found, Sequence)
 
 
 def _read(route: object) -> DeclaredRoute:
