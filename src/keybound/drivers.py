@@ -25,7 +25,7 @@ class AsyncPerform(Protocol):
 
 
 def run(steps: Steps[T], perform: Perform) -> T:
-    """Drive a procedure to its end in this thread."""
+    """Drive a procedure to its end in this thread; one that is interrupted ends there and then."""
     try:
         effect = next(steps)
         while True:
@@ -38,6 +38,8 @@ def run(steps: Steps[T], perform: Perform) -> T:
     except StopIteration as stop:
         value: T = stop.value
         return value
+    finally:  # a traceback may keep the procedure, and what it holds, for long
+        steps.close()
 
 
 async def arun(steps: Steps[T], perform: AsyncPerform) -> T:

@@ -102,6 +102,24 @@ def test_what_a_procedure_raises_reaches_the_caller(drive):
         drive(steps(), lambda _effect: None)
 
 
+def test_an_interrupted_procedure_ends_there_and_then(drive):
+    """It cleans up before its caller goes on, and not when nobody refers to the error any more."""
+    ended = []
+
+    def steps():
+        try:
+            yield from ask(Sleep(60))
+        finally:
+            ended.append(True)
+
+    def interrupt(_effect):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        drive(steps(), interrupt)
+    assert (caught.type, ended) == (KeyboardInterrupt, [True])  # with all of its traceback here
+
+
 def test_a_cancelled_task_ends_its_procedure_there_and_then():
     """It cleans up, and asks for nothing more."""
     ended = []
