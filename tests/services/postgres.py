@@ -126,6 +126,12 @@ class PostgresServer:
         self.execute(f'CREATE DATABASE "{name}" STRATEGY file_copy')
         return name
 
+    def copy(self, database: str) -> str:
+        """Return the name of a database that holds what this one does; nobody may use this one."""
+        name = f"test_{next(self._numbers)}"
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{database}" STRATEGY file_copy')
+        return name
+
     def url(self, database: str, *, user: str = ADMIN, host: str | None = None) -> str:
         """Return the URL of a database over the socket, or over a host and the port."""
         where = f"{quote(str(self.folder), safe='') if host is None else host}:{self.port}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from keybound.core.effects import LoadByDigest, OpenStore, ReplaceEpoch, Sync
+from keybound.core.effects import LoadByDigest, OpenStore, ReplaceEpoch, Sync, SyncAnswer
 from keybound.core.errors import StoreUnavailableError
 from keybound.stores.postgres import (
     ANSWER_FOR,
@@ -208,6 +208,35 @@ def test_later_commit_hides_no_lost_one(proxy: Proxy, through: SqlStore, store: 
         head = waiting.result(30)
     assert head.rev == 2
     assert store.perform(Sync(2)).tags[2] == head.tag
+
+
+def test_commit_that_is_made_anew_bears_another_name(
+    server: Server, database: str, proxy: Proxy, through: SqlStore, store: SqlStore
+):
+    """A worker that saw it at a server which was lost is not told that it missed nothing since."""
+    server.execute(TERMINATE.format(database))
+    behind = server.copy(database)  # like a standby, and it is not told of the next commit
+    through.perform(ReplaceEpoch(b"of nobody", b"nothing"))  # so that it has a connection
+    other, connect = SqlStore(PostgresServer(server.url(behind))), through.database.connection
+    seen: list[SyncAnswer] = []
+
+    @contextmanager
+    def failing_over(engine):
+        if proxy.cut is not None:
+            with connect(engine) as connection:
+                yield connection
+            return
+        seen.append(store.perform(Sync(1)))  # the commit, which somebody saw before it was lost
+        with other.database.connection(other._writing) as connection:  # noqa: SLF001
+            yield connection
+
+    proxy.cut = Cut.AFTER
+    through.database.connection = failing_over
+    head = commit(through, new(a_key("key_b")))
+    assert (seen[0].head.rev, head.rev) == (2, 2)
+    assert head.tag != seen[0].head.tag
+    assert other.perform(Sync(2)).tags == {2: head.tag}
+    other.close()
 
 
 # ----------------------------------------------------------------------------------------- failover
