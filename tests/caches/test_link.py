@@ -69,6 +69,21 @@ def test_a_url_that_cannot_be_used_stops_the_start_without_its_password(url):
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://me:1/hunter2@host:6379/0",
+        "redis://:1?hunter2@host/0",
+        "rediss://:1#hunter2@host/0",
+    ],
+)
+def test_a_password_that_is_not_escaped_is_never_taken_for_a_place(url):
+    """Places are shown, so what may be the rest of a password is refused."""
+    with pytest.raises(SettingsError, match="redis: has an @ that is not escaped") as caught:
+        open_shared(Secret(url), timeout=0.05, boot=time.monotonic)
+    assert "hunter2" not in str(caught.value)
+
+
 def test_a_socket_of_this_machine_is_a_server_as_well(
     fleet, redis_server, redis_database, redis_client
 ):

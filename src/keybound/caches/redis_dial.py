@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import urlsplit
 
 from redis import exceptions
 from redis.asyncio.connection import Connection as AsyncConnection
@@ -111,6 +112,9 @@ _aparse = cast("Callable[[str], dict[str, Any]]", aparse_url)
 
 def _arguments(parse: Callable[[str], dict[str, Any]], url: str) -> dict[str, Any]:
     # Not what its pools make of a URL: they add what needs the third protocol, and hiredis.
+    parts = urlsplit(url)
+    if parts.scheme != "unix" and "@" in parts.path + parts.query + parts.fragment:
+        raise SettingsError("redis", "has an @ that is not escaped", fix=_FIX)
     try:
         parsed = parse(url)
     except (ValueError, TypeError) as error:
@@ -137,4 +141,7 @@ def _line(kind: Callable[..., Any], arguments: dict[str, Any]) -> Line:
 def _unusable(error: Exception) -> SettingsError:
     # The text of somebody else's error may hold the URL.
     problem = f"is a URL that redis-py cannot use ({type(error).__name__})"
-    return SettingsError("redis", problem, fix="write redis://user:password@host:6379/0")
+    return SettingsError("redis", problem, fix=_FIX)
+
+
+_FIX: Final = "write redis://user:password@host:6379/0, with %-escapes for odd characters"

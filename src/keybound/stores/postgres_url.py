@@ -29,6 +29,9 @@ def parse(database: str) -> dict[str, str]:
     if driver not in {"", _DRIVER}:
         fix = "write postgresql://, and install 'keybound[postgres]'"
         raise SettingsError("database", f"is for the driver {driver}, not {_DRIVER}", fix=fix)
+    before, _, path = rest.partition("?")[0].partition("/")
+    if before.count("@") > 1 or "@" in path:  # libpq would take what follows for host or name
+        raise SettingsError("database", "has an @ that is not escaped", fix=_FIX)
     try:
         found = conninfo_to_dict(f"postgresql://{rest}")
     except ProgrammingError as error:
