@@ -155,6 +155,8 @@ class Engine:
         """
         self._parents.append(self.shared)
         self.shared = self._open_shared()
+        if self._syncer is not None:  # its lock may be held by a thread that is not here
+            self._syncer = Syncer(self._sync, interval=self.settings.sync_every)
         self.renew()
 
     def _open_shared(self) -> SharedCache | None:

@@ -10,8 +10,9 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
-from keybound.clocks import SystemClock
+from keybound.clocks import SystemClock, monotonic
 from keybound.core.effects import ReadShared, Sleep
+from keybound.core.errors import StoreUnavailableError
 from keybound.core.joining import Join
 from keybound.drivers import arun, run
 from keybound.engine import JOINED_WITHIN, Engine, joined_in_vain
@@ -45,6 +46,10 @@ if TYPE_CHECKING:
     from keybound.verbs import Shown
 
 T = TypeVar("T")
+
+TURN_WITHIN = 5.0
+"""Seconds for which a question waits for a thread to ask it: a store that hangs answers whoever
+comes last soon after that, however many are waiting."""
 
 
 class BaseGuard:
@@ -302,7 +307,14 @@ class AsyncGuard(BaseGuard):
         if isinstance(effect, Sleep):
             return await self.engine.clock.asleep(effect.seconds)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self.engine.perform, effect)
+        until = monotonic() + TURN_WITHIN
+        return await loop.run_in_executor(self._threads, self._perform_by, effect, until)
+
+    def _perform_by(self, effect: Effect[Any], until: float) -> Any:  # noqa: ANN401 - the same
+        if monotonic() > until:
+            msg = "too many wait for the store: it is slow, or raise store_connections"
+            raise StoreUnavailableError(msg)
+        return self.engine.perform(effect)
 
 
 async def _joined(other: Future[None]) -> None:

@@ -151,6 +151,51 @@ def test_nobody_waits_for_ever_for_somebody_whose_loop_stands_still(
     loop.close()
 
 
+def test_nobody_waits_for_ever_behind_others_whom_a_store_keeps_waiting(
+    engine, store, raw, monkeypatch
+):
+    """However many keys are asked about at once, the last is answered soon after the limit."""
+    monkeypatch.setattr("keybound.guard.TURN_WITHIN", 0.2)
+    unknown = [engine.format.generate(os.urandom(32)).reveal() for _ in range(9)]
+    asked = [b"Bearer " + key.encode() for key in unknown]
+    perform = store.perform
+
+    def slowly(effect):
+        if isinstance(effect, LoadByDigest):
+            time.sleep(0.3)
+        return perform(effect)
+
+    async def main():
+        guard = AsyncGuard(engine)
+        await guard.authorize("GET", "/", None, raw)
+        store.perform = slowly
+        return await asyncio.gather(*[guard.authorize("GET", "/", None, each) for each in asked])
+
+    reasons = [decision.reason for decision in asyncio.run(main())]
+    threads = engine.settings.store_connections
+    assert reasons.count(Reason.UNKNOWN_KEY) == threads
+    assert reasons.count(Reason.STORE_UNAVAILABLE) == len(asked) - threads
+
+
+class Interrupted(BaseException):
+    """What ends a request from outside, as a greenlet's timeout does."""
+
+
+def test_a_request_that_is_interrupted_keeps_nobody_waiting(engine, store, raw):
+    """Not even while what interrupted it is still being handled."""
+    store.error = Interrupted()
+    guard = Guard(engine)
+    began = time.monotonic()
+    try:
+        guard.authorize("GET", "/", None, raw)
+    except Interrupted:
+        store.error = None
+        assert isinstance(guard.authorize("GET", "/", None, raw), Allowed)
+    else:
+        pytest.fail("nothing was interrupted")
+    assert time.monotonic() - began < 5
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
 @pytest.mark.parametrize("kind", ["Guard", "AsyncGuard"])
@@ -161,8 +206,10 @@ def test_a_guard_that_was_used_serves_on_in_a_forked_child(kind, tmp_path):
     raw = b"Bearer " + issued.secret.reveal().encode()
     twin = guard.to_async()
     asyncio.run(twin.authorize("GET", "/", None, raw))
-    lock = guard.engine.cache._lock  # noqa: SLF001 - held by another thread while we fork
-    lock.acquire()
+    # What other threads hold while we fork: one that applies a sync, and one that starts them.
+    locks = guard.engine.cache._lock, guard.engine._syncer._lock  # noqa: SLF001
+    for lock in locks:
+        lock.acquire()
     child = os.fork()
     if child == 0:
         allowed = False
@@ -173,7 +220,8 @@ def test_a_guard_that_was_used_serves_on_in_a_forked_child(kind, tmp_path):
                 decision = asyncio.run(twin.authorize("GET", "/", None, raw))
             allowed = isinstance(decision, Allowed)
         os._exit(0 if allowed else 1)
-    lock.release()
+    for lock in locks:
+        lock.release()
     deadline = time.monotonic() + 20
     while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
         if time.monotonic() > deadline:
