@@ -151,6 +151,25 @@ def test_nobody_waits_for_ever_for_somebody_whose_loop_stands_still(
     loop.close()
 
 
+def test_whoever_does_not_come_back_is_not_waited_for_again_and_again(
+    engine, store, raw, monkeypatch
+):
+    """Once given up, another one asks: a key is not refused for as long as the process lives."""
+    for name in ("engine.JOINED_WITHIN", "flights.ABANDONED_AFTER"):
+        monkeypatch.setattr(f"keybound.{name}", 0.1)
+    loop = asyncio.new_event_loop()
+    stuck = loop.create_task(AsyncGuard(engine).authorize("GET", "/", None, raw))
+    while LoadByDigest not in store.asked and Sync not in store.asked:
+        loop.run_until_complete(asyncio.sleep(0))
+    guard = Guard(engine)
+    assert guard.authorize("GET", "/", None, raw).reason is Reason.STORE_UNAVAILABLE
+    assert isinstance(guard.authorize("GET", "/", None, raw), Allowed)
+    assert isinstance(loop.run_until_complete(stuck), Allowed)
+    assert engine._flights.join(b"another") is None  # noqa: SLF001 - and nothing is left behind
+    assert list(engine._flights._under_way) == [b"another"]  # noqa: SLF001
+    loop.close()
+
+
 def test_nobody_waits_for_ever_behind_others_whom_a_store_keeps_waiting(
     engine, store, raw, monkeypatch
 ):
