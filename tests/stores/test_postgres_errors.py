@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
+from traceback import TracebackException
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -256,6 +257,18 @@ def test_primary_that_was_made_read_only_is_not_trusted(postgres: Server, databa
     fails(store, OpenStore(ENTROPY), match="takes no changes .*read-only.*name the primary")
     chosen = SqlStore(PostgresServer(f"{postgres.url(database)}?target_session_attrs=primary"))
     fails(chosen, OpenStore(ENTROPY), match="takes no changes")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:{port}", "127.0.0.1:1", "nowhere.invalid"])
+def test_no_traceback_shows_a_password(postgres: Server, role: str, host: str):
+    """Not even one that shows the variables of every call, back to where it began."""
+    where = host.format(port=postgres.port)
+    store = open_store(f"postgresql://{role}:not-{PASSWORD}@{where}/keys")
+    with pytest.raises(StoreUnavailableError) as caught:
+        store.perform(Sync(0))
+    shown = "".join(TracebackException.from_exception(caught.value, capture_locals=True).format())
+    assert "psycopg" in shown
+    assert PASSWORD not in shown
 
 
 def test_nothing_is_logged_of_a_password(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from psycopg import Error
 from sqlalchemy import create_engine, event
 
 from keybound.core.errors import StoreUnavailableError
@@ -18,7 +19,7 @@ from keybound.stores.postgres_link import Link
 from keybound.stores.postgres_url import parse, place
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from sqlalchemy import Connection, Engine
 
@@ -113,6 +114,7 @@ class PostgresServer:
         options += [f"-c {each}" for each in _SESSION]
         # What the user chose stands after ours, and so wins.
         parameters["options"] = " ".join([*options, self._parameters.get("options", "")]).strip()
+        dial = _dialer(parameters)
 
         engine = create_engine(
             "postgresql+psycopg://",
@@ -127,9 +129,10 @@ class PostgresServer:
         def connect(
             _dialect: object, _record: object, _arguments: object, given: dict[str, Any]
         ) -> Link:
-            # Here and not in the URL of the engine, which may be shown.
-            options: dict[str, Any] = {**given, **parameters, "autocommit": True}
-            link = Link.connect(**options)
+            try:
+                link = dial(given)
+            except Error as error:  # what shows the variables of a traceback would show a password
+                raise error.with_traceback(None) from None
             try:
                 link.answer_for = work_for + ANSWER_FOR
                 if not reading:
@@ -169,6 +172,16 @@ class PostgresServer:
     def explained(self, error: BaseException) -> KeyboundError:
         """Return what to do about an error; its own text stays its cause."""
         return explained(self.location, error)
+
+
+def _dialer(parameters: Mapping[str, str]) -> Callable[[Mapping[str, Any]], Link]:
+    """Return what connects: the URL of an engine may be shown, and so has no password in it."""
+
+    def dial(given: Mapping[str, Any]) -> Link:
+        options: dict[str, Any] = {**given, **parameters, "autocommit": True}
+        return Link.connect(**options)
+
+    return dial
 
 
 _SESSION = (
