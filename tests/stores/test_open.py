@@ -58,6 +58,8 @@ def test_memory_is_new_each_time():
         ("sqlite:///keys.db?mode=ro", "without '?'"),
         ("keys\0.db", "zero"),
         ("sqlit:///keys.db", "no store is for sqlit://; did you mean 'sqlite'"),
+        ("postgresql:/me:hunter2@host/keys", "is nearly a URL; write :// after its first word"),
+        ("Postgres+psycopg//me:hunter2@host/keys", "is nearly a URL"),
         (
             "mongodb://me:hunter2@host/keys",
             "no store is for mongodb://; known are memory, postgres, ",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -51,6 +52,8 @@ def open_store(database: str, *, connections: int = 2) -> Store:
     """
     scheme, separator, _ = database.partition("://")
     name = scheme.partition("+")[0].lower() if separator else "sqlite"
+    if not separator and _NEARLY_A_URL.match(database):  # as a path, it would be shown
+        raise SettingsError("database", "is nearly a URL", fix="write :// after its first word")
     if name in _BUILT_IN:
         return _BUILT_IN[name](database, connections)
     plugins = entry_points(group=ENTRY_POINTS)
@@ -95,3 +98,5 @@ _BUILT_IN: dict[str, Callable[[str, int], Store]] = {
     "postgresql": _postgresql,
     "sqlite": _sqlite,
 }
+
+_NEARLY_A_URL = re.compile(rf"({'|'.join(_BUILT_IN)})(\+\w+)?(:|//)", re.IGNORECASE)
