@@ -32,7 +32,7 @@ class Flights:
                 self._under_way[about] = now, None  # until somebody waits: mostly nobody does
                 return None
             if future is None:
-                future = Future()
+                future = Future[None]()
                 self._under_way[about] = begun, future
             return future
 

@@ -127,3 +127,41 @@ for worker in range(4):
     os._exit(0)
 print(sum(os.waitpid(pid, 0)[1] for pid in workers))
 """
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks on this system")
+def test_child_of_a_fork_in_the_middle_of_a_change_can_change_as_well(store: SqlStore, path: Path):
+    """What another thread is about ends before the fork, so that no lock of it is copied."""
+    assert python(FORKED_WITHIN, str(path)) == "0\n"
+    assert store.perform(Sync(0)).head.rev == 3
+    with raw(path) as other:
+        assert other.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+FORKED_WITHIN = """
+import os, sys, threading, time
+from sqlalchemy import Engine, event
+from keybound.stores.sql import SqlStore
+from keybound.stores.sqlite import SQLiteFile
+from keybound.testing.records import a_key, commit, new
+
+within = threading.Event()
+
+@event.listens_for(Engine, "after_cursor_execute")
+def linger(connection, cursor, statement, *_):
+    if statement.startswith("UPDATE") and not within.is_set():
+        within.set()
+        time.sleep(0.3)
+
+store = SqlStore(SQLiteFile(sys.argv[1]))
+thread = threading.Thread(target=commit, args=(store, new(a_key("key_a"))))
+thread.start()
+within.wait()
+pid = os.fork()
+if not pid:
+    commit(store, new(a_key("key_child")))
+    os._exit(0)
+thread.join()
+commit(store, new(a_key("key_parent")))
+print(os.waitpid(pid, 0)[1])
+"""

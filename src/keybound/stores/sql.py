@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from keybound.core.effects import Commit, OpenStore
 from keybound.core.errors import StoreUnavailableError
 from keybound.stores.databases import Purpose
+from keybound.stores.forking import Uses
 from keybound.stores.rules import HISTORY_MAX
 from keybound.stores.sql_reads import READS, read_installation
 from keybound.stores.sql_writes import WRITES, install, made
@@ -51,6 +52,7 @@ class SqlStore:
         self._history_max = history_max
         self._reading = self._engine(Purpose.LOOK, connections=max(connections - 1, 1))
         self._writing = self._engine(Purpose.CHANGE, connections=1)
+        self._uses = Uses()
         _stores.add(self)
 
     def _engine(self, purpose: Purpose, *, connections: int) -> Engine:
@@ -97,7 +99,8 @@ class SqlStore:
 
     def _performed(self, effect: Effect[T], *, again: bool = False) -> T:
         reads = type(effect) in READS
-        with self.database.connection(self._reading if reads else self._writing) as connection:
+        engine = self._reading if reads else self._writing
+        with self._uses, self.database.connection(engine) as connection:
             if reads:
                 with transaction(connection, Purpose.LOOK):
                     answer: T = READS[type(effect)](connection, effect)
@@ -128,7 +131,7 @@ class SqlStore:
         """
         engine = self._engine(Purpose.BUILD, connections=1)
         try:
-            with self.database.connection(engine) as connection:
+            with self._uses, self.database.connection(engine) as connection:
                 yield connection
                 self.database.check_kept(connection)
         except _FOREIGN as error:
@@ -142,12 +145,18 @@ class SqlStore:
         self._writing.dispose()
 
     def before_fork(self) -> None:
-        """Close the connections that must not live on in either process."""
+        """Close the connections that must not live on in either process, when all are idle."""
         if not self.database.forks:
+            self._uses.pause()
             self.close()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        self._uses.resume()
 
     def after_fork_in_child(self) -> None:
         """Leave the parent's connections alone: not even closing them is harmless here."""
+        self._uses = Uses()
         for engine in (self._reading, self._writing):
             _left_alone.append(engine.pool)
             engine.dispose(close=False)
@@ -204,10 +213,19 @@ def _before_fork() -> None:
         store.before_fork()
 
 
+def _after_fork_in_parent() -> None:
+    for store in tuple(_stores):
+        store.after_fork_in_parent()
+
+
 def _after_fork_in_child() -> None:
     for store in tuple(_stores):
         store.after_fork_in_child()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )
