@@ -167,3 +167,33 @@ def test_what_matched_is_told_apart_from_the_view():
     declared = RouteTable(routers=[router]).match("GET", "/acme/bills/7")
     assert declared.route is declared.view is router.route
     assert RouteTable(routers=[router]).match("DELETE", "/x").route is None
+
+
+@pytest.mark.parametrize(
+    ("configured", "asked"),
+    [("/v1/admin", "/v1/admin/"), ("/v1/admin/", "/v1/admin"), ("/v1/admin/*", "/v1/admin")],
+)
+def test_demands_hold_with_a_slash_more_or_less(configured, asked):
+    """Some routers take both paths for one view, so what is demanded of one is of the other."""
+    route = Route(configured, "POST", scopes="admin", model="bill", access="write")
+    match = RouteTable([route], protect=[]).match("POST", asked)
+    assert (match.auth, match.scopes, match.access) == ("required", ("admin",), "write")
+    assert match.model is None, "what is granted holds for the path as it is written"
+
+
+def test_favours_hold_for_the_path_as_it_is_written():
+    """A path that only looks like one that is open is guarded, and its POST is a write."""
+    table = RouteTable([Route("/a", auth="exempt"), Route("/b", "POST", access="read")])
+    assert table.match("GET", "/a").auth == "exempt"
+    assert table.match("GET", "/a/").auth == "required"
+    assert table.match("POST", "/b/").access == "write"
+
+
+def test_a_slash_does_not_unguard_a_path():
+    """``protect=["/secret"]`` guards ``/secret/`` too, and nothing else."""
+    table = RouteTable(protect=["/secret"])
+    asked = ("/secret", "/secret/", "/secrets", "/secret/x")
+    assert [table.match("GET", path).auth for path in asked] == [
+        *("required", "required"),
+        *("exempt", "exempt"),
+    ]

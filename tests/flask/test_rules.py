@@ -409,3 +409,20 @@ def test_two_applications_share_a_guard(guard, key, why):
     assert why(two.test_client().get("/v1/x", headers=key(scopes=["one", "two"]))) == "allowed"
     limited = key(models={"m": "read"})
     assert why(two.test_client().get("/v1/two", headers=limited)) == "model_unresolved"
+
+
+def test_slash_at_the_end_evades_nothing_where_flask_does_not_care():
+    """With ``strict_slashes`` off Flask takes both paths for one view, and so do demands."""
+    app = Flask("shop")
+    app.url_map.strict_slashes = False
+    routes = [Route("/v1/admin", scopes="admin"), Route("/v1/staff/", scopes="staff")]
+    guard = Guard.from_settings(database="memory://", protect=["/v1"], routes=routes)
+    Keybound(app, guard)
+    for path in ("/v1", "/v1/admin", "/v1/staff/"):
+        app.add_url_rule(path, path, lambda: "served")
+    client = app.test_client()
+    paths = ("/v1/", "/v1/admin/", "/v1/staff")
+    assert [client.get(path).status_code for path in paths] == [401, 401, 401]
+    secret = guard.issue(name="CI").secret.reveal()
+    headers = {"Authorization": f"Bearer {secret}"}
+    assert [client.get(path, headers=headers).status_code for path in paths] == [200, 403, 403]

@@ -16,7 +16,8 @@ _FIELD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(:path)?\}", re.ASCII)
 def compile_path(path: str, *, whole_branch: bool = False) -> re.Pattern[str]:
     """Return what a whole path must match, with its fields as named groups.
 
-    ``whole_branch`` makes ``/v1/*`` match ``/v1`` as well.
+    ``whole_branch`` makes ``/v1/*`` match ``/v1`` as well, and ``/v1`` match ``/v1/``, which some
+    routers take alike.
     """
     body, star = path.removesuffix("/*"), path.endswith("/*")
     pattern, at = "", 0
@@ -27,6 +28,8 @@ def compile_path(path: str, *, whole_branch: bool = False) -> re.Pattern[str]:
     pattern += re.escape(body[at:])
     if star:
         pattern += "(?:/.*)?" if whole_branch else "/.*"
+    elif whole_branch:
+        pattern += "/?"
     return re.compile(pattern, re.DOTALL)
 
 

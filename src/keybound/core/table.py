@@ -8,7 +8,7 @@ path is guarded at all, and later which routes a key reaches.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from keybound.core.facts import OWN_TENANT, WEBSOCKET, default_access
@@ -102,7 +102,8 @@ class RouteTable:
         """Return what the table says, or ``None`` for a path that no router reads in one way only.
 
         Such paths do not start with a slash, have empty or dot segments, backslashes or control
-        characters, or more than ``PATH_MAX`` characters.
+        characters, or more than ``PATH_MAX`` characters. What a site demands of a path holds with a
+        slash more or less at its end, since some routers take both alike; what it grants does not.
         """
         try:
             return self._memo[method, path]
@@ -139,6 +140,25 @@ class RouteTable:
             return None
         # Some applications take methods in any case, so demands hold in any, favours in one.
         asked = method.upper() if method.upper() != WEBSOCKET else method
+        found = self._first(asked, method, path, routed=routed)
+        if found.route is not None and found.route.configured:
+            return found
+        beside = self._beside(asked, path)
+        if beside is None:
+            return found
+        scopes = tuple(dict.fromkeys((*found.scopes, *beside.scopes)))
+        access = "write" if beside.access == "write" else found.access
+        return replace(found, auth="required", scopes=scopes, access=access)
+
+    def _beside(self, method: str, path: str) -> Route | None:
+        """Return the configured route for this path with a slash more or less, if it demands."""
+        other = path[:-1] if path.endswith("/") else f"{path}/"
+        for route, pattern in self._compiled:
+            if route.configured and route.answers(method) and pattern.fullmatch(other):
+                return route if route.auth == "required" else None
+        return None
+
+    def _first(self, asked: str, method: str, path: str, *, routed: bool) -> RouteMatch:
         for route, pattern in self._compiled:
             if not route.answers(asked):
                 continue
