@@ -120,6 +120,7 @@ class APIKeyMiddleware:
             denied = outcome if isinstance(outcome, Denied) else Denied(Reason.STORE_UNAVAILABLE)
             await send_refusal(scope, send, self.guard.refuse(denied))
             return
+        raw = value = None  # whoever reports an error shows what the frames of a traceback hold
         if forged:
             scope["headers"] = [p for p in scope["headers"] if not p[0].startswith(_FORGED)]
         scope[GUARD] = self.guard

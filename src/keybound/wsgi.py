@@ -103,6 +103,7 @@ class APIKeyMiddleware:
         else:
             denied = outcome if isinstance(outcome, Denied) else Denied(Reason.STORE_UNAVAILABLE)
             return self.refuse(denied, environ, start_response)
+        value = raw = None  # whoever reports an error shows what the frames of a traceback hold
         if not harmless.issuperset(environ):
             drop_forged(environ)
         environ["keybound"] = identity

@@ -395,3 +395,20 @@ def test_many_first_requests_at_once_are_all_answered(make_asgi: Callable[..., S
         ]
 
     assert asyncio.run(burst()) == [200] * 50
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_credential_is_in_no_frame_of_an_error(guard: Guard, key: Any, *, last: bool):
+    """Who reports an error with its variables finds the key where the server put it alone."""
+
+    async def failing(_scope: object, _receive: object, _send: object) -> None:
+        raise ZeroDivisionError
+
+    header = key()["Authorization"]
+    lines = [(b"accept", b"*/*"), (b"authorization", header.encode())]
+    scope = scope_of("http", "/v1/x", headers=lines if last else lines[::-1])
+    middleware: Any = APIKeyMiddleware(failing, guard.to_async())
+    with pytest.raises(ZeroDivisionError) as caught:
+        asyncio.run(middleware(scope, None, None))
+    (ours,) = (each.frame.f_locals for each in caught.traceback if each.name == "__call__")
+    assert {name for name, value in ours.items() if header in repr(value)} == {"scope"}

@@ -339,3 +339,18 @@ def test_installed_twice_is_refused(guard):
         APIKeyMiddleware(around, guard)
     with pytest.raises(SettingsError, match="give a Guard"):
         APIKeyMiddleware(serving, cast("Any", guard.to_async()))
+
+
+def test_credential_is_in_no_frame_of_an_error(guard, key):
+    """Who reports an error with its variables finds the key where the server put it alone."""
+
+    def failing(_environ, _start_response):
+        raise ZeroDivisionError
+
+    value = key()
+    asked = environ(authorization=value)
+    with pytest.raises(ZeroDivisionError) as caught:
+        APIKeyMiddleware(failing, guard)(asked, print)
+    (ours,) = (each.frame.f_locals for each in caught.traceback if each.name == "__call__")
+    holding = {name for name, held in ours.items() if value in repr(held)}
+    assert holding == {"environ"}
