@@ -10,7 +10,7 @@ from flask import Blueprint, Flask
 from flask.views import MethodView, View
 
 from keybound import InputError
-from keybound.flask import current_key
+from keybound.flask import Keybound, current_key
 
 
 def passing(view):
@@ -331,3 +331,22 @@ def test_view_of_an_application_that_is_not_guarded_does_not_run(kb):
     bare.add_url_rule("/x", "x", kb.requires()(_copied(plain)))
     with pytest.raises(RuntimeError, match="bare is not guarded: call init_app"):
         bare.test_client().get("/x")
+
+
+def test_blueprint_that_is_protected_late_is_protected(app: Flask, kb: Keybound, key: Any):
+    """Also where requests were served before, and a key was known to pass."""
+    bills = Blueprint("bills", "bills", url_prefix="/v1/bills")
+    bills.add_url_rule("/", "all", lambda: "bills")
+    public = Blueprint("public", "public", url_prefix="/public")
+    public.add_url_rule("/", "all", lambda: "public")
+    app.register_blueprint(bills)
+    app.register_blueprint(public)
+    client = app.test_client()
+    headers = key()
+    for _ in range(3):
+        assert client.get("/v1/bills/", headers=headers).status_code == 200
+        assert client.get("/public/").status_code == 200
+    kb.protect(bills, "bills")
+    kb.protect(public, "bills")
+    assert client.get("/v1/bills/", headers=headers).status_code == 403
+    assert client.get("/public/").status_code == 401

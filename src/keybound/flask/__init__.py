@@ -29,6 +29,7 @@ from werkzeug.local import LocalProxy
 
 from keybound.core.demands import Demand
 from keybound.core.errors import SettingsError
+from keybound.flask.declarations import read_again
 from keybound.flask.demands import demanding, mark
 from keybound.flask.protection import EXTENSION, Protection, check_view, protection_of
 from keybound.guard import Guard
@@ -140,6 +141,7 @@ class Keybound:
     ) -> None:
         """Ask the same for every view of a blueprint, and of the blueprints within it."""
         mark(blueprint, Demand.read(scopes, model=model, access=access, tenant=tenant))
+        read_again()
 
     def refusal(self, render: Renderer) -> Renderer:
         """Let a function render refusals: it is given the answer, and its body as a dictionary.

@@ -54,6 +54,11 @@ class Declarations:
         """Leave what a thread of the parent may have held when this process was forked."""
         self._lock = Lock()
 
+    def read_again(self) -> None:
+        """Read the rules anew, if they were read."""
+        if self._router is not None:
+            self.refresh(self._guard.engine)
+
     def check(self, engine: Engine) -> None:
         """Read the rules and look at what is guarded; raises ``SettingsError`` if nothing is.
 
@@ -149,6 +154,12 @@ class Declarations:
 
 
 _every: WeakSet[Declarations] = WeakSet()
+
+
+def read_again() -> None:
+    """Let applications whose rules were read have what was asked for since, from now on."""
+    for declarations in list(_every):
+        declarations.read_again()
 
 
 def _after_fork() -> None:
