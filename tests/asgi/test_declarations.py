@@ -12,6 +12,8 @@ from fastapi import APIRouter, FastAPI
 from fastapi.testclient import TestClient
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import PlainTextResponse
+from starlette.routing import BaseRoute, Host, Match, Router
+from starlette.routing import Route as StarletteRoute
 
 from keybound import Guard, InputError, Limits, Reason, Settings, SettingsError
 from keybound.engine import Engine
@@ -295,3 +297,45 @@ def test_mounted_application_with_its_own_root_path(
     limited = key(models={"message": "write"})
     assert client.post("/v1/in/a/message", headers=limited).status_code == status
     assert client.post("/v1/in/a/device", headers=limited).status_code == 403
+
+
+# ------------------------------------------------------------------- what more than a path chooses
+
+
+class OfStaff(StarletteRoute):
+    """A route that the host chooses besides."""
+
+    def matches(self, scope: Any) -> tuple[Match, Any]:
+        """Match nothing for other hosts."""
+        here = (b"host", b"staff") in scope["headers"]
+        return super().matches(scope) if here else (Match.NONE, {})
+
+
+async def erase(_request: Any) -> PlainTextResponse:
+    """Answer."""
+    return PlainTextResponse("erased")
+
+
+@pytest.mark.parametrize("below", ["", "/v1"])
+@pytest.mark.parametrize("own_kind", [False, True])
+def test_favours_are_not_for_what_another_host_serves(
+    app: FastAPI, client: TestClient, key: Any, *, below: str, own_kind: bool
+):
+    """Where a host decides as well, no route makes the POST of the other one a read."""
+    inner = FastAPI() if below else app
+    path = "/v1/search".removeprefix(below)
+    other: BaseRoute = (OfStaff if own_kind else StarletteRoute)(path, erase, methods=["POST"])
+    inner.router.routes.append(other if own_kind else Host("staff", Router([other])))
+    inner.add_api_route(
+        path, nothing, methods=["POST"], dependencies=[requires("a", model="b", access="read")]
+    )
+    if below:
+        app.mount(below, inner)
+    reading = key(scopes="a", read_only=True)
+    writing = key(scopes="a", models={"b": "write"})
+    for host in ("staff", "here"):
+        for headers in (reading, writing):
+            answer = client.post("/v1/search", headers={**headers, "host": host})
+            assert answer.status_code == 403
+    assert client.post("/v1/search", headers={**key(scopes="a"), "host": "here"}).text == '"served"'
+    assert client.post("/v1/search", headers=key()).json()["scopes"] == ["a"]

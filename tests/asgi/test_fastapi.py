@@ -368,12 +368,18 @@ def test_dependency_checks_the_tenant_itself(guard: Guard):
     assert ask("/v1/own", None) == (403, "tenant_unresolved")
 
 
-def test_dependency_takes_a_request_for_what_its_method_does(guard: Guard, key: Any):
+def test_dependency_takes_a_request_for_what_its_method_does():
     """Without a word on access, a POST writes; with one anywhere around the route, that holds."""
     app, hosted = FastAPI(), FastAPI()
-    init_app(app, guard.to_async())
     # The table takes the request for this one, since it does not look at the host.
-    reading = [requires(model="message", access="read")]
+    said = Route("/v1/{a:path}", ["GET", "POST"], model="message", access="read")
+    guard = Guard.from_settings(database="memory://", routes=[said])
+
+    def key(**limits: Any) -> dict[str, str]:
+        issued = guard.issue(name="CI", limits=Limits(**limits))
+        return {"Authorization": f"Bearer {issued.secret.reveal()}"}
+
+    init_app(app, guard.to_async())
     demands = [requires(model="message")]
     inner = APIRouter(dependencies=demands)
     for method in ("GET", "POST"):
@@ -381,7 +387,6 @@ def test_dependency_takes_a_request_for_what_its_method_does(guard: Guard, key: 
     inner.add_api_route("/said", nothing, methods=["POST"])
     hosted.include_router(inner, prefix="/v1/b", dependencies=[requires(access="read")])
     app.host("api.example", hosted)
-    app.add_api_route("/v1/{a:path}", nothing, methods=["GET", "POST"], dependencies=reading)
     client = TestClient(app, base_url="http://api.example")
     headers = key(models={"message": "read"})
     assert client.get("/v1/a", headers=headers).status_code == 200

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import routing
 from starlette.convertors import PathConvertor, StringConvertor
-from starlette.routing import Mount, WebSocketRoute
+from starlette.routing import Host, Mount, WebSocketRoute
 
 from keybound.core.declared import DeclaredRoute
 from keybound.core.demands import Demand, joined
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from starlette.convertors import Convertor
     from starlette.routing import BaseRoute
+
+    from keybound.core.facts import Access
 
     Convertors = Mapping[str, Convertor[Any]]
 
@@ -46,14 +48,18 @@ def declared(
     outer: str = "",
     shown: str = "",
     around: Convertors | None = None,
+    certain: bool = True,
 ) -> Iterator[DeclaredRoute]:
     """Yield every route, also those that demand nothing, since the first that matches is meant.
 
     ``outer`` is the expression, ``shown`` the path, and ``around`` the convertors, under which the
     routes are mounted. What is chosen by more than path and method, a host for instance, is left
     to the dependencies; so is a mounted application that sets a root path, and so sees other paths.
+    Behind such a route nothing is ``certain``: demands hold, but no route gives its access or facts
+    to a request that may reach the other one.
     """
     for each in contexts(routes):
+        certain = certain and _by_path(getattr(each, "original_route", each))
         regex = getattr(each, "path_regex", None)
         if regex is None:
             continue
@@ -64,13 +70,22 @@ def declared(
         if isinstance(original, Mount):
             below, prefix = _joined(outer, inner.removesuffix(_REST)), shown + each.path
             if all(getattr(app, "root_path", "") in {"", prefix} for app in nested(each.app)):
-                yield from declared(each.routes, outer=below, shown=prefix, around=convertors)
+                yield from declared(
+                    each.routes, outer=below, shown=prefix, around=convertors, certain=certain
+                )
             yield DeclaredRoute(path, whole, None)
             yield DeclaredRoute(path, whole, [WEBSOCKET])
         elif isinstance(original, WebSocketRoute):
-            yield from _readings(path, whole, [WEBSOCKET], each, convertors)
+            yield from _readings(path, whole, [WEBSOCKET], each, convertors, certain=certain)
         else:
-            yield from _readings(path, whole, each.methods, each, convertors)
+            yield from _readings(path, whole, each.methods, each, convertors, certain=certain)
+
+
+def _by_path(route: object) -> bool:
+    """Return whether path and method alone decide if a route is meant."""
+    matches: object = getattr(type(route), "matches", None)
+    written_by = getattr(matches, "__module__", "").partition(".")[0]
+    return written_by in {"fastapi", "starlette"} and not isinstance(route, Host)
 
 
 def _readings(
@@ -79,12 +94,30 @@ def _readings(
     methods: Iterable[str] | None,
     route: object,
     convertors: Convertors,
+    *,
+    certain: bool,
 ) -> Iterator[DeclaredRoute]:
-    """Yield a route as it is, and then without what a convertor turns into something else."""
+    """Yield a route as it is, and then without what a convertor turns into something else.
+
+    Unless ``certain``, only what it demands.
+    """
     dependant = getattr(route, "dependant", None)
     demands = () if dependant is None else demands_of(dependant)
     demand = joined(demands, path=path) or Demand(auth="exempt")
     facts = {"model": demand.model, "tenant": demand.tenant}
+    if not certain:
+        access: Access | None = "write" if demand.access == "write" else None
+        yield DeclaredRoute(
+            path,
+            regex,
+            methods,
+            **facts,
+            access=access,
+            scopes=demand.scopes,
+            auth=demand.auth,
+            unresolved=facts,
+        )
+        return
     converted = {
         name: fields
         for name, template in facts.items()
