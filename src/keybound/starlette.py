@@ -83,8 +83,9 @@ class HTTPRefusedError(RefusedError, HTTPException):
 
     def __init__(self, denied: Denied, refusal: RefusalResponse) -> None:
         """Hold status, headers and body as Starlette sends them of its own accord."""
-        RefusedError.__init__(self, denied)
+        # Not by RefusedError.__init__: it goes on to that of HTTPException, with a text alone.
         HTTPException.__init__(self, refusal.status, refusal.body.decode(), refusal.fields)
+        self.denied = denied
         self.refusal = refusal
 
 
