@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     Send = Callable[[Message], Awaitable[None]]
     ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+__all__ = ["APIKeyMiddleware", "require"]
+
 POLICY_VIOLATION = 1008
 """Close code of a refused WebSocket (RFC 6455 section 7.4.1)."""
 

@@ -17,6 +17,7 @@ from keybound.core.demands import Demand
 from keybound.core.errors import RefusedError
 from keybound.core.facts import WEBSOCKET
 from keybound.core.reasons import Reason
+from keybound.forged import HARMLESS, drop_forged
 from keybound.guard import Guard
 from keybound.installing import refuse_twice, usable_guard
 from keybound.judge import Miss, Unguarded
@@ -35,20 +36,13 @@ if TYPE_CHECKING:
     Body = Iterable[bytes]
     WSGIApp = Callable[[Environ, StartResponse], Body]
 
+__all__ = ["APIKeyMiddleware", "require"]
+
 GUARD = "keybound.guard"
 """Where the environment holds the guard that let the request through: a view can refuse by it."""
 
 ALLOWED = "keybound.allowed"
 """Where the environment holds a decision that was remembered: one object for requests alike."""
-
-_FORGED = "HTTP_X_KEYBOUND_"
-"""Headers that look like an identity of ours begin so: none exists, so none is passed on."""
-
-_NAMES_MAX = 1_024
-_NAME_MAX = 64
-
-harmless: set[str] = set()
-"""Names of an environment that were looked at: most requests have no other ones."""
 
 _PHRASES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
@@ -104,7 +98,7 @@ class APIKeyMiddleware:
             denied = outcome if isinstance(outcome, Denied) else Denied(Reason.STORE_UNAVAILABLE)
             return self.refuse(denied, environ, start_response)
         value = raw = None  # whoever reports an error shows what the frames of a traceback hold
-        if not harmless.issuperset(environ):
+        if not HARMLESS.issuperset(environ):
             drop_forged(environ)
         environ["keybound"] = identity
         environ[GUARD] = guard
@@ -186,17 +180,6 @@ def require(
     if GUARD not in environ:
         raise RuntimeError(_NOT_GUARDED)
     return demand.check(environ["keybound"], method=environ["REQUEST_METHOD"], fields={})
-
-
-def drop_forged(environ: Environ) -> bool:
-    """Take headers that look like an identity of ours out of an environment; return whether any."""
-    forged = [name for name in environ if name.startswith(_FORGED)]
-    for name in forged:
-        del environ[name]
-    if len(harmless) > _NAMES_MAX:  # clients make names up
-        harmless.clear()
-    harmless.update(name for name in environ if len(name) <= _NAME_MAX)
-    return bool(forged)
 
 
 def facts_of(environ: Environ) -> tuple[str, str, str | None]:

@@ -401,29 +401,6 @@ def test_two_guards_do_not_take_each_other_s_word(app):
     assert app.test_client().get("/v1/home", headers=headers).status_code == 503
 
 
-def test_variables_of_flask_have_the_key_beside_those_of_the_site(bare, guard, key):
-    """``g`` is the site's own class, where it has one, and ``api_key`` is in it."""
-
-    class Own(bare.app_ctx_globals_class):  # type: ignore[misc,name-defined]
-        site = "theirs"
-
-    bare.app_ctx_globals_class = Own
-    Keybound(bare, guard)
-    seen: list[Any] = []
-
-    @bare.get("/v1/g")
-    def look() -> str:
-        g.other = 1
-        names = [g.get("api_key").name, g.get("other"), g.get("none", 2), g.site]
-        seen.append((*names, "api_key" in g, "none" in g))
-        return g.api_key.name  # type: ignore[no-any-return]
-
-    assert bare.test_client().get("/v1/g", headers=key()).text == "CI"
-    assert seen == [("CI", 1, 2, "theirs", True, False)]
-    with bare.app_context():
-        assert g.api_key is None
-
-
 def test_current_key_is_that_of_the_innermost_request(app, client, key):
     """Whatever stands in what, each application sees its own caller and no other."""
     inner_guard = Guard.from_settings(database="memory://", protect=["/v1/*"])

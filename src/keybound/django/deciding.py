@@ -9,8 +9,8 @@ from keybound.core.reasons import Reason
 from keybound.django.facts import credential_of, read_facts
 from keybound.django.routers import reached, untouched
 from keybound.django.views import demand_of
+from keybound.forged import HARMLESS, drop_forged
 from keybound.judge import Miss, Unguarded
-from keybound.wsgi import drop_forged, harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,7 +70,7 @@ def admit(request: GuardedRequest, asked: Asked, outcome: Outcome) -> Denied | N
         return outcome if isinstance(outcome, Denied) else Denied(Reason.STORE_UNAVAILABLE)
     request.keybound_asked = asked
     meta = request.META
-    if not harmless.issuperset(meta) and drop_forged(meta):
+    if not HARMLESS.issuperset(meta) and drop_forged(meta):
         vars(request).pop("headers", None)  # whoever read them before us read those too
     return None
 

@@ -72,8 +72,9 @@ class Declarations:
             app.redoc_url,
             app.swagger_ui_oauth2_redirect_url,
         }
-        own = (route for route in declared(routes) if route.path not in documents)
-        refuse_open(engine.rules.table, own)
+        if all(hasattr(route, "path_regex") for route in contexts(routes)):  # all can be read
+            own = (route for route in declared(routes) if route.path not in documents)
+            refuse_open(engine.rules.table, own)
         self._engine, self._routes, self._length = engine, routes, length
 
     def _attend(self, engine: Engine) -> None:

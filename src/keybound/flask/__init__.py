@@ -16,7 +16,7 @@ from __future__ import annotations
 from keybound.core.errors import MissingExtraError
 
 try:
-    from flask import Blueprint, Flask, current_app, has_app_context, request
+    from flask import Blueprint, Flask, current_app, has_app_context, has_request_context, request
 except ModuleNotFoundError as error:
     package = (error.name or "flask").partition(".")[0]
     raise MissingExtraError(package, extra="flask") from None
@@ -27,6 +27,7 @@ from weakref import WeakSet
 
 from werkzeug.local import LocalProxy
 
+from keybound.context import NO_KEY, NOTHING, Unknown, frameworks
 from keybound.core.demands import Demand
 from keybound.core.errors import SettingsError
 from keybound.flask.declarations import read_again
@@ -177,6 +178,16 @@ def _current() -> Identity | None:
 
 current_key: Identity = cast("Identity", LocalProxy(_current))
 """Who is calling; false, and equal to ``None``, where no key was needed and outside of requests."""
+
+
+def _here() -> Identity | Unknown:
+    """Return who is calling as ``keybound.current_key()`` asks, outside of requests as well."""
+    if not has_request_context() or "keybound" not in request.environ:
+        return NOTHING
+    return _current() or NO_KEY
+
+
+frameworks.append(_here)
 
 
 def _guard(app: Flask, guard: object, settings: Mapping[str, Any]) -> Guard:

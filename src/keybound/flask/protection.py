@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, cast
 
-from flask import Flask, current_app, request
+from flask import Flask, current_app, g, request
 from flask.wrappers import Response
 
 from keybound.context import NOTHING
@@ -20,7 +20,6 @@ from keybound.core.reasons import Reason
 from keybound.flask.declarations import Declarations
 from keybound.flask.refusals import HTTPRefusedError, rendered
 from keybound.flask.settled import Settled
-from keybound.flask.variables import with_api_key
 from keybound.wsgi import ALLOWED, GUARD, APIKeyMiddleware, facts_of
 
 if TYPE_CHECKING:
@@ -50,6 +49,7 @@ _CAME_AS = "keybound.came_as"
 """Where the environment holds what was decided on, if something may have changed it since."""
 
 _REQUEST: Any = request
+_VARIABLES: Any = g
 
 
 class Again(APIKeyMiddleware):
@@ -68,7 +68,7 @@ class Again(APIKeyMiddleware):
 class Protection(APIKeyMiddleware):
     """The middleware of one application, and what its views ask."""
 
-    leaves = NOTHING  # ``keybound.flask.variables`` looks into Flask's own context
+    leaves = NOTHING  # ``keybound.flask`` looks into Flask's own context
 
     def __init__(
         self,
@@ -88,7 +88,6 @@ class Protection(APIKeyMiddleware):
         self._declarations = Declarations(app, guard, marked)
         self._again = Again(_nothing, guard)
         self._settled = Settled()
-        app.app_ctx_globals_class = with_api_key(app.app_ctx_globals_class)
         app.wsgi_app = self  # type: ignore[method-assign]
         app.preprocess_request = self._admitting(app.preprocess_request)  # type: ignore[method-assign]
         app.register_error_handler(HTTPRefusedError, _answered)
@@ -107,10 +106,12 @@ class Protection(APIKeyMiddleware):
     ) -> Callable[..., ResponseReturnValue | None]:
         """Return what Flask calls first inside of a request: it looks at the view that was chosen.
 
-        It answers a request that may not go on.
+        It puts the identity into ``flask.g.api_key``, and answers a request that may not go on. A
+        ``before_request`` would come too late: URL value preprocessors of the site run before.
         """
         app = self._flask
         current = _REQUEST._get_current_object  # noqa: SLF001 - Werkzeug documents it
+        variables = _VARIABLES._get_current_object  # noqa: SLF001 - the same
         settled_for = self._settled.view
         alone = self._alone
         plain = getattr(preprocess, "__func__", None) is Flask.preprocess_request
@@ -122,6 +123,7 @@ class Protection(APIKeyMiddleware):
             refused = None if known else self._admit(asked)
             if refused is not None:
                 return refused
+            variables().api_key = asked.environ["keybound"]
             if plain and not app.before_request_funcs and not app.url_value_preprocessors:
                 return None  # which Flask would find out for every blueprint
             return preprocess(*context)
