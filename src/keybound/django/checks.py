@@ -15,6 +15,7 @@ keybound.E008  what a view requires contradicts itself, or names no argument of 
 keybound.W001  a configured route is about no path of the URLconf
 keybound.W002  no secret is set (``check --deploy``)
 keybound.W003  CorsMiddleware stands behind the middleware, so that browsers cannot ask first
+keybound.W004  a re_path() answers more paths than it shows, which no configured route knows of
 """
 
 from __future__ import annotations
@@ -159,10 +160,17 @@ def _warnings() -> Iterator[CheckMessage]:
         )
     try:
         site = current()
-        site.attend()
+        table = site.attend().table
         views = site.router.routes if site.router is not None else ()
     except KeyboundError:
         return  # an error already
+    if site.router is not None and (site.guard.settings.routes or "/*" not in table.protect):
+        for written in site.router.loose:
+            yield Doubt(
+                f"re_path({written!r}) answers longer paths, or other spellings, than it shows.",
+                hint="End it with \\Z and leave (?i) out: PROTECT and ROUTES match whole paths.",
+                id="keybound.W004",
+            )
     for route in site.guard.settings.routes:
         if views and not any(may_meet(route.path, view.path) for view in views):
             yield Doubt(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -18,7 +19,6 @@ from keybound.core.table import View
 from keybound.django.views import MAY_READ, demand_of, falsely_read, fields_of
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from django.urls import ResolverMatch, URLPattern
@@ -52,6 +52,11 @@ class URLRouter:
         if self._routes is None:
             self._routes = tuple(_routes(self._resolver, "/", frozenset()))
         return self._routes
+
+    @property
+    def loose(self) -> Sequence[str]:
+        """Regular expressions of views that match more than whole paths in one spelling."""
+        return [written for written in _expressions(self._resolver) if not _TIGHT.search(written)]
 
     def find(self, method: str, path: str) -> View | None:
         """Return what a request reaches: the route of its view, and the arguments as fields."""
@@ -186,6 +191,17 @@ def _routes(resolver: URLResolver, prefix: str, names: frozenset[str]) -> Iterat
             yield from _routes(each, path, inner | each.default_kwargs.keys())
         else:
             yield from _kinds(each, path, inner | each.default_args.keys())
+
+
+_TIGHT = re.compile(r"\A(?!.*\(\?[a-zA-Z]*i).*(?:\$|\\Z)\Z", re.DOTALL)
+
+
+def _expressions(resolver: URLResolver) -> Iterator[str]:
+    for each in resolver.url_patterns:
+        if isinstance(each, URLResolver):
+            yield from _expressions(each)
+        elif isinstance(each.pattern, RegexPattern):
+            yield each.pattern.regex.pattern
 
 
 def _kinds(pattern: URLPattern, path: str, names: frozenset[str]) -> Iterator[ViewRoute]:
