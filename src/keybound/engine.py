@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import suppress
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
@@ -16,7 +17,6 @@ from keybound.core.credentials import parse_forms
 from keybound.core.decision import Denied
 from keybound.core.effects import Moment, OfferShared, ReadClock, ReadEntropy, ReadShared, Sleep
 from keybound.core.errors import (
-    CacheError,
     InputError,
     KeyboundError,
     RecordCorruptError,
@@ -39,7 +39,7 @@ from keybound.settings import HOW_TO_MAKE_ONE
 from keybound.syncing import Syncer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from keybound.caches import SharedCache
     from keybound.caches.local import LocalCache
@@ -121,11 +121,13 @@ class Engine:
             OfferShared: self._offer,
         }
         """What answers effects without waiting for anything."""
-        self._waiting: dict[type[Effect[Any]], Callable[[Any], Any]] = {
+        self._performers: dict[type[Effect[Any]], Callable[[Any], Any]] = {
+            **self.local,
             Join: _join,
-            ReadShared: self._read_shared,
             Sleep: lambda effect: clock.sleep(effect.seconds),
         }
+        if self.shared is not None:
+            self._performers[ReadShared] = self.shared.blocking.read
         self._parents: list[SharedCache | None] = []
         self.renew()
         _engines.add(self)
@@ -155,6 +157,8 @@ class Engine:
         """
         self._parents.append(self.shared)
         self.shared = self._open_shared()
+        if self.shared is not None:
+            self._performers[ReadShared] = self.shared.blocking.read
         if self._syncer is not None:  # its lock may be held by a thread that is not here
             self._syncer = Syncer(self._sync, interval=self.settings.sync_every)
         self.renew()
@@ -223,7 +227,8 @@ class Engine:
         Unless ``routed``, without asking a router, since the view depends on more than the path.
         """
         for _ in range(ATTEMPTS):
-            decide = self.rules.decide if routed else self.rules.decide_unrouted
+            rules = self.rules
+            decide = rules.decide if routed else rules.decide_unrouted
             outcome = decide(method, path, peer, raw)
             if not isinstance(outcome, Miss):
                 return outcome
@@ -231,13 +236,25 @@ class Engine:
                 yield from self.settle(outcome)
             except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
                 return self.failed(error)
+            if self.rules is rules:  # otherwise it is a miss of rules that are over
+                decision = rules.decide_settled(outcome, method, path, peer)
+                if decision is not None:
+                    return decision
         return Denied(Reason.STORE_UNAVAILABLE)
 
-    def settle(self, miss: Miss) -> Steps[None]:
+    def settle(self, miss: Miss) -> Steps[bool]:
         """Ask the store about a key, or wait for who does, so that it can be decided."""
-        digests = self.peppers.candidates(miss.credential)
-        steps = self.opened(look_up(self.rules.worker, miss.index, digests))
-        yield from alone(self._flights, miss.index, steps)
+        worker, peppers, key, opened = self.rules.worker, self.peppers, miss.credential, self._open
+        if opened and (self.sources or self._syncer is not None):
+            self._attend()
+        steps = look_up(
+            worker,
+            miss.index,
+            peppers.digest(key),
+            partial(peppers.candidates, key),
+            miss.now if opened else None,  # to open takes its time
+        )
+        return alone(self._flights, miss.index, steps if opened else self.opened(steps))
 
     def opened(self, steps: Steps[T]) -> Steps[T]:
         """Run a procedure on a store that was checked once, with syncs going on from then.
@@ -251,25 +268,23 @@ class Engine:
                 self._sealers.insert(0, Sealer(derive(Secret(installation.id.hex()), b"seal")))
             self._open = True
             _announce(self.settings, self.store.location)
-        self._refresh()
+        self._attend()
+        return (yield from steps)
+
+    def _attend(self) -> None:
+        """Take in what the site declares by now, and see that syncs go on."""
+        for refresh in self.sources:
+            refresh()
         if self._syncer is not None:
             self._syncer.start()
-        return (yield from steps)
 
     def perform(self, effect: Effect[Any]) -> Any:  # noqa: ANN401 - the effect says what
         """Answer one effect, blocking."""
-        kind = type(effect)
-        handler = self.local.get(kind) or self._waiting.get(kind) or self.store.perform
-        return handler(effect)
+        return self._performers.get(effect.__class__, self.store.perform)(effect)
 
     def _offer(self, effect: OfferShared) -> None:
         if self.shared is not None:
             self.shared.link.offers.add(effect.offers)
-
-    def _read_shared(self, effect: ReadShared) -> Sequence[bytes | None]:
-        if self.shared is None:
-            raise CacheError("there is none")
-        return self.shared.blocking.read(effect.names, effect.asked_at)
 
     def failed(self, error: Exception) -> Denied:
         """Return the denial that a failure is, having told the operator.
@@ -329,14 +344,11 @@ class Engine:
         run(sync(self.rules.worker), self.perform)
 
 
-def _join(effect: Join) -> bool:
-    other = effect.under_way()
-    if other is not None:
-        try:
-            other.result(JOINED_WITHIN)
-        except TimeoutError:
-            raise joined_in_vain() from None
-    return other is None
+def _join(effect: Join) -> None:
+    try:
+        effect.other.result(JOINED_WITHIN)
+    except TimeoutError:
+        raise joined_in_vain() from None
 
 
 def joined_in_vain() -> StoreUnavailableError:

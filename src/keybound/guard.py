@@ -294,16 +294,13 @@ class AsyncGuard(BaseGuard):
         return await arun(steps, self._perform)
 
     async def _perform(self, effect: Effect[Any]) -> Any:  # noqa: ANN401 - the effect says what
-        at_once = self.engine.local.get(type(effect))
+        if isinstance(effect, ReadShared) and self.engine.shared is not None:
+            return await self.engine.shared.awaiting.read(effect)
+        at_once = self.engine.local.get(effect.__class__)
         if at_once is not None:
             return at_once(effect)
         if isinstance(effect, Join):
-            other = effect.under_way()
-            if other is not None:  # whoever stops waiting must not stop who asks
-                await _joined(other)
-            return other is None
-        if isinstance(effect, ReadShared) and self.engine.shared is not None:
-            return await self.engine.shared.awaiting.read(effect.names, effect.asked_at)
+            return await _joined(effect.other)
         if isinstance(effect, Sleep):
             return await self.engine.clock.asleep(effect.seconds)
         loop = asyncio.get_running_loop()
@@ -319,7 +316,7 @@ class AsyncGuard(BaseGuard):
 
 async def _joined(other: Future[None]) -> None:
     try:
-        async with asyncio.timeout(JOINED_WITHIN):
+        async with asyncio.timeout(JOINED_WITHIN):  # and who stops waiting stops nobody who asks
             await asyncio.shield(asyncio.wrap_future(other))
     except TimeoutError:
         raise joined_in_vain() from None

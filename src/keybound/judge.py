@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2b
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from msgspec import Struct
 
 from keybound.clocks import read_entropy
 from keybound.core.credentials import Credential, read_credential
 from keybound.core.decision import Allowed, Denied, decide
+from keybound.core.effects import Moment
 from keybound.core.facts import OWN_TENANT, RequestFacts, pack_address
 from keybound.core.reasons import Reason
-from keybound.core.table import METHOD_REMEMBERED_MAX, PATH_REMEMBERED_MAX
+from keybound.core.table import METHOD_REMEMBERED_MAX, PATH_REMEMBERED_MAX, RouteMatch
 from keybound.warm import warm_path
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from keybound.core.credentials import CredentialForm
     from keybound.core.decision import Decision
     from keybound.core.keys import KeyFormat
-    from keybound.core.table import RouteMatch, RouteTable
+    from keybound.core.table import RouteTable
     from keybound.warm import Decisions
 
 DECISIONS_MAX = 16_384
@@ -39,17 +41,36 @@ class Unguarded(Enum):
     UNGUARDED = "unguarded"
 
 
-@dataclass(frozen=True, slots=True)
-class Miss:
-    """The cache cannot tell; once the store was asked about the key, it can."""
+class Miss(Struct, frozen=True):
+    """The cache cannot tell; once the store was asked about the key, it can.
+
+    What was found out on the way here is not found out again: what the table says, and when this
+    was. ``repeats``: the same request will be found under the same index at once.
+    """
 
     index: bytes
     credential: str
+    match: RouteMatch
+    now: Moment
+    repeats: bool
 
     def __repr__(self) -> str:
         """Return nothing of the credential."""
         return "Miss(...)"
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Return nothing of it either."""
+        return []
+
+
+UNTOLD: Final = Miss(
+    b"",
+    "",
+    RouteMatch(auth="required", model=None, access="write", scopes=(), tenant=None),
+    Moment(0.0, 0.0),
+    repeats=False,
+)
+"""A miss of which nothing is known: whoever did not even ask has to begin anew."""
 
 Outcome: TypeAlias = Allowed | Denied | Miss | Unguarded
 
@@ -72,10 +93,12 @@ class Judge:
     ) -> None:
         """Remember nothing yet."""
         self._table = table
+        self._match = table.match
         self._cache = cache
         self._boot = clock.boot
         self._wall = clock.wall
         self._forms = forms
+        self._starts = tuple([form.write("") for form in forms])
         self._format = key_format
         self._new_hasher = blake2b(
             digest_size=_INDEX_BYTES, key=read_entropy(_INDEX_KEY_BYTES)
@@ -89,43 +112,72 @@ class Judge:
         self, method: str, path: str, peer: str | None, raw: bytes | Reason | None
     ) -> Outcome:
         """Decide a request whose view depends on more than method and path: no router is asked."""
-        return self._judge(method, path, peer, raw, None, routed=False)
+        return self._judge(method, path, peer, raw, b"", None, routed=False)
 
-    def _judge(
+    def _judge(  # noqa: PLR0917 - as the warm path has them; keywords cost more than the rest
         self,
         method: str,
         path: str,
         peer: str | None,
         raw: bytes | Reason | None,
+        index: bytes,
         known: Entry | None,
         *,
         routed: bool = True,
     ) -> Outcome:
-        """Decide what was not decided before; ``known`` is where ``raw`` was found already."""
-        match = (self._table.match if routed else self._table.match_unrouted)(method, path)
+        """Decide what was not decided before.
+
+        ``index`` is the one of ``raw``, if that was asked for, and ``known`` what was found there.
+        """
+        match = (self._match if routed else self._table.match_unrouted)(method, path)
         if match is None:
             return Denied(Reason.INVALID_PATH)
         if match.auth == "exempt":
             return Unguarded.UNGUARDED
         wall = self._wall()
         if known is not None and self._cache.holds(known, self._boot(), wall):
-            decision = _decide(known, match, method=method, path=path, peer=peer, now=wall)
+            decision = _decide(known, match, method, path, peer, wall)
             self._remember(known, method, path, peer, decision)
             return decision
         credential = self._read(raw)
         if isinstance(credential, Reason):
             optional = match.auth == "optional" and credential in _NO_KEY_OF_OURS
             return Unguarded.UNGUARDED if optional else Denied(credential)
-        hasher = self._new_hasher()
-        hasher.update(credential.canonical)
-        index = hasher.digest()
+        if not index or credential.canonical != raw:
+            hasher = self._new_hasher()
+            hasher.update(credential.canonical)
+            index = hasher.digest()
         entry = self._cache.entries.get(index) or self._cache.absent.get(index)
+        boot = self._boot()
+        if entry is None or not self._cache.holds(entry, boot, wall):
+            repeats = routed and credential.canonical == raw
+            return Miss(index, credential.token, match, Moment(boot, wall), repeats)
+        return _decide(entry, match, method, path, peer, wall)
+
+    def decide_settled(
+        self, miss: Miss, method: str, path: str, peer: str | None
+    ) -> Decision | None:
+        """Decide the request of a miss once the store was asked; ``None`` if it must be again."""
+        entry = self._cache.entries.get(miss.index) or self._cache.absent.get(miss.index)
+        wall = self._wall()
         if entry is None or not self._cache.holds(entry, self._boot(), wall):
-            return Miss(index, credential.token)
-        return _decide(entry, match, method=method, path=path, peer=peer, now=wall)
+            return None
+        decision = _decide(entry, miss.match, method, path, peer, wall)
+        if miss.repeats:
+            self._remember(entry, method, path, peer, decision)
+        return decision
 
     def _read(self, raw: bytes | Reason | None) -> Credential | Reason:
-        credential = raw if isinstance(raw, Reason) else read_credential(raw, self._forms)
+        if raw is None:
+            return Reason.MISSING_CREDENTIALS
+        if isinstance(raw, Reason):
+            return raw
+        for start in self._starts:
+            if raw.startswith(start):  # as clients write it: what is a key after that needs no more
+                token = raw[len(start) :].decode("latin-1")
+                if self._format.recognises(token):
+                    return Credential(token, raw)
+        credential = read_credential(raw, self._forms)
         if isinstance(credential, Credential) and not self._format.recognises(credential.token):
             return Reason.MALFORMED_CREDENTIALS
         return credential
@@ -146,8 +198,8 @@ _NO_KEY_OF_OURS = frozenset({Reason.MISSING_CREDENTIALS, Reason.MALFORMED_CREDEN
 """On an optional route these are left to the site's own authentication."""
 
 
-def _decide(
-    entry: Entry, match: RouteMatch, *, method: str, path: str, peer: str | None, now: float
+def _decide(  # noqa: PLR0917 - the same
+    entry: Entry, match: RouteMatch, method: str, path: str, peer: str | None, now: float
 ) -> Decision:
     chain = entry.chain
     if chain is None:

@@ -9,23 +9,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from keybound.caches.local import LocalCache
-from keybound.core.chain import ChainPolicy
 from keybound.core.coherence import Worker
 from keybound.core.lifecycle import Site
 from keybound.core.table import RouteTable
+from keybound.core.terms import ChainPolicy
 from keybound.judge import Judge
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from keybound.clocks import Clock
     from keybound.core.credentials import CredentialForm
+    from keybound.core.decision import Decision
     from keybound.core.joining import Flights
     from keybound.core.keys import KeyFormat, Peppers
     from keybound.core.routes import Route
     from keybound.core.shared import SharedRecords
     from keybound.core.table import Router
+    from keybound.judge import Miss
     from keybound.settings import Settings
+
+    DecideSettled = Callable[[Miss, str, str, str | None], Decision | None]
 
 
 class Rules:
@@ -55,6 +59,7 @@ class Rules:
         judge = Judge(self.cache, self.table, clock, forms=forms, key_format=key_format)
         self.decide = judge.decide
         self.decide_unrouted = judge.decide_unrouted
+        self.decide_settled: DecideSettled = judge.decide_settled
         self.worker = Worker(
             cache=self.cache,
             policy=policy,

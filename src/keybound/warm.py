@@ -29,7 +29,7 @@ def warm_path(
     clock: Clock,
     *,
     new_hasher: Callable[[], Any],
-    judge: Callable[[str, str, str | None, bytes | Reason | None, Entry | None], T],
+    judge: Callable[[str, str, str | None, bytes | Reason | None, bytes, Entry | None], T],
 ) -> Callable[[str, str, str | None, bytes | Reason | None], Allowed | T]:
     """Return the call that repeats a remembered decision, and asks ``judge`` for all others.
 
@@ -42,11 +42,11 @@ def warm_path(
     boot_clock = clock.boot
 
     def decide(method: str, path: str, peer: str | None, raw: bytes | Reason | None) -> Allowed | T:
-        entry = None
+        index, entry = b"", None
         if raw.__class__ is bytes:
             hasher = new_hasher()
             hasher.update(raw)
-            entry = entry_at(hasher.digest())
+            entry = entry_at(index := hasher.digest())
             if entry is not None:
                 wall = wall_clock()
                 # ``alive`` last: what a sync ended is dead before the lease is extended.
@@ -55,6 +55,6 @@ def warm_path(
                     if known is not None and known.begins <= wall < known.ends:
                         entry.used = True
                         return known
-        return judge(method, path, peer, raw, entry)
+        return judge(method, path, peer, raw, index, entry)
 
     return decide

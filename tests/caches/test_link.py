@@ -26,14 +26,14 @@ from keybound.caches.batches import BATCH_MAX, TaskBatches, ThreadBatches, _Tick
 from keybound.caches.breaker import REST, Breaker
 from keybound.caches.offers import OFFERS_MAX, Offers
 from keybound.core.decision import Allowed
-from keybound.core.effects import Moment, Offer
+from keybound.core.effects import Moment, Offer, ReadShared
 from keybound.core.errors import CacheError, MissingExtraError, SettingsError
 from keybound.core.secret import Secret
 from tests.caches.conftest import wait_until
 from tests.caches.test_redis import share
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 def test_a_guard_without_redis_loads_no_client():
@@ -285,7 +285,7 @@ def test_a_thread_that_is_killed_while_it_waits_is_not_waited_for(its_turn_has_c
     """As greenlets are: neither while it waits, nor when it would be its turn to ask."""
     entered, go = threading.Event(), threading.Event()
 
-    def read(names: list[bytes], _until: float) -> list[bytes]:
+    def read(names: Sequence[bytes], _until: float) -> list[bytes]:
         entered.set()
         go.wait(5)
         return [b"value" for _ in names]
@@ -314,9 +314,9 @@ def test_a_thread_that_is_killed_while_it_waits_is_not_waited_for(its_turn_has_c
 
 def test_a_thread_whose_turn_comes_too_late_leaves_redis_alone():
     """It would take Redis for slow, and everybody else with it."""
-    asked: list[list[bytes]] = []
+    asked: list[Sequence[bytes]] = []
 
-    def read(names: list[bytes], _until: float) -> list[bytes]:
+    def read(names: Sequence[bytes], _until: float) -> Sequence[bytes]:
         asked.append(names)
         return names
 
@@ -325,8 +325,8 @@ def test_a_thread_whose_turn_comes_too_late_leaves_redis_alone():
     assert asked == []
 
 
-def test_tasks_of_one_tick_are_one_batch():
-    """Up to the largest that is sent at once."""
+def test_tasks_that_come_while_one_asks_are_one_batch():
+    """Up to the largest that is sent at once; the first does not wait for others to come."""
     batches = []
 
     async def read(names, _until):
@@ -342,7 +342,7 @@ def test_tasks_of_one_tick_are_one_batch():
         assert asking.task is None
 
     asyncio.run(main())
-    assert batches == [BATCH_MAX, 10]
+    assert batches == [1, BATCH_MAX, 9]
 
 
 def test_tasks_wait_no_longer_than_they_would_alone():
@@ -355,14 +355,44 @@ def test_tasks_wait_no_longer_than_they_would_alone():
     async def main():
         asking = TaskBatches(read)
         started = time.monotonic()
-        answers = await asyncio.gather(
-            asking.ask((b"a",), 0.05), asking.ask((b"b",), 5.0), return_exceptions=True
-        )
-        assert time.monotonic() - started < 2
-        assert isinstance(answers[0], CacheError)
-        assert answers[1] == [b"value"]
+        first = asyncio.create_task(asking.ask((b"a",), 5.0))
+        later = asyncio.create_task(asking.ask((b"b",), 5.0))
+        await asyncio.sleep(0)
+        with pytest.raises(CacheError, match="in time"):
+            await asking.ask((b"c",), 0.05)
+        assert time.monotonic() - started < 0.25
+        assert [await first, await later] == [[b"value"], [b"value"]]
+        with pytest.raises(CacheError, match="in time"):
+            await asking.ask((b"d",), -1.0)
+        assert await asking.ask((b"e",), 5.0) == [b"value"]
+
+
+def test_a_task_that_is_cancelled_while_it_asks_takes_nobody_along():
+    """Those who came meanwhile are answered, without those who are cancelled as well."""
+    asked: list[Sequence[bytes]] = []
+
+    async def read(names, _until):
+        asked.append(names)
+        await asyncio.sleep(0.05)
+        return [b"value of " + name for name in names]
+
+    async def main():
+        asking = TaskBatches(read)
+        tasks = [asyncio.create_task(asking.ask((name,), 5.0)) for name in (b"a", b"b", b"c")]
+        await asyncio.sleep(0)
+        tasks[0].cancel()
+        tasks[1].cancel()
+        assert await tasks[2] == [b"value of c"]
+        assert asking.task is None
+        last = asyncio.create_task(asking.ask((b"d",), 5.0))
+        await asyncio.sleep(0)
+        last.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await last
+        assert asking.task is None
 
     asyncio.run(main())
+    assert [[*names] for names in asked] == [[b"a"], [b"c"], [b"d"]]
 
 
 def test_what_ends_with_its_loop_leaves_nobody_waiting():
@@ -373,7 +403,9 @@ def test_what_ends_with_its_loop_leaves_nobody_waiting():
 
     async def main():
         asking = TaskBatches(read)
-        asked = asyncio.create_task(asking.ask((b"a",), 60.0))
+        first, asked = (asyncio.create_task(asking.ask((name,), 60.0)) for name in (b"a", b"b"))
+        await asyncio.sleep(0.01)
+        first.cancel()
         await asyncio.sleep(0.01)
         assert asking.task is not None
         asking.task.cancel()
@@ -435,4 +467,40 @@ def test_what_is_left_of_the_time_is_what_the_first_question_left():
     assert shared.link.left(Moment(100.0, 0.0)) == pytest.approx(0.01)
     now[0] += 1
     with pytest.raises(CacheError):
-        shared.blocking.read((b"name",), Moment(100.0, 0.0))
+        shared.blocking.read(ReadShared((b"name",), Moment(100.0, 0.0)))
+
+
+def test_what_an_interrupted_question_is_answered_is_not_the_next_answer(
+    fleet, redis_client, redis_server, monkeypatch
+):
+    """Its connection is let go, in threads and in tasks: the answer to it may still come."""
+    redis_client.mset({b"a": b"value of a", b"b": b"value of b"})
+    shared = open_shared(Secret(fleet.url), timeout=5.0, boot=time.monotonic)
+    now = Moment(time.monotonic(), 0.0)
+    assert shared.blocking.read(ReadShared((b"a",), now)) == [b"value of a"]
+    parser = shared.blocking._line.connection._parser  # noqa: SLF001 - what waits for an answer
+    with monkeypatch.context() as patch:
+        patch.setattr(type(parser), "read_response", _interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            shared.blocking.read(ReadShared((b"a",), now))
+    assert shared.blocking.read(ReadShared((b"b",), now)) == [b"value of b"]
+    shared.blocking.close()
+
+    async def main():
+        asking = shared.awaiting
+        assert await asking.read(ReadShared((b"a",), now)) == [b"value of a"]
+        with closing(redis_server.client()) as client:
+            client.client_pause(200)
+        asked = asyncio.create_task(asking.read(ReadShared((b"a",), now)))
+        await asyncio.sleep(0.05)
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        assert await asking.read(ReadShared((b"b",), now)) == [b"value of b"]
+        await asking.close()
+
+    asyncio.run(main())
+
+
+def _interrupted(*_arguments: Any) -> None:
+    raise KeyboardInterrupt

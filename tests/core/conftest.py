@@ -7,12 +7,11 @@ import secrets
 import pytest
 
 from keybound import Guard
-from keybound.core.chain import ChainPolicy
 from keybound.core.effects import Head, Moment, OpenStore, ReadClock, ReadEntropy, Sleep
-from keybound.core.joining import Join
 from keybound.core.keys import KeyFormat, Peppers
 from keybound.core.lifecycle import Site
 from keybound.core.secret import Secret
+from keybound.core.terms import ChainPolicy
 from keybound.drivers import run
 from keybound.stores.memory import MemoryStore
 from keybound.testing.clock import FakeClock
@@ -43,8 +42,6 @@ class World:
             return Moment(self.clock.boot(), self.clock.wall())
         if isinstance(effect, ReadEntropy):
             return secrets.token_bytes(effect.size)
-        if isinstance(effect, Join):
-            return effect.under_way() is None
         if isinstance(effect, Sleep):
             return self.clock.sleep(effect.seconds)
         return self.store.perform(effect)

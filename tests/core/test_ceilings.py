@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from keybound.core.ceilings import check_ceilings, check_edit
-from keybound.core.chain import ChainPolicy
 from keybound.core.effects import Row
 from keybound.core.errors import ExceedsCeilingError
 from keybound.core.limits import Limits
+from keybound.core.terms import ChainPolicy
 from keybound.testing.records import a_group, a_key
 
 PLAIN = ChainPolicy()

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from keybound.core.chain import CHAIN_MAX, Chain, ChainPolicy, State, effective_limits, kind_of
+from keybound.core.chain import CHAIN_MAX, Chain, State, kind_of
 from keybound.core.decision import Allowed, decide
 from keybound.core.errors import LimitError, RecordCorruptError
 from keybound.core.facts import RequestFacts
 from keybound.core.limits import Limits
 from keybound.core.reasons import Reason
+from keybound.core.terms import ChainPolicy, effective_limits
 from keybound.testing.records import a_group, a_key
 
 PLAIN = ChainPolicy()

@@ -54,7 +54,7 @@ def place(make_world):
 
 def find(place, digest):
     """Look a key up; return its entry if that may be used now."""
-    place.do(look_up(place.worker, digest, (digest,)))
+    place.do(look_up(place.worker, digest, digest, lambda: (digest,)))
     entry = place.cache.entries.get(digest) or place.cache.absent.get(digest)
     usable = entry is not None and place.cache.holds(entry, place.clock.boot(), place.clock.wall())
     return entry if usable else None

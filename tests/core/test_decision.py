@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from keybound import Guard
-from keybound.core.chain import Chain, ChainPolicy, Check
+from keybound.core.chain import Chain
 from keybound.core.decision import Allowed, Denied, decide, refusal_of
 from keybound.core.facts import RequestFacts
 from keybound.core.limits import DIMENSIONS, Clause, Limits
 from keybound.core.reasons import LIMIT_REASONS, Reason
+from keybound.core.terms import ChainPolicy
 from keybound.engine import Engine
 from keybound.settings import Settings
 from keybound.stores.memory import MemoryStore
@@ -140,8 +141,7 @@ def test_a_refusal_for_no_reason_of_a_limit_is_a_refusal_all_the_same(because):
 @pytest.mark.parametrize("because", sorted(LIMIT_REASONS))
 def test_a_reason_that_a_limit_can_have_is_kept(because):
     """What a dimension says is what the operator reads."""
-    check = Check("key_1", "key", Odd(because=because))
-    assert refusal_of(check, GET, 0.0) is because
+    assert refusal_of(Odd(because=because), GET, 0.0) is because
 
 
 def test_a_program_that_is_being_stopped_is_not_held_up():

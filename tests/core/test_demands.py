@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from keybound.core.chain import Chain, ChainPolicy
+from keybound.core.chain import Chain
 from keybound.core.demands import Demand, joined
 from keybound.core.errors import InputError, RefusedError
 from keybound.core.limits import Limits
 from keybound.core.reasons import Reason
+from keybound.core.terms import ChainPolicy
 from keybound.testing.records import a_key
 
 

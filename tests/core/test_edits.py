@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from keybound.core.chain import ChainPolicy
 from keybound.core.edits import activation, amendment, restriction, revocation
 from keybound.core.errors import InputError, LimitError
 from keybound.core.limits import Limits
+from keybound.core.terms import ChainPolicy
 from keybound.testing.records import a_group, a_key
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from keybound.core.chain import Chain, ChainPolicy
+from keybound.core.chain import Chain
 from keybound.core.decision import decide
 from keybound.core.explain import MEANINGS, Explanation, explain, explain_check
 from keybound.core.facts import RequestFacts
 from keybound.core.limits import Limits
 from keybound.core.mends import ADVICE
 from keybound.core.reasons import LIMIT_REASONS, Reason
+from keybound.core.terms import ChainPolicy
 from keybound.testing.records import a_group, a_key
 
 POST = RequestFacts(method="POST", path="/x", tenant="globex", model="invoice")

@@ -127,7 +127,7 @@ def test_a_worker_that_the_store_has_forgotten_starts_anew(fence):
     assert (fence.epoch, fence.since) == (b"epoch", 0)
 
 
-@pytest.mark.parametrize("moment", [NOW._replace(boot=105.5), NOW._replace(wall=NOW.wall + 5.5)])
+@pytest.mark.parametrize("moment", [Moment(105.5, NOW.wall), Moment(NOW.boot, NOW.wall + 5.5)])
 def test_the_lease_ends_by_whichever_clock_says_so(fence, moment):
     """One of them may stand still in suspension, the other may be set back."""
     assert not fence.lapsed(5.0, Moment(NOW.boot + 5.0, NOW.wall + 5.0))

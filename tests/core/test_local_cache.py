@@ -8,9 +8,10 @@ import pytest
 
 from keybound.caches import local
 from keybound.caches.local import LocalCache
-from keybound.core.chain import Chain, ChainPolicy
+from keybound.core.chain import Chain
 from keybound.core.effects import Change, Head, Moment, SyncAnswer
 from keybound.core.fence import Applied
+from keybound.core.terms import ChainPolicy
 from keybound.testing.records import a_key
 from tests.simulation.reader import reading_between
 
@@ -56,7 +57,8 @@ def miss(cache, name, *, at=0.0):
 
 def holds(cache, entry, seconds):
     """Return whether an entry may be used at a moment."""
-    return cache.holds(entry, *moment(seconds))
+    now = moment(seconds)
+    return cache.holds(entry, now.boot, now.wall)
 
 
 @pytest.fixture

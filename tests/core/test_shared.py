@@ -11,7 +11,7 @@ from keybound.core.errors import InputError
 from keybound.core.keys import derive
 from keybound.core.nodes import RECORD_MAX
 from keybound.core.secret import Secret
-from keybound.core.shared import VALUE_MAX, SharedRecords
+from keybound.core.shared import VALUE_MAX, SharedRecord, SharedRecords
 from keybound.testing.records import a_digest, a_group, a_key
 
 SECRET = Secret("a-secret-of-the-tests-0123456789-abcdef")
@@ -27,9 +27,9 @@ VALUE = RECORDS.encode(NAME, KEY, HEAD, ["group_1", "group_2"])
 def test_a_record_is_read_as_it_was_written():
     """Node, revision and what stands above."""
     found = RECORDS.decode(NAME, EPOCH, VALUE)
-    assert found == (KEY, HEAD, ("group_1", "group_2"))
+    assert found == SharedRecord(KEY, HEAD, ("group_1", "group_2"))
     alone = RECORDS.encode(NAME, KEY, HEAD, [])
-    assert RECORDS.decode(NAME, EPOCH, alone) == (KEY, HEAD, ())
+    assert RECORDS.decode(NAME, EPOCH, alone) == SharedRecord(KEY, HEAD, ())
 
 
 def test_the_revision_stands_where_the_server_compares_it():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from keybound.caches.local import LocalCache
 from keybound.core.coherence import ATTEMPTS, Worker, catch_up, look_up, sync
 from keybound.core.effects import Head, LoadByDigest, OfferShared, Put, ReadShared, Sync
 from keybound.core.errors import CacheError, RecordCorruptError, StoreUnavailableError
-from keybound.core.joining import Join
+from keybound.core.joining import Join, Unshared
 from keybound.core.secret import Secret
 from keybound.core.shared import SharedRecords
 from keybound.drivers import run
@@ -62,7 +63,7 @@ class Place(World):
 
     def find(self, worker, *digests):
         """Look a key up; return its entry if that may be used now."""
-        self.do(look_up(worker, digests[0], digests))
+        self.do(look_up(worker, digests[0], digests[0], lambda: digests))
         cache = worker.cache
         entry = cache.entries.get(digests[0]) or cache.absent.get(digests[0])
         held = entry is not None and cache.holds(entry, self.clock.boot(), self.clock.wall())
@@ -83,6 +84,19 @@ class Place(World):
         return RECORDS.node_name(self.store.perform(Sync(0)).head.epoch, node)
 
 
+class Busy(Unshared):
+    """Flights that somebody else is on, so many times."""
+
+    def __init__(self, times):
+        """Be busy that often."""
+        self.times = times
+
+    def join(self, _about):
+        """Return what ends without telling anything."""
+        self.times -= 1
+        return Future() if self.times >= 0 else None
+
+
 @pytest.fixture
 def place():
     """Return a place where everything has been shared."""
@@ -101,9 +115,18 @@ def test_a_key_is_found_in_two_round_trips(place):
 
 
 def test_what_stands_above_nothing_takes_one(place):
-    """All digests that a key may be stored under go out together."""
+    """Its name is made of one digest, however many it may be stored under."""
     assert place.find(place.worker(), OTHER, UNKNOWN).chain.key.id == "key_2"
-    assert place.asked == [2]
+    assert place.asked == [1]
+
+
+def test_a_key_that_is_stored_under_another_digest_is_shared_all_the_same(place):
+    """As one issued before the secret was set, or under a secret that is retired."""
+    today = a_digest(8)
+    assert place.find(place.worker(), today, OTHER).chain.key.id == "key_2"
+    assert place.asked == [1, LoadByDigest]
+    assert place.find(place.worker(), today, OTHER).chain.key.id == "key_2"
+    assert place.asked == [1]
 
 
 def test_what_is_held_already_is_not_asked_for(place):
@@ -201,9 +224,9 @@ def test_what_is_no_record_is_replaced(place, value):
 
 
 def test_two_keys_for_one_credential_are_the_stores_to_judge(place):
-    """It says that they are corrupt."""
+    """It says that they are corrupt, and neither is shared under that credential."""
     with pytest.raises(RecordCorruptError, match="found by the same credential"):
-        place.find(place.worker(), KEY, OTHER)
+        place.find(place.worker(), UNKNOWN, KEY, OTHER)
 
 
 def test_a_group_under_a_digest_is_the_stores_to_judge(place):
@@ -261,25 +284,22 @@ def test_a_node_whose_revision_is_forgotten_is_not_lent(place):
 def test_whoever_waited_for_a_sync_that_was_cancelled_makes_one(place):
     """Two may wait for one that never ends well."""
     worker = place.worker()
-    joined = iter([False, True])
+    waited = []
 
     def perform(effect):
-        return next(joined) if isinstance(effect, Join) else place(effect)
+        return waited.append(effect) if isinstance(effect, Join) else place(effect)
 
     place.clock.advance(seconds=6)
-    run(look_up(replace(worker), OTHER, (OTHER,)), perform)
+    worker = replace(worker, flights=Busy(1))
+    run(look_up(worker, OTHER, OTHER, lambda: (OTHER,)), perform)
+    assert len(waited) == 1
     assert place.asked == [Sync, 1]
 
 
 def test_waiting_for_syncs_of_others_has_an_end(place):
     """Whoever cannot get one in their own name goes on, and asks the store."""
-    worker, waited = place.worker(), []
-
-    def perform(effect):
-        waited.append(type(effect))
-        return False
-
-    run(catch_up(worker, lambda: False), perform)
+    worker, waited = replace(place.worker(), flights=Busy(ATTEMPTS)), []
+    run(catch_up(worker, lambda: False), lambda effect: waited.append(type(effect)))
     assert waited == [Join] * ATTEMPTS
 
 

@@ -7,7 +7,6 @@ import secrets
 import pytest
 
 from keybound.caches.local import LocalCache
-from keybound.core.chain import ChainPolicy
 from keybound.core.coherence import Worker, look_up, sync
 from keybound.core.effects import (
     EVERYTHING,
@@ -22,6 +21,7 @@ from keybound.core.effects import (
 )
 from keybound.core.errors import RecordCorruptError, StoreUnavailableError
 from keybound.core.fence import Applied, Fence
+from keybound.core.terms import ChainPolicy
 from keybound.stores.memory import MemoryStore
 from keybound.testing.records import a_group
 from tests.core.conftest import World
@@ -115,7 +115,7 @@ def test_a_row_with_another_digest_is_no_key(digest):
     store = Mistaken()
     store.row = Row(a_group("group_a"), 0, digest)
     known = worker()
-    World(store).do(look_up(known, b"index", (b"d" * 32,)))
+    World(store).do(look_up(known, b"index", b"d" * 32, lambda: (b"d" * 32,)))
     assert known.cache.absent[b"index"].chain is None
 
 
@@ -124,7 +124,7 @@ def test_a_group_with_a_digest_is_corrupt():
     store = Mistaken()
     store.row = Row(a_group("group_a"), 0, b"d" * 32)
     with pytest.raises(RecordCorruptError, match="is no key"):
-        World(store).do(look_up(worker(), b"index", (b"d" * 32,)))
+        World(store).do(look_up(worker(), b"index", b"d" * 32, lambda: (b"d" * 32,)))
 
 
 class Elsewhere(MemoryStore):
@@ -142,5 +142,5 @@ def test_what_was_read_at_an_unseen_revision_is_never_kept():
     """A look-up whose revision the primary's log does not have is not believed."""
     known = worker()
     with pytest.raises(StoreUnavailableError, match="under every look-up"):
-        World(Elsewhere()).do(look_up(known, b"index", (b"d" * 32,)))
+        World(Elsewhere()).do(look_up(known, b"index", b"d" * 32, lambda: (b"d" * 32,)))
     assert not known.cache.absent

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -96,7 +95,7 @@ def test_identity_cannot_be_changed(make: Callable[..., Site]):
     site.request(key=site.issue(metadata={"a": {"b": [1]}}))
     (scope,) = site.served
     identity = scope["keybound"]
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError, match="immutable"):
         identity.tenant = "evil"
     with pytest.raises(TypeError):
         identity.metadata["a"] = 1
@@ -105,7 +104,7 @@ def test_identity_cannot_be_changed(make: Callable[..., Site]):
     assert identity.metadata["a"]["b"] == (1,)
     with pytest.raises(AttributeError):
         identity.scopes.add("more")
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError, match="immutable"):
         identity.auth.scopes = ("more",)
 
 

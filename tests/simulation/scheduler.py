@@ -192,10 +192,8 @@ class Scheduler:
         elif isinstance(effect, OfferShared):
             self._shared.take(effect.offers)
         elif isinstance(effect, Join):
-            task.leader = effect.under_way()
-            task.answer = task.leader is None
-            if task.leader is not None:
-                return
+            task.leader = effect.other
+            return
         elif isinstance(effect, ReadShared):
             self._ask_cache(task, effect, fate)
             return

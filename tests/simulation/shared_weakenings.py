@@ -14,10 +14,11 @@ from tests.simulation.weakenings import _now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import TypeGuard
 
     import pytest
 
-    from keybound.core.effects import Head, Moment, Steps
+    from keybound.core.effects import Head, Moment
     from keybound.core.shared import SharedRecord
 
     SharedWeakening = Callable[[pytest.MonkeyPatch], None]
@@ -25,20 +26,12 @@ if TYPE_CHECKING:
 
 def _with(patch: pytest.MonkeyPatch, name: str, answer: Callable[..., Any]) -> None:
     """Let the fence answer something else, but only where shared records are judged."""
-    checked, admit = Search._checked, LocalCache.admit
+    taken, admit = Search._taken, LocalCache.admit
 
-    def checking(self: Search, epoch: bytes, at: bytes, value: bytes) -> Steps[SharedRecord | None]:
-        steps = checked(self, epoch, at, value)
-        answered = None
-        while True:  # the patch must not reach what others do while this waits
-            with patch.context() as inner:
-                inner.setattr(Fence, name, answer)
-                try:
-                    effect = steps.send(answered)
-                except StopIteration as stop:
-                    found: SharedRecord | None = stop.value
-                    return found
-            answered = yield effect
+    def taking(self: Search, *record: Any) -> TypeGuard[SharedRecord]:
+        with patch.context() as inner:
+            inner.setattr(Fence, name, answer)
+            return taken(self, *record)
 
     def admitting(self: LocalCache, *args: Any, proof: Moment | None, **read: Any) -> bool:
         with patch.context() as inner:
@@ -46,7 +39,7 @@ def _with(patch: pytest.MonkeyPatch, name: str, answer: Callable[..., Any]) -> N
                 inner.setattr(Fence, name, answer)
             return admit(self, *args, proof=proof, **read)
 
-    patch.setattr(Search, "_checked", checking)
+    patch.setattr(Search, "_taken", taking)
     patch.setattr(LocalCache, "admit", admitting)
 
 

@@ -7,18 +7,21 @@ from weakref import WeakKeyDictionary
 
 from keybound.core.fence import Fence
 from keybound.engine import Engine
+from keybound.judge import Miss
 from keybound.verbs import Verbs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from keybound.caches.local import LocalCache
+    from keybound.core.decision import Decision
     from keybound.core.reasons import Reason
     from keybound.judge import Outcome
     from keybound.settings import Settings
     from tests.simulation.store import SimulatedStore
     from tests.simulation.truth import Question
 
+    DecideSettled = Callable[[Miss, str, str, str | None], Decision | None]
     Decide = Callable[[str, str, str | None, bytes | Reason | None], Outcome]
     Judged = Callable[["SimulatedWorker", str, bytes, Outcome], None]
 
@@ -89,8 +92,11 @@ class SimulatedWorker:
         """Begin again, knowing nothing."""
         self.engine = Engine(self._settings, self._store, self.clock, background=False)
         self.engine.cache.fence = Fence(floors_max=self._floors_max)
-        self.engine.rules.decide = self._watched(self.engine.rules.decide)
+        rules = self.engine.rules
+        rules.decide = self._watched(rules.decide)
+        rules.decide_settled = self._watched_settled(rules.decide_settled)
         self.verbs = Verbs(self.engine)
+        self._missed: dict[bytes, bytes] = {}
         self.own: dict[Question, int] = {}
         CLOCKS[self.engine.cache] = self.clock
 
@@ -100,7 +106,18 @@ class SimulatedWorker:
         ) -> Outcome:
             outcome = decide(method, path, peer, raw)
             assert isinstance(raw, bytes)
+            if isinstance(outcome, Miss):
+                self._missed[outcome.index] = raw
             self._judged(self, method, raw, outcome)
+            return outcome
+
+        return watched
+
+    def _watched_settled(self, decide: DecideSettled) -> DecideSettled:
+        def watched(miss: Miss, method: str, path: str, peer: str | None) -> Decision | None:
+            outcome = decide(miss, method, path, peer)
+            if outcome is not None:
+                self._judged(self, method, self._missed[miss.index], outcome)
             return outcome
 
         return watched

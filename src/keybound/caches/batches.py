@@ -18,16 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     Answer = Sequence[bytes | None]
-    Read = Callable[[list[bytes], float], Answer]
-    AsyncRead = Callable[[list[bytes], float], Awaitable[Answer]]
+    Read = Callable[[Sequence[bytes], float], Answer]
+    AsyncRead = Callable[[Sequence[bytes], float], Awaitable[Answer]]
 
 BATCH_MAX = 256
 """Questions that go out together at most."""
 
 _LEFT = "whoever asked was interrupted"
 _LATE = "its turn did not come in time"
-_SAME = 0.001
-"""Seconds between two questions that count as asked at once."""
 
 
 class _Asked(NamedTuple):
@@ -49,7 +47,8 @@ class _Ticket:
         self.answer: Answer | None = None
         self.error: CacheError | None = None
         self.leads = False
-        self.turn: Lock | None = None
+        self.turn = Lock()
+        self.turn.acquire()
 
 
 class ThreadBatches:
@@ -64,16 +63,24 @@ class ThreadBatches:
 
     def ask(self, names: tuple[bytes, ...], within: float) -> Answer:
         """Return what is there under these names. Raises ``CacheError``."""
-        ticket = _Ticket(names, monotonic() + within)
+        deadline = monotonic() + within
         with self._lock:
-            if self._busy:
-                ticket.turn = Lock()
-                ticket.turn.acquire()
-                self._waiting.append(ticket)
+            ticket = _Ticket(names, deadline) if self._busy else None
+            if ticket is None:
+                self._busy = True
             else:
-                self._busy = ticket.leads = True
-        if ticket.turn is not None:
-            self._wait(ticket, ticket.turn)
+                self._waiting.append(ticket)
+        if ticket is None:  # mostly: nobody asks, and nobody waits
+            try:
+                if within <= 0:
+                    raise CacheError(_LATE)
+                return self._read(names, deadline)
+            finally:
+                with self._lock:
+                    self._busy = bool(self._waiting)
+                if self._busy:
+                    self._hand_over()
+        self._wait(ticket, ticket.turn)
         if ticket.leads:
             self._lead(ticket)
         if ticket.answer is None:
@@ -118,7 +125,7 @@ class ThreadBatches:
         finally:  # also when this thread is interrupted: somebody must go on
             for ticket in batch:
                 ticket.error = error
-                if ticket.turn is not None and ticket is not own:
+                if ticket is not own:
                     ticket.turn.release()
             self._hand_over()
 
@@ -128,14 +135,13 @@ class ThreadBatches:
             if self._waiting:
                 following = self._waiting.pop()
                 following.leads = True
-                assert following.turn is not None  # noqa: S101 - whoever waits has one
                 following.turn.release()
 
 
 class TaskBatches:
-    """Batches of the tasks of one loop: what they ask for within one tick goes out together.
+    """Batches of the tasks of one loop: one asks, and what others ask for meanwhile goes together.
 
-    A task of its own asks, so that none of those who wait takes the others along when it is
+    A task of its own asks for those, so that none of them takes the others along when it is
     cancelled; it ends as soon as nobody waits.
     """
 
@@ -143,16 +149,35 @@ class TaskBatches:
         """Ask with ``read``, which takes names and the moment by which it must answer."""
         self._read = read
         self._waiting: list[_Asked] = []
+        self._busy = False
         self.task: asyncio.Task[None] | None = None
 
     async def ask(self, names: tuple[bytes, ...], within: float) -> Answer:
         """Return what is there under these names. Raises ``CacheError``."""
+        deadline = monotonic() + within
+        if self._busy:
+            return await self._ask_later(names, within, deadline)
+        self._busy = True
+        try:
+            if within <= 0:
+                raise CacheError(_LATE)
+            return await self._read(names, deadline)
+        finally:
+            self._waiting = [each for each in self._waiting if not each.future.done()]
+            if self._waiting:
+                self.task = asyncio.get_running_loop().create_task(self._serve())
+            else:
+                self._busy = False
+
+    async def _ask_later(self, names: tuple[bytes, ...], within: float, deadline: float) -> Answer:
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Answer] = loop.create_future()
-        self._waiting.append(_Asked(names, monotonic() + within, future))
-        if self.task is None:
-            self.task = loop.create_task(self._serve())
-        return await future
+        asked = _Asked(names, deadline, loop.create_future())
+        self._waiting.append(asked)
+        timer = loop.call_later(within, _fail, [asked], CacheError(_LATE))
+        try:
+            return await asked.future
+        finally:
+            timer.cancel()
 
     async def _serve(self) -> None:
         try:
@@ -160,18 +185,12 @@ class TaskBatches:
                 batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
                 await self._serve_batch(batch)
         finally:
-            self.task = None
+            self.task, self._busy = None, False
             left, self._waiting = self._waiting, []
             _fail(left, CacheError(_LEFT))
 
     async def _serve_batch(self, batch: list[_Asked]) -> None:
         error = CacheError(_LEFT)
-        last, loop = batch[-1].deadline, asyncio.get_running_loop()
-        timers = [
-            loop.call_later(each.deadline - monotonic(), _fail, [each], CacheError(_LATE))
-            for each in batch
-            if last - each.deadline > _SAME
-        ]
         try:
             names = [name for each in batch for name in each.names]
             answers = await self._read(names, batch[-1].deadline)
@@ -183,8 +202,6 @@ class TaskBatches:
         except CacheError as failure:
             error = failure
         finally:
-            for timer in timers:
-                timer.cancel()
             _fail(batch, error)
 
 

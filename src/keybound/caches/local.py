@@ -11,14 +11,16 @@ from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from keybound.core.effects import Moment
+from msgspec import Struct
+
+from keybound.core.chain import Chain
+from keybound.core.effects import Head
 from keybound.core.fence import Applied, Fence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from keybound.core.chain import Chain
-    from keybound.core.effects import Head, SyncAnswer
+    from keybound.core.effects import Moment, SyncAnswer
     from keybound.core.nodes import StoredNode
 
 ABSENT_MAX = 4_096
@@ -30,36 +32,23 @@ _CHANCES = 64
 _LENDERS_MAX = 4
 """Entries that are asked for a node they share; one is nearly always enough."""
 
-_UNPROVED = Moment(float("-inf"), float("-inf"))
 
-
-class Entry:
+class Entry(Struct, eq=False):
     """A chain, or ``None`` for a known absence, each node as read at the head beside it.
 
     ``alive`` turns false for ever when a node of it changed. ``boot`` and ``wall`` say until when
     the read itself proves it. ``used`` gives it a second chance when room is needed.
     """
 
-    __slots__ = ("alive", "as_of", "boot", "chain", "heads", "index", "nodes", "used", "wall")
-
-    def __init__(
-        self,
-        index: bytes,
-        chain: Chain | None,
-        *,
-        heads: Mapping[str, Head],
-        until: Moment,
-    ) -> None:
-        """Start alive and unused."""
-        self.index = index
-        self.chain = chain
-        self.nodes = tuple(heads)
-        self.heads = tuple(heads.values())
-        self.as_of = min([head.rev for head in self.heads])
-        self.boot = until.boot
-        self.wall = until.wall
-        self.alive = True
-        self.used = False
+    index: bytes
+    chain: Chain | None
+    nodes: tuple[str, ...]
+    heads: tuple[Head, ...]
+    as_of: int
+    boot: float
+    wall: float
+    alive: bool = True
+    used: bool = False
 
     def head_of(self, node: str) -> Head:
         """Return where the store stood when this node was read."""
@@ -121,23 +110,35 @@ class LocalCache:
         ``proof`` is when the store was asked for all of it; without one the lease alone counts.
         """
         fence = self.fence
-        until = _UNPROVED
+        boot = wall = float("-inf")
         if proof is not None:
-            until = Moment(proof.boot + self._bound, proof.wall + self._bound)
+            boot, wall = proof.boot + self._bound, proof.wall + self._bound
         with self._lock:
             for node, head in heads.items():
                 if not fence.has_seen(head) or head.rev < fence.floor(node):
                     return False
-            entry = Entry(index, chain, heads=heads, until=until)
+            seen = tuple(heads.values())
+            as_of = min([head.rev for head in seen])
+            entry = Entry(index, chain, tuple(heads), seen, as_of, boot, wall)
             kept = self.absent if chain is None else self.entries
-            self._kill(self.entries.get(index))
-            self._kill(self.absent.get(index))
-            self._make_room()
+            if index in self.entries or index in self.absent:
+                self._kill(self.entries.get(index))
+                self._kill(self.absent.get(index))
+            if (
+                len(self.absent) >= ABSENT_MAX
+                or len(self.entries) >= self._size_max
+                or len(self._order) >= 2 * self._size_max
+            ):
+                self._make_room()
             kept[index] = entry
             if chain is not None:
                 self._order.append(entry)
+            users = self._users
             for node in heads:
-                self._users.setdefault(node, set()).add(entry)
+                if node in users:
+                    users[node].add(entry)
+                else:
+                    users[node] = {entry}
             return True
 
     def held(self, node: str) -> tuple[StoredNode, Head] | None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
     from keybound.caches.redis_link import Line, Reply
-    from keybound.core.effects import Moment, Offer, Steps
+    from keybound.core.effects import Moment, Offer, ReadShared, Steps
     from keybound.core.secret import Secret
 
     Answer = Sequence[bytes | None]
@@ -69,19 +69,40 @@ class RedisLink:
         """Return the seconds that are left to somebody who began asking at that moment."""
         return self.timeout - (self._boot() - asked_at.boot)
 
-    def reading(self, line: Line, names: Sequence[bytes]) -> Steps[Answer]:
-        """Read what is under these names, as much as a record may be. Raises ``CacheError``."""
-        if not self.breaker.admits(monotonic()):
+    def question(self, names: Sequence[bytes]) -> bytes:
+        """Return what reads these names, as much as a record may be. Raises ``CacheError``."""
+        breaker = self.breaker
+        if breaker.open and not breaker.admits(monotonic()):
             msg = "it did not answer a moment ago"
             raise CacheError(msg)
+        packed = b""
+        for name in names:
+            packed += _GET % (len(name), name)
+        return packed
+
+    def asking(
+        self, line: Line, packed: bytes, count: int, failure: Exception | None = None
+    ) -> Steps[Answer]:
+        """Ask on a line, where that has not just failed, or anew. Raises ``CacheError``."""
         try:
-            packed = b"".join([_GET % (len(name), name) for name in names])
-            answer = _values((yield from line.converse(packed, len(names))))
+            replies = yield from line.converse(packed, count, failure)
         except CacheError as error:
             raise self.failed(error) from None
-        if self.breaker.work():
+        return self.answer(replies)
+
+    def answer(self, replies: Sequence[Reply]) -> Answer:
+        """Return the values; what is no string is not there. Raises ``CacheError``."""
+        values: list[bytes | None] = []
+        for reply in replies:
+            if isinstance(reply, exceptions.ResponseError):
+                if str(reply).startswith("WRONGTYPE"):  # that alone is about one value
+                    values.append(None)
+                    continue
+                raise self.failed(CacheError(explain(reply)))
+            values.append(reply if isinstance(reply, bytes) and reply else None)
+        if self.breaker.open and self.breaker.work():
             logger.warning("redis at %s answers again", self.location)
-        return answer
+        return values
 
     def failed(self, error: CacheError) -> CacheError:
         """Leave the server alone for a moment, say so if that is news, and return the error."""
@@ -94,7 +115,7 @@ class RedisLink:
     def _write(self, offers: Sequence[Offer]) -> None:
         if self.breaker.open:
             return
-        self._writer.connection.hurry(monotonic() + OFFERED_WITHIN)
+        self._writer.connection.until.at = monotonic() + OFFERED_WITHIN
         try:
             problem = run(self._writing(offers), self._wire)
         except CacheError as error:
@@ -135,9 +156,9 @@ class RedisCache:
         self._wire = Wire(self._line.connection)
         self._batches = ThreadBatches(self._read)
 
-    def read(self, names: tuple[bytes, ...], asked_at: Moment) -> Answer:
+    def read(self, asked: ReadShared) -> Answer:
         """Return what is there under these names. Raises ``CacheError``."""
-        return self._batches.ask(names, self._link.left(asked_at))
+        return self._batches.ask(asked.names, self._link.left(asked.asked_at))
 
     def check(self) -> None:
         """Ask for what nobody ever writes. Raises ``CacheError`` saying why there is no answer."""
@@ -148,9 +169,21 @@ class RedisCache:
         self._line.stands = False
         self._line.connection.disconnect()
 
-    def _read(self, names: list[bytes], until: float) -> Answer:
-        self._line.connection.hurry(until)
-        return run(self._link.reading(self._line, names), self._wire)
+    def _read(self, names: Sequence[bytes], until: float) -> Answer:
+        line, wire, failure = self._line, self._wire, None
+        line.connection.until.at = until
+        packed = self._link.question(names)
+        if line.stands:  # mostly: then this is the whole conversation
+            try:
+                replies = wire.exchange(packed, len(names))
+            except Exception as error:  # noqa: BLE001 - what that means, the conversation knows
+                failure = error
+            except BaseException:
+                line.stands = False
+                raise
+            else:
+                return self._link.answer(replies)
+        return run(self._link.asking(line, packed, len(names), failure), wire)
 
 
 class AsyncRedisCache:
@@ -162,9 +195,10 @@ class AsyncRedisCache:
         self._loops: dict[asyncio.AbstractEventLoop, _LoopLine] = {}
         self._lock = Lock()
 
-    async def read(self, names: tuple[bytes, ...], asked_at: Moment) -> Answer:
+    async def read(self, asked: ReadShared) -> Answer:
         """Return what is there under these names. Raises ``CacheError``."""
-        return await (await self._here()).batches.ask(names, self._link.left(asked_at))
+        here = self._loops.get(asyncio.get_running_loop()) or await self._arrive()
+        return await here.batches.ask(asked.names, self._link.left(asked.asked_at))
 
     async def close(self) -> None:
         """Let the connection of this loop go; the next question makes another."""
@@ -172,16 +206,14 @@ class AsyncRedisCache:
         if here is not None:
             await here.ending.aclose()
 
-    async def _here(self) -> _LoopLine:
+    async def _arrive(self) -> _LoopLine:
         loop = asyncio.get_running_loop()
-        here = self._loops.get(loop)
-        if here is None:
-            line = adial(self._link.url.reveal())
-            here = _LoopLine(TaskBatches(_Reader(self._link, line)), _ending(line))
-            with self._lock:  # loops that ended have closed their lines
-                self._loops = {each: at for each, at in self._loops.items() if not each.is_closed()}
-                self._loops[loop] = here
-            await anext(here.ending)
+        line = adial(self._link.url.reveal())
+        here = _LoopLine(TaskBatches(_Reader(self._link, line)), _ending(line))
+        with self._lock:  # loops that ended have closed their lines
+            self._loops = {each: at for each, at in self._loops.items() if not each.is_closed()}
+            self._loops[loop] = here
+        await anext(here.ending)
         return here
 
 
@@ -200,12 +232,21 @@ class _Reader:
         self._line = line
         self._wire = AsyncWire(line.connection)
 
-    async def __call__(self, names: list[bytes], until: float) -> Answer:
-        try:
-            async with asyncio.timeout(until - monotonic()):
-                return await arun(self._link.reading(self._line, names), self._wire)
-        except TimeoutError as error:
-            raise self._link.failed(CacheError(explain(error))) from None
+    async def __call__(self, names: Sequence[bytes], until: float) -> Answer:
+        line, wire, failure = self._line, self._wire, None
+        wire.until = until
+        packed = self._link.question(names)
+        if line.stands:
+            try:
+                replies = await wire.exchange(packed, len(names))
+            except Exception as error:  # noqa: BLE001 - the same
+                failure = error
+            except BaseException:
+                line.stands = False
+                raise
+            else:
+                return self._link.answer(replies)
+        return await arun(self._link.asking(line, packed, len(names), failure), wire)
 
 
 async def _ending(line: Line) -> AsyncGenerator[None]:
@@ -224,19 +265,6 @@ def _arguments(offer: Offer) -> tuple[bytes, ...]:
 
 _GET = pack(b"GETRANGE", b"%b", b"0", b"%d" % VALUE_MAX).replace(b"$2\r\n", b"$%d\r\n")
 """What reads one value, but for its name: most of what is said to Redis is this."""
-
-
-def _values(replies: Sequence[Reply]) -> list[bytes | None]:
-    """Return the values; what is no string is not there, and any other error is about all."""
-    values: list[bytes | None] = []
-    for reply in replies:
-        if isinstance(reply, exceptions.ResponseError):
-            if not str(reply).startswith("WRONGTYPE"):
-                raise CacheError(explain(reply))
-            values.append(None)
-        else:
-            values.append(reply if isinstance(reply, bytes) and reply else None)
-    return values
 
 
 def _location(url: str) -> str:

@@ -35,12 +35,26 @@ _ANONYMOUS: Final[dict[str, None]] = (
 )
 
 
+_EXACT = 0.001
+"""Seconds by which a deadline may be missed."""
+
+
+class _Until:
+    """A moment that changes."""
+
+    __slots__ = ("at",)
+
+    def __init__(self) -> None:
+        self.at = 0.0
+
+
 class _Deadline:
     """A socket with one deadline for everything, where redis-py has a timeout for each byte."""
 
-    def __init__(self, socket: Any) -> None:  # noqa: ANN401 - a socket, with TLS or without
+    def __init__(self, socket: Any, until: _Until) -> None:  # noqa: ANN401 - with TLS or without
         self._socket = socket
-        self.until = monotonic()
+        self._until = until
+        self._timeout = 0.0
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a socket has
         return getattr(self._socket, name)
@@ -63,31 +77,25 @@ class _Deadline:
         return count
 
     def _hurry(self) -> None:
-        left = self.until - monotonic()
+        left = self._until.at - monotonic()
         if left <= 0:
             raise TimeoutError
-        self._socket.settimeout(left)
+        if not -_EXACT < left - self._timeout < _EXACT:  # to set it is a call of the system
+            self._socket.settimeout(left)
+            self._timeout = left
 
 
 class _Hurried(AbstractConnection):
-    """A connection of redis-py whose socket has a deadline."""
+    """A connection of redis-py with a deadline: ``until.at``, for everything that follows."""
 
-    until: float
+    until: _Until
 
     # redis-py has no types here; what connects is the class beside this one, TCP, TLS or local.
     def _connect(self) -> _Deadline:  # pyright: ignore[reportIncompatibleMethodOverride]
         # Until here each address of the host has its own timeout; from here on there is a deadline.
-        left = max(0.001, self.until - monotonic())
+        left = max(0.001, self.until.at - monotonic())
         self.socket_connect_timeout = self.socket_timeout = left  # the latter is for TLS
-        socket = _Deadline(super()._connect())  # type: ignore[safe-super,no-untyped-call]
-        socket.until = self.until
-        return socket
-
-    def hurry(self, until: float) -> None:
-        """Set the deadline of everything that follows."""
-        self.until = until
-        if self._sock is not None:
-            self._sock.until = until
+        return _Deadline(super()._connect(), self.until)  # type: ignore[safe-super,no-untyped-call]
 
 
 def dial(url: str) -> Line:
@@ -95,7 +103,9 @@ def dial(url: str) -> Line:
     arguments = _arguments(_parse, url)
     kind = arguments.pop("connection_class", Connection)
     hurried = type(f"Hurried{kind.__name__}", (_Hurried, kind), {})
-    return _line(hurried, arguments | {"retry": Retry(NoBackoff(), 0)})
+    line = _line(hurried, arguments | {"retry": Retry(NoBackoff(), 0)})
+    line.connection.until = _Until()
+    return line
 
 
 def adial(url: str) -> Line:

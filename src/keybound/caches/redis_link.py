@@ -8,12 +8,15 @@ replaced, once.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
+from msgspec import Struct
 from redis import exceptions
 
+from keybound.clocks import monotonic
 from keybound.core.effects import Effect, ask
 from keybound.core.errors import CacheError
 
@@ -29,8 +32,7 @@ class Connect(Effect[None]):
     """Connect, and introduce oneself as the URL says."""
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange(Effect["list[Reply]"]):
+class Exchange(Struct, Effect["list[Reply]"], frozen=True):
     """Send packed commands together, and read as many replies: whole bytes, never decoded."""
 
     packed: bytes
@@ -53,19 +55,30 @@ class Line:
     connection: Any
     stands: bool = False
 
-    def converse(self, packed: bytes, count: int) -> Steps[list[Reply]]:
-        """Send packed commands together and return their replies. Raises ``CacheError``."""
+    def converse(
+        self, packed: bytes, count: int, failure: Exception | None = None
+    ) -> Steps[list[Reply]]:
+        """Send packed commands together and return their replies. Raises ``CacheError``.
+
+        ``failure`` is what became of that if it was tried already.
+        """
         reused = self.stands
         try:
-            try:
-                return (yield from self._exchange(packed, count))
-            except exceptions.TimeoutError:
-                raise
-            except (exceptions.ConnectionError, OSError):
-                if not reused:
+            while True:
+                try:
+                    if failure is not None:
+                        raise failure
+                    if not self.stands:
+                        yield _CONNECT
+                        self.stands = True
+                    return cast("list[Reply]", (yield Exchange(packed, count)))
+                except (exceptions.TimeoutError, TimeoutError):
                     raise
-                yield from self._hang_up()
-                return (yield from self._exchange(packed, count))
+                except (exceptions.ConnectionError, OSError):
+                    if not reused:
+                        raise
+                    reused, failure = False, None
+                    yield from self._hang_up()
         except Exception as error:  # noqa: BLE001 - whatever it was, the cache is not there
             yield from self._hang_up()
             raise CacheError(explain(error)) from None
@@ -73,60 +86,101 @@ class Line:
             self.stands = False
             raise
 
-    def _exchange(self, packed: bytes, count: int) -> Steps[list[Reply]]:
-        if not self.stands:
-            yield from ask(_CONNECT)
-            self.stands = True
-        return (yield from ask(Exchange(packed, count)))
-
     def _hang_up(self) -> Steps[None]:
         self.stands = False
         yield from ask(_DISCONNECT)
 
 
 class Wire:
-    """Does what a conversation asks for, blocking."""
+    """Does what a conversation asks for, blocking.
+
+    An exchange does not pass through redis-py's ``Connection``, which looks for a timeout and a
+    state at every step: here is a deadline, and whatever goes wrong ends the connection.
+    """
 
     def __init__(self, connection: Any) -> None:  # noqa: ANN401 - of redis-py, which is untyped
-        """Use a connection."""
+        """Use a connection, which has its deadline itself."""
         self._connection = connection
 
     def __call__(self, effect: Effect[Any]) -> Any:  # noqa: ANN401 - the effect says what
         """Connect, exchange or disconnect."""
         if isinstance(effect, Exchange):
-            self._connection.send_packed_command((effect.packed,))
-            return [self._reply() for _ in range(effect.count)]
-        return getattr(self._connection, _METHODS[type(effect)])()
-
-    def _reply(self) -> Reply:
+            return self.exchange(effect.packed, effect.count)
         try:
-            reply: Reply = self._connection.read_response(True)  # noqa: FBT003 - as 5 and 8 take it
-        except exceptions.ResponseError as error:
-            return error
-        return reply
+            return getattr(self._connection, _METHODS[type(effect)])()
+        except BaseException:  # half a connection is none
+            self._connection.disconnect()
+            raise
+
+    def exchange(self, packed: bytes, count: int) -> list[Reply]:
+        """Send packed commands together, and read as many replies."""
+        connection, replies = self._connection, list[Reply]()
+        try:
+            # Private, and the same from redis-py 5 to 8; the tests of this link would say if not.
+            connection._sock.sendall(packed)  # noqa: SLF001
+            read = connection._parser.read_response  # noqa: SLF001
+            for _ in range(count):
+                replies.append(read(_AS_BYTES))
+        except BaseException:  # also interrupted: what is on the way is not the next reply
+            connection.disconnect()
+            raise
+        return replies
 
 
 class AsyncWire:
-    """Does what a conversation asks for, awaiting."""
+    """Does what a conversation asks for, awaiting, until ``until``: as ``Wire`` does."""
 
     def __init__(self, connection: Any) -> None:  # noqa: ANN401 - of redis-py, which is untyped
         """Use a connection."""
         self._connection = connection
+        self._late = False
+        self.until = 0.0
 
     async def __call__(self, effect: Effect[Any]) -> Any:  # noqa: ANN401 - the effect says what
         """Connect, exchange or disconnect."""
+        connection = self._connection
         if isinstance(effect, Exchange):
-            await self._connection.send_packed_command((effect.packed,))
-            return [await self._reply() for _ in range(effect.count)]
-        return await getattr(self._connection, _METHODS[type(effect)])()
-
-    async def _reply(self) -> Reply:
+            return await self.exchange(effect.packed, effect.count)
+        if isinstance(effect, Disconnect):
+            return await connection.disconnect(nowait=True)
         try:
-            reply: Reply = await self._connection.read_response(True)  # noqa: FBT003 - the same
-        except exceptions.ResponseError as error:
-            return error
-        return reply
+            async with asyncio.timeout(self.until - monotonic()):
+                return await connection.connect()
+        except BaseException:  # half a connection is none
+            await connection.disconnect(nowait=True)
+            raise
 
+    async def exchange(self, packed: bytes, count: int) -> list[Reply]:
+        """Send packed commands together, and read as many replies."""
+        connection, replies, self._late = self._connection, list[Reply](), False
+        timer = None
+        try:
+            writer = connection._writer  # noqa: SLF001 - as above
+            # To end the connection takes less than ``asyncio.timeout``, and then it is over anyway.
+            timer = asyncio.get_running_loop().call_later(
+                self.until - monotonic(), self._abort, writer.transport
+            )
+            writer.write(packed)
+            read = connection._parser.read_response  # noqa: SLF001
+            for _ in range(count):
+                replies.append(await read(_AS_BYTES))
+        except BaseException as error:  # also cancelled: what is on the way is not the next reply
+            await connection.disconnect(nowait=True)
+            if self._late and isinstance(error, exceptions.ConnectionError):
+                raise TimeoutError from None
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+        return replies
+
+    def _abort(self, transport: asyncio.Transport) -> None:
+        self._late = True
+        transport.abort()
+
+
+_AS_BYTES: Final = True
+"""To parsers: not to decode."""
 
 _METHODS: Final[dict[type[Effect[Any]], str]] = {Connect: "connect", Disconnect: "disconnect"}
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from keybound.core.chain import effective_limits
 from keybound.core.errors import ExceedsCeilingError
 from keybound.core.limits import Limits
 from keybound.core.nodes import APIKey
+from keybound.core.terms import effective_limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from keybound.core.chain import ChainPolicy
     from keybound.core.effects import Row
+    from keybound.core.terms import ChainPolicy
 
 
 def check_ceilings(key: APIKey, ceilings: Mapping[str, Row], policy: ChainPolicy) -> None:

@@ -8,49 +8,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
-from math import isinf
+from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from keybound.core.errors import LimitError, RecordCorruptError
-from keybound.core.identity import EveryScope, Grants, Identity, freeze
-from keybound.core.limits import (
-    Clause,
-    Lifetime,
-    Limits,
-    Methods,
-    Models,
-    Networks,
-    ReadOnly,
-    Scopes,
-    Tenants,
-    Unreadable,
-)
-from keybound.core.nodes import APIKey, StoredNode
+from keybound.core.identity import Identity, freeze
+from keybound.core.limits import Clause, Lifetime
 from keybound.core.reasons import Reason
+from keybound.core.terms import merged, terms_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from keybound.core.facts import RequestFacts
     from keybound.core.limits import Json
+    from keybound.core.nodes import APIKey, StoredNode
+    from keybound.core.terms import ChainPolicy
 
 _IDENTITIES_MAX = 64
 
 CHAIN_MAX = 32
 """Nodes of the longest chain; a longer one, or one that returns to its key, is corrupt."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChainPolicy:
-    """What the site's settings mean for every chain.
-
-    ``tenancy``: requests are about tenants, so a key without a home tenant reaches none.
-    ``wildcard_scopes``: a granted scope ``*`` is every scope.
-    """
-
-    tenancy: bool = False
-    wildcard_scopes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +66,6 @@ class State(Clause):
         return {"enabled": self.enabled, "revoked": self.revoked}
 
 
-_STEADY = frozenset(
-    {State, Lifetime, Tenants, Networks, Methods, ReadOnly, Scopes, Models, Unreadable}
-)
-"""Clauses whose answer depends on the request's facts and their own lifetime, and nothing else."""
-
-
 class Check(NamedTuple):
     """One clause of one node of a chain."""
 
@@ -105,16 +77,17 @@ class Check(NamedTuple):
 class Chain:
     """A key and every node above it, with everything computed that does not depend on a request.
 
-    ``checks`` are in the order of the decision. Between ``begins`` and ``ends`` (POSIX seconds)
-    no lifetime changes, so that a decision taken inside holds until ``ends`` when ``steady``.
+    ``clauses`` are in the order of the decision, and ``checks`` say whose each of them is. Between
+    ``begins`` and ``ends`` (POSIX seconds) no lifetime changes, so that a decision taken inside
+    holds until ``ends`` when ``steady``.
     """
 
     __slots__ = (
+        "_checks",
         "_identities",
-        "_models",
-        "_scopes",
+        "_terms",
         "begins",
-        "checks",
+        "clauses",
         "ends",
         "home",
         "key",
@@ -131,51 +104,53 @@ class Chain:
         """
         self.key = key
         self.home = key.tenant
-        self.nodes = _ordered(key, above)
-        alive: list[Check] = []  # the state and the lifetimes of each node, node by node
-        rest: list[Check] = []
-        lives: list[Lifetime] = []
-        steady = True
-        for node_id, node in self.nodes.items():
-            kind = kind_of(node_id, node)
-            alive.append(Check(node_id, kind, _REVOKED if node is None else _state(node)))
-            for clause in () if node is None else effective_limits(node, policy):
-                check = Check(node_id, kind, clause)
-                steady = steady and type(clause) in _STEADY
-                if isinstance(clause, Lifetime):
-                    lives.append(clause)
-                    alive.append(check)
-                else:
-                    rest.append(check)
-        if len(rest) > 1:
-            rest.sort(key=_place)
-        self.checks = (*alive, *rest)
-        self.begins = max([life.begins for life in lives], default=float("-inf"))
-        self.ends = min([life.ends for life in lives], default=float("inf"))
-        self.steady = steady
+        alone = key.parent is None and not key.groups
+        self.nodes: dict[str, StoredNode | None] = {key.id: key} if alone else _ordered(key, above)
+        self._checks: tuple[Check, ...] | None = None
         self._identities: dict[str | None, Identity] = {}
-        clauses = [check.clause for check in rest]
-        self._scopes = tuple([clause for clause in clauses if isinstance(clause, Scopes)])
-        self._models = tuple([clause for clause in clauses if isinstance(clause, Models)])
+        lives = key.limits.lives
+        if alone:  # as most keys are
+            self._terms = terms_of(key, policy)
+            self.clauses: tuple[Clause, ...] = (_state(key), *lives, *self._terms.clauses)
+        else:
+            nodes = self.nodes.values()
+            self._terms = merged(tuple([terms_of(node, policy) for node in nodes]))
+            alive: list[Clause] = []  # the state and the lifetimes of each node, node by node
+            for node in nodes:
+                alive.append(_state(node))
+                alive.extend(() if node is None else node.limits.lives)
+            self.clauses = (*alive, *self._terms.clauses)
+            lives = tuple([clause for clause in alive if isinstance(clause, Lifetime)])
+        self.steady = self._terms.steady
+        self.begins = max([life.begins for life in lives]) if lives else -inf
+        self.ends = min([life.ends for life in lives]) if lives else inf
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """The clauses with the nodes that they are of: for who is refused, or asks why."""
+        if self._checks is None:
+            owners = [(node_id, kind_of(node_id, node)) for node_id, node in self.nodes.items()]
+            places: list[int] = []
+            for place, node in enumerate(self.nodes.values()):
+                places.extend([place] * (1 + len(() if node is None else node.limits.lives)))
+            places.extend(self._terms.owners)
+            self._checks = tuple(
+                [
+                    Check(*owners[place], clause)
+                    for place, clause in zip(places, self.clauses, strict=True)
+                ]
+            )
+        return self._checks
 
     def identity(self, request_tenant: str | None) -> Identity:
         """Return who is calling, for a request about this tenant; one object for many requests."""
         known = self._identities.get(request_tenant)
-        if known is None:
-            if len(self._identities) >= _IDENTITIES_MAX:
-                self._identities.clear()
-            known = self._identities[request_tenant] = self._identity(request_tenant)
-        return known
-
-    def _identity(self, request_tenant: str | None) -> Identity:
-        key = self.key
-        granted = _granted(self._scopes)
-        auth = _AUTHENTICATED
-        if granted:
-            names = ("authenticated", *sorted(granted))
-            every = all(clause.wide for clause in self._scopes)
-            auth = Grants(EveryScope(names) if every else names)
-        return Identity(
+        if known is not None:
+            return known
+        if len(self._identities) >= _IDENTITIES_MAX:
+            self._identities.clear()
+        key, terms = self.key, self._terms
+        identity = self._identities[request_tenant] = Identity(
             key_id=key.id,
             name=key.name,
             tenant=key.tenant,
@@ -183,50 +158,19 @@ class Chain:
             owner=key.owner,
             role=key.role,
             groups=key.groups,
-            scopes=granted,
-            read_only=any(type(check.clause) is ReadOnly for check in self.checks),
+            scopes=terms.granted,
+            read_only=terms.read_only,
             environment=key.environment,
-            expires_at=None if isinf(self.ends) else datetime.fromtimestamp(self.ends, UTC),
+            expires_at=None if self.ends == inf else datetime.fromtimestamp(self.ends, UTC),
             metadata=freeze(key.metadata) if key.metadata else _NO_METADATA,
-            auth=auth,
-            _scopes=self._scopes,
-            _models=self._models,
+            auth=terms.auth,
+            _scopes=terms.scopes,
+            _models=terms.models,
         )
+        return identity
 
 
-def _granted(scopes: tuple[Scopes, ...]) -> frozenset[str]:
-    if len(scopes) == 1 and not scopes[0].wide:
-        return scopes[0].names
-    named = {name for clause in scopes for name in clause.names}
-    return frozenset(name for name in named if all(clause.grants(name) for clause in scopes))
-
-
-def effective_limits(node: StoredNode, policy: ChainPolicy) -> Limits:
-    """Return a node's limits with what absence means for its kind written out.
-
-    A key without scopes has none; a key without tenants has its home tenant.
-    """
-    limits = node.limits
-    if isinstance(node, APIKey):
-        limited = {clause.dimension for clause in limits.clauses}
-        if "tenants" not in limited and (node.tenant is not None or policy.tenancy):
-            limits = limits.meet(_home_of(node.tenant))
-        if "scopes" not in limited:
-            limits = limits.meet(_NO_SCOPES)
-    if policy.wildcard_scopes:
-        limits = limits.with_wildcard_scopes()
-    return limits
-
-
-_AUTHENTICATED: Final = Grants(("authenticated",))
 _NO_METADATA: Final = freeze({})
-_NO_SCOPES: Final = Limits(scopes=[])
-
-
-@lru_cache(maxsize=1_024)
-def _home_of(tenant: str | None) -> Limits:
-    """Return the limits of a key that names no tenants; few tenants have most keys."""
-    return Limits(tenants=[] if tenant is None else [tenant])
 
 
 def kind_of(node_id: str, node: StoredNode | None) -> str:
@@ -252,12 +196,8 @@ def _ordered(key: APIKey, above: Mapping[str, StoredNode | None]) -> dict[str, S
     return ordered
 
 
-def _state(node: StoredNode) -> State:
-    return _STATES[node.enabled, node.revoked_at is not None]
-
-
-def _place(check: Check) -> int:
-    return Limits.check_order(check.clause.dimension)
+def _state(node: StoredNode | None) -> State:
+    return _REVOKED if node is None else _STATES[node.enabled, node.revoked_at is not None]
 
 
 _STATES: Final = {

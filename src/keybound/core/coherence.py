@@ -30,12 +30,12 @@ from keybound.core.sharing import Search, offer
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from keybound.core.chain import ChainPolicy
     from keybound.core.effects import Head, Loaded, Moment, Steps, SyncAnswer
     from keybound.core.fence import Fence
     from keybound.core.joining import Flights
     from keybound.core.nodes import StoredNode
     from keybound.core.shared import SharedRecords
+    from keybound.core.terms import ChainPolicy
 
 ATTEMPTS = 6
 EPOCH_BYTES = 16
@@ -96,6 +96,14 @@ class Worker:
     records: SharedRecords | None = None
     bound: float = 5.0
     grace: float = 0.0
+    search: Search | None = field(init=False, default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Search the shared cache for this worker, where there is one."""
+        if self.records is not None:
+            catch_up = partial(_catch_up_with, self)
+            search = Search(self.records, self.cache, self.policy, catch_up)
+            object.__setattr__(self, "search", search)
 
 
 def sync(worker: Worker) -> Steps[None]:
@@ -128,41 +136,41 @@ def catch_up(worker: Worker, done: Callable[[], bool] = lambda: True) -> Steps[N
             return
 
 
-def look_up(worker: Worker, index: bytes, digests: tuple[bytes, ...]) -> Steps[None]:
-    """Bring the key with one of these digests into the cache, or the fact that there is none.
+def look_up(
+    worker: Worker,
+    index: bytes,
+    digest: bytes,
+    candidates: Callable[[], tuple[bytes, ...]],
+    now: Moment | None = None,
+) -> Steps[None]:
+    """Bring a key into the cache, or the fact that there is none.
 
-    Raises ``StoreError``. Nothing enters the cache that was not read at a revision which this
-    worker has seen in the primary's log.
+    ``digest`` is what it would be stored under today, which is how it is shared, and ``candidates``
+    are all that it may be stored under. ``now`` is a moment ago, if that was read already: too
+    early is only stricter. Raises ``StoreError``. Nothing enters the cache that was not read at a
+    revision which this worker has seen in the primary's log.
     """
     cache = worker.cache
-    now = yield from ask(_CLOCK)
-    if cache.knows(index, now):  # since a moment ago: who asked before has been answered
+    asked_at = now or (yield from ask(_CLOCK))
+    if cache.knows(index, asked_at):  # since a moment ago: who asked before has been answered
         return
-    if cache.fence.lapsed(worker.bound, now):
+    if cache.fence.lapsed(worker.bound, asked_at):
         try:
-            yield from catch_up(worker, lambda: not cache.fence.lapsed(worker.bound, now))
+            yield from catch_up(worker, lambda: not cache.fence.lapsed(worker.bound, asked_at))
         except StoreUnavailableError:
-            if cache.fence.lapsed(worker.bound + worker.grace, now):
+            if cache.fence.lapsed(worker.bound + worker.grace, asked_at):
                 raise
             cache.extend()
             return
-        now = yield from ask(_CLOCK)
-    suspects: frozenset[bytes] = frozenset()
-    if worker.records is not None:
-        search = Search(
-            records=worker.records,
-            fence=cache.fence,
-            policy=worker.policy,
-            held=cache.held,
-            catch_up=partial(_catch_up_with, worker),
-        )
-        found = yield from search.find(digests, now)
+        asked_at = yield from ask(_CLOCK)
+    suspects: set[bytes] = set()
+    if worker.search is not None:
+        found = yield from worker.search.find(digest, asked_at, suspects)
         if found is not None and cache.admit(index, found[0], heads=found[1], proof=None):
             return
-        suspects = frozenset(search.suspects)
-    loaded, chain = yield from _load(worker, index, digests)
+    loaded, chain = yield from _load(worker, index, candidates())
     if worker.records is not None and chain is not None:
-        yield from offer(worker.records, loaded, chain, suspects)
+        yield from offer(worker.records, loaded, chain, digest, suspects)
 
 
 def _catch_up_with(worker: Worker, head: Head) -> Steps[None]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct
 
 from keybound.core.errors import SettingsError, nearest
 from keybound.core.reasons import Reason
@@ -22,7 +24,7 @@ CREDENTIAL_MAX = 512
 _TOKEN68 = r"[A-Za-z0-9._~+/-]+=*"  # token68 of RFC 9110 section 11.2
 
 
-class Credential(NamedTuple):
+class Credential(Struct, frozen=True):
     """A key as it came; ``canonical`` is how its form writes it, the same for every spelling."""
 
     token: str
@@ -31,6 +33,10 @@ class Credential(NamedTuple):
     def __repr__(self) -> str:
         """Return nothing of the key."""
         return "Credential(...)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Return nothing of it either."""
+        return []
 
 
 class CredentialForm(Protocol):

@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from msgspec import Struct
+
+from keybound.core.identity import Identity
 from keybound.core.reasons import LIMIT_REASONS, Reason
 
 if TYPE_CHECKING:
     from keybound.core.chain import Chain, Check
     from keybound.core.facts import RequestFacts
-    from keybound.core.identity import Identity
+    from keybound.core.limits import Clause
 
 
-@dataclass(frozen=True, slots=True)
-class Allowed:
+class Allowed(Struct, frozen=True):
     """The request passed every check; the same one passes again from ``begins`` until ``ends``.
 
     Where the two are equal, it has to be decided anew every time.
@@ -47,19 +49,23 @@ def decide(chain: Chain, facts: RequestFacts, now: float) -> Decision:
 
     ``now`` is POSIX seconds. A check that answers anything but ``True``, or raises, denies.
     """
-    for check in chain.checks:
-        reason = refusal_of(check, facts, now)
-        if reason is not None:
+    for place, clause in enumerate(chain.clauses):
+        try:
+            permitted = clause.permits(facts, now) is True
+        except Exception:  # noqa: BLE001 - a site's own dimension may raise anything: that denies
+            permitted = False
+        if not permitted:
+            # Refused it is, whatever a clause that does not know its own mind says now.
+            reason = refusal_of(clause, facts, now) or Reason.LIMIT_INVALID
             scopes = facts.scopes if reason is Reason.INSUFFICIENT_SCOPE else ()
-            return Denied(reason, key=chain.key.id, check=check, scopes=scopes)
+            return Denied(reason, key=chain.key.id, check=chain.checks[place], scopes=scopes)
     begins, ends = (chain.begins, chain.ends) if chain.steady else (now, now)
     return Allowed(chain.identity(facts.tenant), begins, ends)
 
 
-def refusal_of(check: Check, facts: RequestFacts, now: float) -> Reason | None:
-    """Return why one check refuses, or ``None`` when it permits."""
+def refusal_of(clause: Clause, facts: RequestFacts, now: float) -> Reason | None:
+    """Return why one clause refuses, or ``None`` when it permits."""
     try:
-        clause = check.clause
         if clause.permits(facts, now) is True:
             return None
         reason = cast("object", clause.reason(facts, now))

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from keybound.core.chain import effective_limits
 from keybound.core.errors import InputError
 from keybound.core.limits import Limits, parse_tenant
 from keybound.core.nodes import APIKey, StoredNode, check_metadata, check_text
+from keybound.core.terms import effective_limits
 
 if TYPE_CHECKING:
-    from keybound.core.chain import ChainPolicy
+    from keybound.core.terms import ChainPolicy
 
 Edit: TypeAlias = Callable[[StoredNode, datetime], StoredNode]
 """From a node and the time to the node that it becomes; raises ``InputError``."""

@@ -10,6 +10,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
+from msgspec import Struct
+
 if TYPE_CHECKING:
     from keybound.core.nodes import StoredNode
 
@@ -22,9 +24,13 @@ EVERYTHING = "*"
 """The node of a change row that stands for all nodes."""
 
 
-@dataclass(frozen=True, slots=True)
 class Effect(Generic[T]):
-    """A request to a port, answered with a ``T`` or with a ``KeyboundError`` thrown in."""
+    """A request to a port, answered with a ``T`` or with a ``KeyboundError`` thrown in.
+
+    A value: a frozen dataclass, or a frozen Struct where one is made on every miss.
+    """
+
+    __slots__ = ()
 
 
 Steps = Generator[Effect[Any], Any, T]
@@ -36,7 +42,7 @@ def ask(effect: Effect[T]) -> Steps[T]:
     return cast("T", (yield effect))
 
 
-class Moment(NamedTuple):
+class Moment(Struct, frozen=True):
     """One reading of both clocks, in seconds.
 
     ``boot`` never goes back and counts suspended time; ``wall`` is POSIX time, UTC.
@@ -44,10 +50,6 @@ class Moment(NamedTuple):
 
     boot: float
     wall: float
-
-    def older_than(self, bound: float, now: Moment) -> bool:
-        """Return whether more than ``bound`` has passed on either clock."""
-        return now.boot - self.boot > bound or now.wall - self.wall > bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +212,7 @@ class SetFingerprint(Effect[None]):
     fingerprint: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReadShared(Effect["tuple[bytes | None, ...]"]):
+class ReadShared(Struct, Effect["tuple[bytes | None, ...]"], frozen=True):
     """What the shared cache holds under each of these names: nothing that can be relied on.
 
     ``asked_at`` is when the first of several such questions was asked: together they take no more

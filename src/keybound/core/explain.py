@@ -90,7 +90,8 @@ class DenialExplanation:
 def explain(chain: Chain, facts: RequestFacts, now: float) -> tuple[Step, ...]:
     """Return every check of a chain with its verdict at ``now`` (POSIX seconds)."""
     return tuple(
-        explain_check(chain, check, facts, refusal_of(check, facts, now)) for check in chain.checks
+        explain_check(chain, check, facts, refusal_of(check.clause, facts, now))
+        for check in chain.checks
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Literal
+
+from msgspec import Struct
 
 Access = Literal["read", "write"]
 """What a request does to a model. Whoever may write may read."""
@@ -22,8 +24,7 @@ IPV6_BASE = 1 << 128
 """IPv6 addresses are packed above IPv4 ones, so that one integer tells both apart."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestFacts:
+class RequestFacts(Struct, frozen=True, kw_only=True):
     """What a limit may look at; unknown is ``None`` and never a default that permits."""
 
     method: str
@@ -41,7 +42,18 @@ def pack_address(text: str | None) -> int | None:
     IPv4 is its 32-bit value, IPv6 its 128-bit value plus ``IPV6_BASE``; an IPv4 address mapped
     into IPv6 (RFC 4291 section 2.5.5.2) counts as IPv4. Zone ids are text of the client: unknown.
     """
-    if not isinstance(text, str) or not text.isascii():
+    if not isinstance(text, str) or len(text) > _ADDRESS_MAX:
+        return None
+    return _packed(text)
+
+
+_ADDRESS_MAX = 45
+"""Characters of the longest address: IPv6 with an IPv4 one at its end."""
+
+
+@lru_cache(maxsize=4_096)
+def _packed(text: str) -> int | None:
+    if not text.isascii():
         return None
     try:
         if ":" not in text:

@@ -57,17 +57,22 @@ class Fence:
 
     def floor(self, node: str) -> int:
         """Return the lowest revision at which this node may have been read."""
-        own = self.own.get(node)
-        return max(self.floor_all, self._floors.get(node, 0), own.rev if own is not None else 0)
+        floor = max(self.floor_all, self._floors.get(node, 0))
+        own = self.own.get(node) if self.own else None
+        return floor if own is None else max(floor, own.rev)
 
     def has_seen(self, head: Head) -> bool:
         """Return whether this very revision was in the primary's log when this worker looked."""
         return self._tags.get(head.rev) == head.tag
 
     def lapsed(self, bound: float, now: Moment) -> bool:
-        """Return whether the last sync is too long ago to rely on."""
+        """Return whether the last sync is too long ago to rely on, by either clock."""
         synced_at = self.synced_at  # once: another thread may reset it
-        return synced_at is None or synced_at.older_than(bound, now)
+        return (
+            synced_at is None
+            or now.boot - synced_at.boot > bound
+            or now.wall - synced_at.wall > bound
+        )
 
     def apply(
         self, answer: SyncAnswer, *, since: int, own: Mapping[str, Head], sent_at: Moment

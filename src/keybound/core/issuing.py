@@ -24,10 +24,10 @@ from keybound.core.nodes import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from keybound.core.chain import ChainPolicy
     from keybound.core.effects import Loaded, Steps
     from keybound.core.lifecycle import Site
     from keybound.core.secret import Secret
+    from keybound.core.terms import ChainPolicy
 
 RIGHTS = frozenset({"can_issue", "report_only", "keys:read", "keys:write", "keys:*"})
 """Rights are given by name; no limit, no ``*`` and no absence implies one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from keybound.core.effects import Effect, ask
+from keybound.core.effects import Effect
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -26,15 +26,10 @@ class Flights(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Join(Effect[bool]):
-    """Wait for who asks about this already; true for whoever has to ask."""
+class Join(Effect[None]):
+    """Wait for the end of what somebody else asks; raises what went wrong with it."""
 
-    flights: Flights
-    about: bytes
-
-    def under_way(self) -> Future[None] | None:
-        """Return what to wait for, ``None`` for whoever has to ask; it raises what went wrong."""
-        return self.flights.join(self.about)
+    other: Future[None]
 
 
 class Unshared:
@@ -53,7 +48,9 @@ def alone(flights: Flights, about: bytes, steps: Steps[None]) -> Steps[bool]:
     Returns whether they were taken here; raises what went wrong with them, there or here. Whoever
     is cancelled while taking them lets another one begin anew.
     """
-    if not (yield from ask(Join(flights, about))):
+    other = flights.join(about)
+    if other is not None:
+        yield Join(other)
         return False
     failure: Exception | None = None
     try:

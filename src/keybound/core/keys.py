@@ -11,14 +11,14 @@ import hashlib
 import hmac
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
 from keybound.core.errors import SettingsError
 from keybound.core.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 ENTROPY_BYTES = 32
@@ -86,7 +86,14 @@ def base62(entropy: bytes, length: int) -> str:
 
 
 def _checksum(text: str) -> str:
-    return base62(crc32(text.encode("ascii")).to_bytes(4, "big"), _CHECK)
+    """Return the digits that ``base62`` makes of the CRC-32, lowest first, two at a time."""
+    upper, low = divmod(crc32(text.encode("ascii")), len(_PAIRS))
+    high, middle = divmod(upper, len(_PAIRS))
+    return _PAIRS[low] + _PAIRS[middle] + _PAIRS[high]
+
+
+_PAIRS: Final = tuple([low + high for high in BASE62 for low in BASE62])
+"""Every pair of digits, by its number."""
 
 
 class Peppers:
@@ -95,23 +102,36 @@ class Peppers:
     def __init__(self, secret: Secret | None, retired: Iterable[Secret] = ()) -> None:
         """Derive a pepper from each secret; without any, digests are plain SHA-256."""
         self._secrets = ([secret] if secret is not None else []) + list(retired)
-        self._peppers = [derive(each, b"pepper") for each in self._secrets]
-
-    def digest(self, key: str) -> bytes:
-        """Return the 32 bytes that a new key is stored under."""
-        return self.candidates(key)[0]
+        self._hmacs = [_hmac_of(derive(each, b"pepper")) for each in self._secrets]
+        self.digest = [*self._hmacs, _unpeppered][0]
+        """What returns the 32 bytes that a new key is stored under."""
 
     def candidates(self, key: str) -> tuple[bytes, ...]:
         """Return every digest this key may be stored under: current, retired, then unpeppered."""
-        text = key.encode("ascii")
-        return (
-            *(hmac.digest(pepper, text, "sha256") for pepper in self._peppers),
-            hashlib.sha256(text).digest(),
-        )
+        return (*[digest_of(key) for digest_of in self._hmacs], _unpeppered(key))
 
     def fingerprints(self) -> Sequence[str]:
         """Return the public names of the secrets, the current one first."""
         return [pepper_id(secret) for secret in self._secrets]
+
+
+def _hmac_of(pepper: bytes) -> Callable[[str], bytes]:
+    """Return HMAC-SHA-256 (RFC 2104) under 32 bytes: what depends on those alone is done once."""
+    block = pepper.ljust(hashlib.sha256().block_size, b"\0")
+    begun = hashlib.sha256(bytes([each ^ 0x36 for each in block])).copy
+    finishing = hashlib.sha256(bytes([each ^ 0x5C for each in block])).copy
+
+    def digest(key: str) -> bytes:
+        inner, outer = begun(), finishing()
+        inner.update(key.encode("ascii"))
+        outer.update(inner.digest())
+        return outer.digest()
+
+    return digest
+
+
+def _unpeppered(key: str) -> bytes:
+    return hashlib.sha256(key.encode("ascii")).digest()
 
 
 def derive(secret: Secret, purpose: bytes) -> bytes:

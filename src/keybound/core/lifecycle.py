@@ -28,10 +28,10 @@ from keybound.core.nodes import APIKey, StoredNode, encode_node
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from keybound.core.chain import ChainPolicy
     from keybound.core.edits import Edit
     from keybound.core.effects import Head, Loaded, Steps
     from keybound.core.keys import KeyFormat, Peppers
+    from keybound.core.terms import ChainPolicy
 
 ATTEMPTS = 5
 TAG_BYTES = 16

@@ -14,13 +14,14 @@ from typing import Annotated, Any, cast
 import msgspec
 
 from keybound.core.errors import InputError, RecordCorruptError
-from keybound.core.keys import base62
-from keybound.core.limits import Limits, LimitsData
+from keybound.core.keys import BASE62, base62
+from keybound.core.limits import CLAUSES_MAX, Limits, LimitsData
 
 NODE_ID_MAX = 24
 RECORD_MAX = 65_536
 """Bytes of the largest record that is written or read."""
 
+_ID_CHARACTERS = BASE62 + "_.:-"
 _NAME_MAX = 200
 _METADATA_MAX = 8_192
 
@@ -32,7 +33,7 @@ class Node(
 ):
     """What a key and a group have in common: a name, a state, and limits."""
 
-    id: Annotated[str, msgspec.Meta(pattern=rf"^[A-Za-z0-9_.:-]{{1,{NODE_ID_MAX}}}\Z")]
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=NODE_ID_MAX)]
     name: str
     tenant: str | None
     limits: Limits
@@ -94,12 +95,18 @@ def decode_node(record: bytes) -> StoredNode:
         msg = f"a stored record has {len(record):,} bytes, more than {RECORD_MAX:,}"
         raise RecordCorruptError(msg)
     try:
-        return _DECODER.decode(record)
+        node = _DECODER.decode(record)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         # The message of msgspec names the member and its type, never the value.
         reason = str(error) if isinstance(error, msgspec.ValidationError) else "not JSON"
         msg = f"a stored record cannot be read: {reason}"
         raise RecordCorruptError(msg) from None
+    if node.id.strip(
+        _ID_CHARACTERS
+    ):  # what is left has others; a pattern would cost as much as all
+        msg = "a stored record cannot be read: its id has characters that no id has"
+        raise RecordCorruptError(msg)
+    return node
 
 
 def new_id(kind: str, entropy: bytes) -> str:
@@ -133,10 +140,38 @@ def check_metadata(value: object) -> dict[str, Any]:
 
 
 def _load(kind: type, value: object) -> object:
-    if kind is Limits:
-        return Limits.load(value)
-    msg = f"no {kind.__name__} in a record"
-    raise NotImplementedError(msg)
+    """Read what is no JSON by itself: limits. Those that many nodes share are one object.
+
+    What JSON holds is written in one way. Only what no registration can change is remembered.
+    """
+    if kind is not Limits:
+        msg = f"no {kind.__name__} in a record"
+        raise NotImplementedError(msg)
+    if not isinstance(value, dict) or "lifetime" not in value:
+        return _shared(value)  # pyright: ignore[reportUnknownArgumentType]
+    rest = dict(cast("dict[str, object]", value))
+    lifetime = rest.pop("lifetime")
+    limits = _shared(rest).living(lifetime)  # many keys differ in that alone
+    if limits is not None and len(limits.clauses) <= CLAUSES_MAX:
+        return limits
+    return Limits.load(cast("object", value))
+
+
+def _shared(value: object) -> Limits:
+    text = msgspec.json.encode(value)
+    limits = _LIMITS.get(text)
+    if limits is None:
+        limits = Limits.load(value)
+        if len(text) <= _LIMITS_TEXT_MAX and limits.built_in:
+            if len(_LIMITS) >= _LIMITS_MAX:
+                _LIMITS.clear()
+            _LIMITS[text] = limits
+    return limits
+
+
+_LIMITS_MAX = 4_096
+_LIMITS_TEXT_MAX = 512
+_LIMITS: dict[bytes, Limits] = {}
 
 
 def _dump(value: object) -> LimitsData:

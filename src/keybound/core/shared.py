@@ -14,7 +14,9 @@ from __future__ import annotations
 import hmac
 from functools import lru_cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from keybound.core.effects import Head
 from keybound.core.errors import RecordCorruptError
@@ -31,9 +33,9 @@ VALUE_MAX = RECORD_MAX + 2_048
 """Bytes of the largest value that is read; what surrounds a record is never as much as 2,048."""
 
 _AS_OF_DIGITS = 20
-_AS_OF = slice(1, 1 + _AS_OF_DIGITS)
+_START_BYTES = 1 + _AS_OF_DIGITS
 _MAC_BYTES = 32
-_MAC = slice(_AS_OF.stop, _AS_OF.stop + _MAC_BYTES)
+_BODY = _START_BYTES + _MAC_BYTES
 _NAME_BYTES = 16
 
 
@@ -42,7 +44,7 @@ def _prefix(epoch: bytes) -> bytes:
     return b"keybound:%b:%b:" % (VERSION, epoch.hex().encode())
 
 
-class SharedRecord(NamedTuple):
+class SharedRecord(Struct, frozen=True):
     """A node as it was at a revision, and what stood above it then: a hint, to ask at once."""
 
     node: StoredNode
@@ -55,8 +57,8 @@ class SharedRecords:
 
     def __init__(self, secret: Secret) -> None:
         """Derive a key for names and one for values."""
-        self._names = blake2b(digest_size=_NAME_BYTES, key=derive(secret, b"shared names"))
-        self._macs = blake2b(digest_size=_MAC_BYTES, key=derive(secret, b"shared records"))
+        self._new_name = blake2b(digest_size=_NAME_BYTES, key=derive(secret, b"shared names")).copy
+        self._new_mac = blake2b(digest_size=_MAC_BYTES, key=derive(secret, b"shared records")).copy
 
     def key_name(self, epoch: bytes, digest: bytes) -> bytes:
         """Return where the key with this digest is."""
@@ -83,29 +85,30 @@ class SharedRecords:
 
     def decode(self, name: bytes, epoch: bytes, value: bytes) -> SharedRecord | None:
         """Return what is in a value, or ``None`` unless it was made for this very name."""
-        start, body = value[: _AS_OF.stop], value[_MAC.stop :]
+        start, body = value[:_START_BYTES], value[_BODY:]
         if len(value) > VALUE_MAX or not hmac.compare_digest(
-            value[_MAC], self._mac(name, start, body)
+            value[_START_BYTES:_BODY], self._mac(name, start, body)
         ):
             return None
         # It is ours, but perhaps of a program that writes something else.
         try:
             tag_ends = 1 + body[0]
-            hints_end = tag_ends + 2 + int.from_bytes(body[tag_ends : tag_ends + 2], "big")
-            hints = body[tag_ends + 2 : hints_end].decode()
-            head = Head(int(value[_AS_OF]), body[1:tag_ends], epoch)
+            hints_start = tag_ends + 2
+            hints_end = hints_start + (body[tag_ends] << 8 | body[tag_ends + 1])
+            hints = body[hints_start:hints_end].decode() if hints_end > hints_start else ""
+            head = Head(int(start[1:]), body[1:tag_ends], epoch)
             node = decode_node(body[hints_end:])
         except (ValueError, IndexError, RecordCorruptError):
             return None
         return SharedRecord(node, head, tuple(hints.split(",")) if hints else ())
 
     def _name(self, epoch: bytes, what: bytes) -> bytes:
-        hasher = self._names.copy()
+        hasher = self._new_name()
         hasher.update(what)
         return _prefix(epoch) + hasher.hexdigest().encode()
 
     def _mac(self, name: bytes, start: bytes, body: bytes) -> bytes:
-        hasher = self._macs.copy()
+        hasher = self._new_mac()
         # No length is needed between them: all names are of one length, and so are all starts.
         hasher.update(name + start + body)
         return hasher.digest()

@@ -3,12 +3,14 @@
 It is believed in nothing. A record is taken if this installation made it, for this very name, at a
 revision that this worker has itself seen in the store's log, no older than the floor of its node;
 and even then it proves nothing about now: it may be used as long as the lease lasts.
+
+A key lies under one name, made of the digest that it would be stored under today, whichever digest
+it is stored under: whoever looks for it with the same secret makes the same name.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from keybound.core.chain import CHAIN_MAX, Chain
 from keybound.core.effects import Offer, OfferShared, ReadShared, ask
@@ -17,99 +19,126 @@ from keybound.core.nodes import APIKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Set as AbstractSet
+    from typing import TypeGuard
 
-    from keybound.core.chain import ChainPolicy
     from keybound.core.effects import Head, Loaded, Moment, Steps
     from keybound.core.fence import Fence
     from keybound.core.nodes import StoredNode
     from keybound.core.shared import SharedRecord, SharedRecords
+    from keybound.core.terms import ChainPolicy
 
-    Held = Callable[[str], tuple[StoredNode, Head] | None]
+
+class Cache(Protocol):
+    """The local cache, as far as a search needs it."""
+
+    fence: Fence
+
+    def held(self, node: str) -> tuple[StoredNode, Head] | None:
+        """Return a node of a chain that is kept, as it was when that was read."""
+        ...
 
 
-@dataclass(slots=True, kw_only=True)
 class Search:
-    """One search of the shared cache.
+    """Searches of the shared cache, for one local cache.
 
-    ``held`` finds nodes that this worker holds already; ``catch_up`` syncs, since what is newer
-    than the last sync may be good. ``suspects`` are the names under which there was something that
-    never can be: what is offered next replaces it.
+    ``catch_up`` syncs, since what is newer than the last sync may be good. Names under which there
+    is something that never can be join the ``suspects``: what is offered next replaces it.
     """
 
-    records: SharedRecords
-    fence: Fence
-    policy: ChainPolicy
-    held: Held
-    catch_up: Callable[[Head], Steps[None]]
-    suspects: set[bytes] = field(default_factory=set[bytes])
+    __slots__ = ("_cache", "_catch_up", "_policy", "_records")
+
+    def __init__(
+        self,
+        records: SharedRecords,
+        cache: Cache,
+        policy: ChainPolicy,
+        catch_up: Callable[[Head], Steps[None]],
+    ) -> None:
+        """Search for this cache."""
+        self._records = records
+        self._cache = cache
+        self._policy = policy
+        self._catch_up = catch_up
 
     def find(
-        self, digests: Iterable[bytes], asked_at: Moment
-    ) -> Steps[tuple[Chain, dict[str, Head]] | None]:
-        """Return the chain of the key with one of these digests, each node with its revision.
+        self, digest: bytes, asked_at: Moment, suspects: set[bytes]
+    ) -> Steps[tuple[Chain, Mapping[str, Head]] | None]:
+        """Return the chain of the key that is shared under a digest, each node with its revision.
 
         ``None`` where the store must be asked, for whatever reason.
         """
-        try:
-            return (yield from self._find(digests, asked_at))
-        except CacheError:
-            return None
-
-    def _find(
-        self, digests: Iterable[bytes], asked_at: Moment
-    ) -> Steps[tuple[Chain, dict[str, Head]] | None]:
-        epoch = self.fence.epoch
+        epoch = self._cache.fence.epoch
         if epoch is None:  # it was reset since the sync
             return None
-        names = tuple(self.records.key_name(epoch, digest) for digest in digests)
-        found = [each for each in (yield from self._read(epoch, names, asked_at)) if each]
-        if len(found) != 1 or not isinstance(found[0].node, APIKey):
+        name = self._records.key_name(epoch, digest)
+        try:
+            (value,) = yield ReadShared((name,), asked_at)
+            if value is None:
+                return None
+            found = self._records.decode(name, epoch, value)
+            if found is not None and found.head.rev > self._cache.fence.since:
+                yield from self._catch_up(found.head)
+            if not self._taken(found, name, suspects) or not isinstance(found.node, APIKey):
+                return None
+            key, heads = found.node, {found.node.id: found.head}
+            nodes: Mapping[str, StoredNode] = {}
+            if found.above or key.parent is not None or key.groups:
+                above = dict.fromkeys((*key.above, *found.above))
+                nodes = yield from self._above(epoch, above, heads, asked_at, suspects)
+        except CacheError:
             return None
-        key, head, hints = found[0].node, found[0].head, found[0].above
+        return _compiled(key, nodes, heads, self._policy)
+
+    def _above(
+        self,
+        epoch: bytes,
+        above: Iterable[str],
+        heads: dict[str, Head],
+        asked_at: Moment,
+        suspects: set[bytes],
+    ) -> Steps[dict[str, StoredNode]]:
+        """Return those of these nodes that are held here or shared; note their heads."""
         nodes: dict[str, StoredNode] = {}
-        heads = {key.id: head}
         unknown: list[str] = []
-        for node_id in dict.fromkeys((*key.above, *hints)):
-            held = self.held(node_id)
+        for node_id in above:
+            held = self._cache.held(node_id)
             if held is None:
                 unknown.append(node_id)
             else:
                 nodes[node_id], heads[node_id] = held
-        if unknown:
-            names = tuple(self.records.node_name(epoch, each) for each in unknown[:CHAIN_MAX])
-            for each in (yield from self._read(epoch, names, asked_at)):
-                if each is not None:
-                    nodes[each.node.id], heads[each.node.id] = each.node, each.head
-        return _compiled(key, nodes, heads, self.policy)
-
-    def _read(
-        self, epoch: bytes, names: tuple[bytes, ...], asked_at: Moment
-    ) -> Steps[list[SharedRecord | None]]:
+        if not unknown:
+            return nodes
+        names = tuple([self._records.node_name(epoch, each) for each in unknown[:CHAIN_MAX]])
         values = yield from ask(ReadShared(names, asked_at))
-        records: list[SharedRecord | None] = []
         for name, value in zip(names, values, strict=True):
-            checked = None if value is None else (yield from self._checked(epoch, name, value))
-            records.append(checked)
-        return records
+            if value is not None:
+                record = self._records.decode(name, epoch, value)
+                if record is not None and record.head.rev > self._cache.fence.since:
+                    yield from self._catch_up(record.head)
+                if self._taken(record, name, suspects):
+                    nodes[record.node.id], heads[record.node.id] = record.node, record.head
+        return nodes
 
-    def _checked(self, epoch: bytes, name: bytes, value: bytes) -> Steps[SharedRecord | None]:
-        """Return the record in a value if it is authentic, seen and above the floor of its node."""
-        record = self.records.decode(name, epoch, value)
-        if record is None:
-            self.suspects.add(name)
-            return None
-        if record.head.rev > self.fence.since:
-            yield from self.catch_up(record.head)
-        if not self.fence.has_seen(record.head):
-            self.suspects.add(name)
-            return None
-        return record if record.head.rev >= self.fence.floor(record.node.id) else None
+    def _taken(
+        self, record: SharedRecord | None, name: bytes, suspects: set[bytes]
+    ) -> TypeGuard[SharedRecord]:
+        """Return whether there is a record that may be used: seen, and at the floor of its node."""
+        fence = self._cache.fence
+        if record is None or not fence.has_seen(record.head):
+            suspects.add(name)
+            return False
+        return record.head.rev >= fence.floor(record.node.id)
 
 
 def offer(
-    records: SharedRecords, loaded: Loaded, chain: Chain, suspects: frozenset[bytes]
+    records: SharedRecords,
+    loaded: Loaded,
+    chain: Chain,
+    digest: bytes,
+    suspects: AbstractSet[bytes],
 ) -> Steps[None]:
-    """Offer a key and the nodes above it, as the store has just answered them.
+    """Offer a key, to be found under this digest, and the nodes above it, as just loaded.
 
     Not where a node above is missing: such a chain is dead, and is not looked for in the cache.
     """
@@ -119,8 +148,7 @@ def offer(
         if row is None:
             return
         if node_id == chain.key.id:
-            assert row.digest is not None  # noqa: S101 - it was found by that
-            name, above = records.key_name(head.epoch, row.digest), tuple(rows)[1:]
+            name, above = records.key_name(head.epoch, digest), tuple(rows)[1:]
         else:
             name, above = records.node_name(head.epoch, node_id), ()
         value = records.encode(name, row.node, head, above)
@@ -133,12 +161,14 @@ def _compiled(
     nodes: Mapping[str, StoredNode],
     heads: Mapping[str, Head],
     policy: ChainPolicy,
-) -> tuple[Chain, dict[str, Head]] | None:
+) -> tuple[Chain, Mapping[str, Head]] | None:
     """Compile what was found; what stands above is decided by the nodes, never by the hint."""
     try:
         chain = Chain(key, nodes, policy)
     except RecordCorruptError:  # the store is asked, and says so
         return None
-    if None in chain.nodes.values():
+    if len(heads) == 1 == len(chain.nodes):
+        return chain, heads
+    if any(node is None for node in chain.nodes.values()):
         return None
     return chain, {node_id: heads[node_id] for node_id in chain.nodes}

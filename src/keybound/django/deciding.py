@@ -10,7 +10,7 @@ from keybound.django.facts import credential_of, read_facts
 from keybound.django.routers import reached, untouched
 from keybound.django.views import demand_of
 from keybound.forged import HARMLESS, drop_forged
-from keybound.judge import Miss, Unguarded
+from keybound.judge import UNTOLD, Miss, Unguarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from keybound.django.facts import Asked, GuardedRequest
     from keybound.django.sites import Site
     from keybound.judge import Outcome
-
-_UNTOLD = Miss(b"", "")
 
 
 def enter(site: Site, request: GuardedRequest) -> Denied | Miss | None:
@@ -29,7 +27,7 @@ def enter(site: Site, request: GuardedRequest) -> Denied | Miss | None:
     try:
         if guard.engine is not site.engine:
             site.attend()
-        outcome = guard.decide(method, path, peer, credential_of(request)) if routed else _UNTOLD
+        outcome = guard.decide(method, path, peer, credential_of(request)) if routed else UNTOLD
     except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
         outcome = guard.engine.failed(error)
     return outcome if isinstance(outcome, Miss) else admit(request, asked, outcome)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keybound.core.limits.clause import Clause, Json
 from keybound.core.limits.dimensions import DIMENSIONS, register
-from keybound.core.limits.lattice import Limits, LimitsData
+from keybound.core.limits.lattice import CLAUSES_MAX, Limits, LimitsData
 from keybound.core.limits.lifetime import Lifetime
 from keybound.core.limits.methods import Methods
 from keybound.core.limits.models import Models
@@ -15,6 +15,7 @@ from keybound.core.limits.stored import Unreadable
 from keybound.core.limits.tenants import Tenants, parse_tenant
 
 __all__ = [
+    "CLAUSES_MAX",
     "DIMENSIONS",
     "Clause",
     "Json",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _ClauseType = TypeVar("_ClauseType", bound=type[Clause])
 
-_BUILT_IN: Final[tuple[type[Clause], ...]] = (
+BUILT_IN: Final[tuple[type[Clause], ...]] = (
     Lifetime,
     Tenants,
     Networks,
@@ -28,9 +28,13 @@ _BUILT_IN: Final[tuple[type[Clause], ...]] = (
     Scopes,
     Models,
 )
+"""The dimensions that are always there, in the order in which a request is checked."""
 
-DIMENSIONS: Final[dict[str, type[Clause]]] = {kind.dimension: kind for kind in _BUILT_IN}
+DIMENSIONS: Final[dict[str, type[Clause]]] = {kind.dimension: kind for kind in BUILT_IN}
 """Every dimension by its name, in the order in which a request is checked."""
+
+BUILT_IN_PLACES: Final = {name: place for place, name in enumerate(DIMENSIONS)}
+"""The places of the dimensions that are always there, and always first."""
 
 MOMENTS: Final = (NOT_BEFORE, EXPIRES_AT)
 """The keywords that are one dimension together."""

@@ -8,13 +8,25 @@ from __future__ import annotations
 from dataclasses import FrozenInstanceError
 from enum import Enum, auto
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Final, Literal, Never, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Final, Literal, Never, TypeAlias, cast, final
 
 from keybound.core.errors import LimitError
-from keybound.core.limits.dimensions import DIMENSIONS, MOMENTS, read_clauses
+from keybound.core.limits.dimensions import (
+    BUILT_IN,
+    BUILT_IN_PLACES,
+    DIMENSIONS,
+    MOMENTS,
+    read_clauses,
+)
 from keybound.core.limits.lifetime import EXPIRES_AT, NOT_BEFORE, Lifetime, combined
 from keybound.core.limits.scopes import Scopes
-from keybound.core.limits.stored import Unreadable, canonical, dump_clauses, load_clauses
+from keybound.core.limits.stored import (
+    PARSE_ERRORS,
+    Unreadable,
+    canonical,
+    dump_clauses,
+    load_clauses,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -48,12 +60,14 @@ _ABSENT: Final = _Absent.ABSENT
 class Limits:
     """What is permitted, in every dimension; ``Limits()`` permits everything.
 
-    Iterates over its clauses in the order in which a request is checked.
+    Iterates over its clauses in the order in which a request is checked. ``compiled`` is a memory
+    of what others make of all but the lifetime, and no part of the value: many nodes share that.
     """
 
-    __slots__ = ("clauses",)
+    __slots__ = ("clauses", "compiled")
 
     clauses: tuple[Clause, ...]
+    compiled: dict[object, Any]
 
     def __init__(
         self,
@@ -81,12 +95,14 @@ class Limits:
         }
         given = {name: value for name, value in values.items() if value is not _ABSENT}
         object.__setattr__(self, "clauses", _ordered(read_clauses(given | custom)))
+        object.__setattr__(self, "compiled", {})
 
     @classmethod
     def of_clauses(cls, clauses: Iterable[Clause]) -> Limits:
         """Return the limits that these clauses make together."""
         limits = object.__new__(cls)
         object.__setattr__(limits, "clauses", _ordered(clauses))
+        object.__setattr__(limits, "compiled", {})
         return limits
 
     @classmethod
@@ -105,14 +121,45 @@ class Limits:
     @staticmethod
     def check_order(dimension: str) -> int:
         """Return the place of a dimension in a check; unknown ones are last."""
-        for place, name in enumerate(DIMENSIONS):  # mostly among the first: no list, no index
-            if name == dimension:
-                return place
-        return len(DIMENSIONS)
+        place = BUILT_IN_PLACES.get(dimension)
+        if place is not None:
+            return place
+        names = [*DIMENSIONS]
+        return names.index(dimension) if dimension in DIMENSIONS else len(names)
 
     def __iter__(self) -> Iterator[Clause]:
         """Iterate over the clauses in the order in which a request is checked."""
         return iter(self.clauses)
+
+    def living(self, stored: object) -> Limits | None:
+        """Return these limits, that have no lifetime, with a stored one; ``None`` if it is not one.
+
+        What is made of these holds for all who differ in that alone.
+        """
+        if type(stored) is not list or len(cast("list[object]", stored)) != 1:
+            return None
+        try:
+            life = Lifetime.parse(cast("list[object]", stored)[0])
+        except PARSE_ERRORS:
+            return None
+        if life is None:
+            return None
+        limits = object.__new__(Limits)
+        object.__setattr__(limits, "clauses", (life, *self.clauses))
+        object.__setattr__(limits, "compiled", self.compiled)
+        return limits
+
+    @property
+    def lives(self) -> tuple[Lifetime, ...]:
+        """Return the lifetimes; they are always first."""
+        if not self.clauses or type(self.clauses[0]) is not Lifetime:
+            return ()
+        return tuple([clause for clause in self.clauses if isinstance(clause, Lifetime)])
+
+    @property
+    def built_in(self) -> bool:
+        """Return whether every clause is of a dimension that is always there, and readable."""
+        return all(type(clause) in BUILT_IN for clause in self.clauses)
 
     def of(self, dimension: str) -> tuple[Clause, ...]:
         """Return the clauses of one dimension."""

@@ -12,6 +12,7 @@ import msgspec
 from keybound.core.errors import LimitError
 from keybound.core.limits.clause import Clause
 from keybound.core.limits.dimensions import DIMENSIONS, parse_clause
+from keybound.core.limits.lifetime import Lifetime
 from keybound.core.reasons import Reason
 
 if TYPE_CHECKING:
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from keybound.core.facts import RequestFacts
     from keybound.core.limits.clause import Json
 
-# What reading foreign data with a foreign `parse` may raise; `LimitError` is a ValueError.
-_PARSE_ERRORS: Final = (
+PARSE_ERRORS: Final = (
     ValueError,
     TypeError,
     LookupError,
@@ -30,6 +30,7 @@ _PARSE_ERRORS: Final = (
     AssertionError,
     RuntimeError,
 )
+"""What reading foreign data with a foreign `parse` may raise; `LimitError` is a ValueError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ def _load_clause(dimension: str, value: object) -> Clause:
     kind = DIMENSIONS.get(dimension)
     if kind is None:
         return Unreadable.of(dimension, value)
-    if not _plain(value):
+    if kind is Lifetime or not _plain(value):  # lifetimes are as many as keys
         return _parse_stored(kind, dimension, value)
     # Many keys have few policies, and each key is read again by every process.
     stored = kind, msgspec.json.encode(value)
@@ -132,7 +133,7 @@ def _plain(value: object) -> bool:
 def _parse_stored(kind: type[Clause], dimension: str, value: object) -> Clause:
     try:
         clause = parse_clause(kind, value)
-    except _PARSE_ERRORS:
+    except PARSE_ERRORS:
         clause = None
     # What would be no clause is never stored: something else wrote it, so it permits nothing.
     return Unreadable.of(dimension, value) if clause is None else clause
