@@ -170,3 +170,33 @@ def test_the_kind_of_a_missing_node_is_in_its_id():
     """A refusal names a group as a group, even one that is gone."""
     assert kind_of("group_x", None) == "group"
     assert kind_of("anything", a_key("key_1")) == "key"
+
+
+def test_keys_with_the_same_limits_share_what_those_come_to():
+    """Of one tenant; and what is remembered of others has an end."""
+    limits = Limits(methods=["GET"])
+    one, two = (chain(a_key(name, tenant="acme", limits=limits)) for name in ("key_1", "key_2"))
+    assert all(mine is its for mine, its in zip(one.clauses, two.clauses, strict=True))
+    assert [check.node for check in one.checks] == ["key_1"] * len(one.checks)
+    for number in range(1_500):
+        found = chain(a_key("key_3", tenant=f"tenant-{number}", limits=limits))
+        assert found.identity(None).tenant == f"tenant-{number}"
+        assert decide(found, RequestFacts(method="GET", path="/"), 0.0).reason is (
+            Reason.TENANT_UNRESOLVED
+        )
+    assert len(limits.compiled) <= 1_024
+
+
+def test_lifetimes_above_a_key_bound_what_is_decided_of_it():
+    """The first to end ends the chain, whoever shares the other limits."""
+    limits = Limits(methods=["GET"], scopes=["a"])
+    groups = [
+        a_group(f"group_{year}", limits=limits.meet(Limits(expires_at=f"{year}-01-01T00:00:00Z")))
+        for year in (2030, 2027, 2029)
+    ]
+    key = a_key("key_1", groups=tuple(each.id for each in groups), limits=limits)
+    found = chain(key, *groups)
+    assert found.ends == datetime(2027, 1, 1, tzinfo=UTC).timestamp()
+    denied = decide(found, GET, found.ends)
+    assert (denied.reason, denied.check.node) == (Reason.EXPIRED, "group_2027")
+    assert isinstance(decide(found, GET, found.ends - 1), Allowed)

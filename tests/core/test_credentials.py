@@ -90,6 +90,7 @@ def test_a_credential_prints_nothing_of_the_key():
     """Neither a log line nor a traceback holds the token."""
     credential = read_credential(b"Bearer abc", ALL)
     assert repr(credential) == str(credential) == f"{credential}" == "Credential(...)"
+    assert credential.__rich_repr__() == []
 
 
 def test_each_form_asks_for_itself():

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from keybound.core.errors import InputError, RecordCorruptError
-from keybound.core.limits import Limits
+from keybound.core.limits import Limits, Unreadable
 from keybound.core.nodes import (
     RECORD_MAX,
     APIKey,
@@ -193,3 +193,59 @@ def test_metadata_is_a_copy():
     checked = check_metadata(given)
     given["a"].append(2)
     assert checked == {"a": [1]}
+
+
+def read_again(limits):
+    """Return limits as they are read from a record."""
+    return decode_node(encode_node(a_key("key_1", limits=limits))).limits
+
+
+def test_limits_that_keys_share_are_one_object():
+    """They are read once; with a lifetime of its own, a key shares what is made of the rest."""
+    rest = Limits(methods=["GET"], scopes=["rest"])
+    shared = read_again(rest)
+    assert shared is read_again(Limits(methods=["GET"], scopes=["rest"])) == rest
+    for moment in ("2027-01-01T00:00:00Z", "2028-01-01T00:00:00.5Z"):
+        limits = rest.meet(Limits(expires_at=moment))
+        found = read_again(limits)
+        assert found == limits
+        assert found.clauses == limits.clauses, "in the same order"
+        assert found.compiled is shared.compiled
+
+
+@pytest.mark.parametrize(
+    "lifetime",
+    [
+        [],
+        {},
+        "never",
+        [{}],
+        [{"expires_at": "*"}],
+        [{"expires_at": "soon"}],
+        [{"until": "2027-01-01T00:00:00Z"}],
+        [{"expires_at": "2027-01-01T00:00:00Z"}, {"expires_at": "2028-01-01T00:00:00Z"}],
+        [{"expires_at": "2027-01-01T00:00:00Z"}, "soon"],
+    ],
+    ids=str,
+)
+def test_an_odd_lifetime_is_read_as_it_is_without_others(lifetime):
+    """However a record is read, it says the same, and what cannot be read permits nothing."""
+    stored = {"methods": [["GET"]], "lifetime": lifetime}
+    record = json.loads(encode_node(a_key("key_1"))) | {"limits": stored}
+    found = decode_node(json.dumps(record).encode()).limits
+    assert found == Limits.load(stored)
+    readable = isinstance(lifetime, list) and len(lifetime) == 2 and "soon" not in lifetime
+    assert any(isinstance(clause, Unreadable) for clause in found) is not readable
+
+
+def test_limits_that_are_remembered_have_an_end(monkeypatch):
+    """Memory is bounded, whatever keys there are; large ones are not kept at all."""
+    monkeypatch.setattr("keybound.core.nodes._LIMITS_MAX", 10)
+    kept: dict[bytes, Limits] = {}
+    monkeypatch.setattr("keybound.core.nodes._LIMITS", kept)
+    for number in range(25):
+        read_again(Limits(scopes=[f"scope-{number}"]))
+        assert len(kept) <= 10
+    before = len(kept)
+    read_again(Limits(scopes=[f"scope-{number}" for number in range(100)]))
+    assert len(kept) == before

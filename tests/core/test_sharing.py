@@ -317,3 +317,22 @@ def test_a_store_that_is_down_is_down_whatever_redis_has(place):
         place.find(worker, OTHER)
     place.store.perform = working
     assert place.find(worker, OTHER).chain.key.owner == "new"
+
+
+def test_a_node_above_that_is_not_there_is_asked_of_the_store(place):
+    """Redis evicts what it likes; what is left of a chain is no chain."""
+    del place.values[place.name_above("group_2")]
+    assert place.find(place.worker(), KEY).chain.nodes["group_2"].enabled
+    assert place.asked == [1, 2, LoadByDigest]
+
+
+def test_a_node_above_that_is_newer_than_the_last_sync_is_caught_up_with(place):
+    """As the key itself is: then it is one of a revision that was seen."""
+    worker, name = place.worker(), place.name_of(KEY)
+    older = place.values[name]
+    place.change("group_1", enabled=False)
+    place.find(place.worker(), KEY)
+    place.values[name] = older
+    place.asked.clear()
+    assert place.find(worker, KEY).chain.nodes["group_1"].enabled is False
+    assert place.asked == [1, 2, Sync]
