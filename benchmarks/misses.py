@@ -253,8 +253,10 @@ def blocking_cases(place: Place) -> list[Case]:
         check(decision)
         return took
 
-    return cases(place, get, miss, forget=partial(forget, guard)) + [
-        Case("a miss without Redis: SQLite", apart(place, stored, partial(miss, guard=stored)))
+    alone = apart(place, stored, partial(miss, guard=stored))
+    return [
+        *cases(place, get, miss, forget=partial(forget, guard)),
+        Case("a miss without Redis: SQLite", alone),
     ]
 
 
@@ -281,8 +283,10 @@ def awaiting_cases(place: Place, loop: asyncio.AbstractEventLoop) -> list[Case]:
     def get() -> float:
         return loop.run_until_complete(aget())
 
-    return cases(place, get, miss, forget=partial(forget, guard)) + [
-        Case("a miss without Redis: SQLite", apart(place, stored, partial(miss, guard=stored)))
+    alone = apart(place, stored, partial(miss, guard=stored))
+    return [
+        *cases(place, get, miss, forget=partial(forget, guard)),
+        Case("a miss without Redis: SQLite", alone),
     ]
 
 

@@ -131,7 +131,8 @@ class Guard(BaseGuard):
 
         Unless ``routed``, no router is asked: for a view that depends on more than the path.
         """
-        return self._run(self.engine.authorized(method, path, peer, raw, routed=routed))
+        engine = self.engine
+        return run(engine.authorized(method, path, peer, raw, routed=routed), engine.perform)
 
     def issue(self, **options: Unpack[IssueOptions]) -> IssuedKey:
         """Make a key; ``secret.reveal()`` is the key itself, here and never again.

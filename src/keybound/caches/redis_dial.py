@@ -54,7 +54,7 @@ class _Deadline:
     def __init__(self, socket: Any, until: _Until) -> None:  # noqa: ANN401 - with TLS or without
         self._socket = socket
         self._until = until
-        self._timeout = 0.0
+        self._timeout = -1.0  # none that was set here
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a socket has
         return getattr(self._socket, name)
@@ -63,26 +63,29 @@ class _Deadline:
         """Leave that to the deadline."""
 
     def sendall(self, data: bytes) -> None:
-        self._hurry()
+        left = self._until.at - monotonic()
+        if not -_EXACT < left - self._timeout < _EXACT:
+            self._hurry(left)
         self._socket.sendall(data)
 
     def recv(self, *arguments: Any) -> bytes:  # noqa: ANN401 - as sockets take them
-        self._hurry()
+        self._hurry(self._until.at - monotonic())
         received: bytes = self._socket.recv(*arguments)
         return received
 
     def recv_into(self, *arguments: Any) -> int:  # noqa: ANN401 - the same
-        self._hurry()
+        left = self._until.at - monotonic()
+        if not -_EXACT < left - self._timeout < _EXACT:
+            self._hurry(left)
         count: int = self._socket.recv_into(*arguments)
         return count
 
-    def _hurry(self) -> None:
-        left = self._until.at - monotonic()
+    def _hurry(self, left: float) -> None:
+        """Let the socket wait that long: a call of the system, so not for less than it matters."""
         if left <= 0:
             raise TimeoutError
-        if not -_EXACT < left - self._timeout < _EXACT:  # to set it is a call of the system
-            self._socket.settimeout(left)
-            self._timeout = left
+        self._socket.settimeout(left)
+        self._timeout = left
 
 
 class _Hurried(AbstractConnection):

@@ -82,10 +82,10 @@ class Search:
             if not self._taken(found, name, suspects) or not isinstance(found.node, APIKey):
                 return None
             key, heads = found.node, {found.node.id: found.head}
-            nodes: Mapping[str, StoredNode] = {}
-            if found.above or key.parent is not None or key.groups:
-                above = dict.fromkeys((*key.above, *found.above))
-                nodes = yield from self._above(epoch, above, heads, asked_at, suspects)
+            if key.parent is None and not key.groups:  # most keys; whatever the hint says
+                return Chain(key, {}, self._policy), heads
+            above = dict.fromkeys((*key.above, *found.above))
+            nodes = yield from self._above(epoch, above, heads, asked_at, suspects)
         except CacheError:
             return None
         return _compiled(key, nodes, heads, self._policy)
@@ -167,8 +167,6 @@ def _compiled(
         chain = Chain(key, nodes, policy)
     except RecordCorruptError:  # the store is asked, and says so
         return None
-    if len(heads) == 1 == len(chain.nodes):
-        return chain, heads
     if any(node is None for node in chain.nodes.values()):
         return None
     return chain, {node_id: heads[node_id] for node_id in chain.nodes}
