@@ -139,7 +139,8 @@ def test_child_of_a_fork_in_the_middle_of_a_change_can_change_as_well(store: Sql
 
 
 FORKED_WITHIN = """
-import os, sys, threading, time
+import os, sys, threading, time, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # that threads and forks do not go together
 from sqlalchemy import Engine, event
 from keybound.stores.sql import SqlStore
 from keybound.stores.sqlite import SQLiteFile
