@@ -7,20 +7,18 @@ lease is extended only after everything below the fence is dead.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
-from keybound.core.chain import Chain
-from keybound.core.effects import Head
 from keybound.core.fence import Applied, Fence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from keybound.core.effects import Moment, SyncAnswer
+    from keybound.core.chain import Chain
+    from keybound.core.effects import Head, Moment, SyncAnswer
     from keybound.core.nodes import StoredNode
 
 ABSENT_MAX = 4_096
@@ -33,7 +31,8 @@ _LENDERS_MAX = 4
 """Entries that are asked for a node they share; one is nearly always enough."""
 
 
-class Entry(Struct, eq=False):
+@dataclass(slots=True, eq=False)
+class Entry:
     """A chain, or ``None`` for a known absence, each node as read at the head beside it.
 
     ``alive`` turns false for ever when a node of it changed. ``boot`` and ``wall`` say until when

@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from msgspec import Struct
-
-from keybound.core.identity import Identity
 from keybound.core.reasons import LIMIT_REASONS, Reason
 
 if TYPE_CHECKING:
     from keybound.core.chain import Chain, Check
     from keybound.core.facts import RequestFacts
+    from keybound.core.identity import Identity
     from keybound.core.limits import Clause
 
 
-class Allowed(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Allowed:
     """The request passed every check; the same one passes again from ``begins`` until ``ends``.
 
     Where the two are equal, it has to be decided anew every time.
