@@ -116,7 +116,7 @@ def test_a_request_that_passes_every_check_is_allowed():
 
 
 @pytest.mark.parametrize(
-    "answer", [False, None, 1, "yes", (True,), object(), ZeroDivisionError], ids=repr
+    "answer", [False, None, 1, "yes", (True,), NotImplemented, ZeroDivisionError], ids=repr
 )
 def test_every_answer_but_true_denies(answer):
     """A dimension that forgets to return, or returns something truthy, permits nothing."""

@@ -27,7 +27,7 @@ from keybound.core.table import PATH_MAX, RouteTable
         ({"methods": "GET,POST"}, "methods", "no method"),
         ({"methods": 7}, "methods", "are not names"),
         ({"methods": [b"GET"]}, "methods", "are not names"),
-        ({"scopes": iter(["a"])}, "scopes", "are not names"),
+        pytest.param({"scopes": iter(["a"])}, "scopes", "are not names", id="an iterator"),
         ({"scopes": [None]}, "scopes", "are not names"),
         ({"scopes": ['a"b']}, "scopes", "is no scope"),
         ({"scopes": ["a b"]}, "scopes", "is no scope"),
