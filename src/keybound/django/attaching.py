@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, cast
 from django.http import HttpRequest
 from django.urls import Resolver404, resolve
 
-from keybound.core.decision import Denied
-from keybound.django.deciding import admit, decide
+from keybound.django.deciding import decide
 from keybound.django.demands import unmet
 from keybound.django.facts import read_facts
-from keybound.django.owners import find_owner, show_owner
+from keybound.django.owners import show_owner
 from keybound.django.sites import current
+from keybound.drivers import run
 
 if TYPE_CHECKING:
     from keybound.core.reasons import Reason
@@ -30,8 +30,8 @@ def attach(given: object, credential: str) -> Reason | None:
         raise TypeError(msg)
     request = cast("GuardedRequest", given)
     request.META["HTTP_AUTHORIZATION"] = credential
-    site, asked = current(), read_facts(request)
-    denied = admit(request, asked, decide(site, request, asked)) or find_owner(site, request)
+    site = current()
+    denied = run(decide(site, request, read_facts(request)), site.perform)
     if denied is None:
         try:
             request.resolver_match = resolve(request.path_info, getattr(request, "urlconf", None))
@@ -39,7 +39,7 @@ def attach(given: object, credential: str) -> Reason | None:
             pass
         else:
             denied = unmet(request, request.resolver_match.func)
-    if isinstance(denied, Denied):
+    if denied is not None:
         return denied.reason
     show_owner(request)
     return None

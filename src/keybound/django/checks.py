@@ -123,7 +123,8 @@ def _of_settings() -> Iterator[CheckMessage]:
         yield _error(error, "keybound.E004")
         return
     try:
-        site.configuration.load_owner()
+        if site.owned:
+            site.configuration.load_owner()
     except KeyboundError as error:
         yield _error(error, "keybound.E006")
     try:

@@ -72,13 +72,14 @@ class Configuration:
             field = f"{NAME}[{name.upper()!r}]{rest}" if name in self.settings else error.field
             raise MisconfiguredError(field, error.problem, fix=error.fix) from None
 
-    def load_owner(self) -> Callable[..., Any] | None:
-        """Return what finds the user of an owner; raises ``MisconfiguredError``."""
-        if self.owner is None:
-            return None
+    def load_owner(self) -> Callable[..., Any]:
+        """Return what finds the user of an owner, of which the project says the path.
+
+        Raises ``MisconfiguredError``.
+        """
         where = f"{NAME}[{OWNER!r}]"
         try:
-            found: object = import_string(self.owner)
+            found: object = import_string(self.owner or "")
         except KeyboundError:
             raise
         except Exception as error:

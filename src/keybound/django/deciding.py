@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from keybound.context import CURRENT, NO_KEY
 from keybound.core.decision import Allowed, Denied
+from keybound.core.effects import ask
 from keybound.core.reasons import Reason
-from keybound.django.facts import credential_of, read_facts
+from keybound.django.demands import unmet
+from keybound.django.facts import Decide, credential_of, read_facts
+from keybound.django.owners import find_owner
 from keybound.django.routers import reached, untouched
 from keybound.django.views import demand_of
 from keybound.forged import HARMLESS, drop_forged
@@ -15,9 +19,13 @@ from keybound.judge import UNTOLD, Miss, Unguarded
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from keybound.core.effects import Steps
     from keybound.django.facts import Asked, GuardedRequest
     from keybound.django.sites import Site
     from keybound.judge import Outcome
+
+    View = Callable[..., Any]
+    Kwargs = Mapping[str, object]
 
 
 def enter(site: Site, request: GuardedRequest) -> Denied | Miss | None:
@@ -33,26 +41,37 @@ def enter(site: Site, request: GuardedRequest) -> Denied | Miss | None:
     return outcome if isinstance(outcome, Miss) else admit(request, asked, outcome)
 
 
-def decide(site: Site, request: GuardedRequest, asked: Asked) -> Outcome:
-    """Return the decision, asking the store where it must."""
-    method, path, peer, routed = asked
-    try:
-        site.attend()
-        raw = credential_of(request)
-        return site.guard.authorize(method, path, peer, raw, routed=routed)
-    except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
-        return site.guard.engine.failed(error)
+def settle(
+    site: Site, request: GuardedRequest, entered: Denied | Miss | None
+) -> Steps[Denied | None]:
+    """Do what takes more than memory: ask the store, and find the owner."""
+    if isinstance(entered, Miss):
+        return (yield from decide(site, request, read_facts(request)))
+    return entered or (yield from find_owner(site, request))
 
 
-async def decide_async(site: Site, request: GuardedRequest, asked: Asked) -> Outcome:
-    """Return the decision, asking the store where it must."""
-    method, path, peer, routed = asked
+def decide(site: Site, request: GuardedRequest, asked: Asked) -> Steps[Denied | None]:
+    """Decide a request, asking the store where it must; let it in, or return a denial."""
     try:
         site.attend()
-        raw = credential_of(request)
-        return await site.async_guard.authorize(method, path, peer, raw, routed=routed)
+        method, path, peer, routed = asked
+        facts = method, path, peer, credential_of(request)
+        outcome = yield from ask(Decide(facts, routed))
     except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
-        return site.guard.engine.failed(error)
+        outcome = site.guard.engine.failed(error)
+    return admit(request, asked, outcome) or (yield from find_owner(site, request))
+
+
+def decide_on_view(
+    site: Site, request: GuardedRequest, view: View, kwargs: Kwargs
+) -> Steps[Denied | None]:
+    """Decide again where Django chose another view than was decided on."""
+    asked = _pending(site, request, view, kwargs)
+    denied = None
+    if asked is not None:
+        denied = yield from decide(site, request, asked)
+        CURRENT.set(request.api_key or NO_KEY)  # the middleware puts back what was before
+    return denied or unmet(request, view)
 
 
 def admit(request: GuardedRequest, asked: Asked, outcome: Outcome) -> Denied | None:
@@ -73,19 +92,17 @@ def admit(request: GuardedRequest, asked: Asked, outcome: Outcome) -> Denied | N
     return None
 
 
-def recall(
-    site: Site, request: GuardedRequest, view: Callable[..., Any], kwargs: Mapping[str, object]
-) -> bool:
+def recall(site: Site, request: GuardedRequest, view: View, kwargs: Kwargs) -> bool:
     """Return whether all this was decided already, as it was for an earlier request alike."""
-    method, path, _, routed = request.keybound_asked
-    known = site.views.get((method, path))
+    asked = request.keybound_asked
+    known = site.views.get(asked[:2])
     if (
         known is None
+        or not asked[3]
         or known[0] is not view
         or known[1] != kwargs
-        or not routed
-        or request.path_info != path
-        or request.method != method
+        or request.path_info != asked[1]
+        or request.method != asked[0]
         or hasattr(request, "urlconf")
     ):
         return False
@@ -93,9 +110,7 @@ def recall(
     return True
 
 
-def pending(
-    site: Site, request: GuardedRequest, view: Callable[..., Any], kwargs: Mapping[str, object]
-) -> Asked | None:
+def _pending(site: Site, request: GuardedRequest, view: View, kwargs: Kwargs) -> Asked | None:
     """Return what is to be decided now that Django chose ``view``: nothing, if that was done.
 
     A later middleware may have changed the method, the path or the URLconf; the language decides
@@ -103,14 +118,14 @@ def pending(
     """
     asked = request.keybound_asked
     method, path, _, routed = read_facts(request)
+    now = method, path, asked[2], routed
     resolved = request.resolver_match
-    match = site.match((method, path, None, True)) if routed and resolved is not None else None
+    match = site.match(now) if routed and resolved is not None else None
     if match is not None and resolved is not None:
         fits = reached(match, view, resolved)
         demanded = fits and match.route is match.view
         if not (fits or untouched(match)):
-            routed = False
+            now = method, path, asked[2], False
         elif demanded or demand_of(view, method.upper()) is None:
-            site.remember(method, path, (view, kwargs, demanded))
-    now = method, path, asked[2], routed
+            site.remember(now, view, kwargs, demanded=demanded)
     return None if now == asked else now

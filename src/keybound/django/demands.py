@@ -13,7 +13,7 @@ from django.views import View
 from keybound.core.demands import Demand
 from keybound.core.errors import RefusedError
 from keybound.core.patterns import template_fields
-from keybound.django.caching import marked
+from keybound.django.answers import marked
 from keybound.django.facts import guarded
 from keybound.django.sites import current
 from keybound.django.views import MAY_READ, demand_of, demands_on, fields_of, is_async

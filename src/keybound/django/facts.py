@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from django.conf import settings
+from django.core.handlers.wsgi import WSGIRequest
 
+from keybound.core.effects import Effect
 from keybound.core.facts import WEBSOCKET
 from keybound.core.reasons import Reason
 
@@ -37,16 +40,20 @@ if TYPE_CHECKING:
         _dont_enforce_csrf_checks: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Decide(Effect[Any]):
+    """The decision on method, path, peer and credential, from the store if need be."""
+
+    facts: tuple[str, str, str | None, bytes | Reason | None] = field(repr=False)
+    routed: bool
+
+
 def read_facts(request: HttpRequest) -> Asked:
     """Return what is decided about a request, as things are now."""
-    method, meta = request.method or "", request.META
-    spelled: str = meta.get("REQUEST_METHOD", method)
-    if spelled == method and hasattr(request, "scope"):
-        spelled = _spelled(request)
-    if spelled != method and spelled.upper() == method:
-        method = spelled  # Django takes any spelling, and decisions are stricter with odd ones
-    if method == WEBSOCKET:  # a client may spell it, but gets nothing by it
-        method = "websocket"
+    meta = request.META
+    method: str = meta.get("REQUEST_METHOD", "")
+    if request.__class__ is not WSGIRequest or method != request.method or method == WEBSOCKET:
+        method = _spelled(request)
     urlconf: object = getattr(request, "urlconf", None)
     routed = urlconf is None or urlconf == settings.ROOT_URLCONF
     return method, request.path_info or "/", meta.get("REMOTE_ADDR"), routed
@@ -64,9 +71,16 @@ def credential_of(request: HttpRequest) -> bytes | Reason | None:
 
 
 def _spelled(request: HttpRequest) -> str:
-    scope: Mapping[str, Any] = getattr(request, "scope", {})
-    spelled: str = scope.get("method", request.method or "")
-    return spelled
+    """Return the method as the client wrote it, where Django takes any spelling."""
+    method = request.method or ""
+    spelled: str = request.META.get("REQUEST_METHOD", method)
+    if spelled == method:
+        scope: Mapping[str, Any] = getattr(request, "scope", {})
+        spelled = scope.get("method", method)
+    if spelled.upper() == method:  # decisions are stricter with odd ones
+        method = spelled
+    # A client may spell that one, but gets nothing by it.
+    return "websocket" if method == WEBSOCKET else method
 
 
 def guarded(request: HttpRequest) -> GuardedRequest:

@@ -13,6 +13,8 @@ from django.core.signals import setting_changed
 
 from keybound.core.table import METHOD_REMEMBERED_MAX, PATH_REMEMBERED_MAX
 from keybound.django.configuration import Configuration
+from keybound.django.facts import Decide
+from keybound.django.owners import FindOwner
 from keybound.django.routers import URLRouter
 from keybound.django.views import fields_of, is_async
 from keybound.guard import Guard
@@ -20,12 +22,14 @@ from keybound.guard import Guard
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from keybound.core.effects import Effect
     from keybound.core.table import RouteMatch
     from keybound.django.facts import Asked
     from keybound.engine import Engine
     from keybound.guard import AsyncGuard
 
-    Remembered = tuple[Callable[..., Any], Mapping[str, object], bool]
+    Kwargs = Mapping[str, object]
+    Remembered = tuple[Callable[..., Any], Kwargs, bool]
 
 _VIEWS_MAX = 4_096
 
@@ -76,9 +80,11 @@ class Site:
                     self.engine = engine
         return engine
 
-    def remember(self, method: str, path: str, remembered: Remembered) -> None:
+    def remember(
+        self, asked: Asked, view: Callable[..., Any], kwargs: Kwargs, *, demanded: bool
+    ) -> None:
         """Keep the view and the arguments that a decision was about, for requests alike."""
-        view, kwargs, demanded = remembered
+        method, path, *_ = asked
         if len(path) > PATH_REMEMBERED_MAX or len(method) > METHOD_REMEMBERED_MAX:
             return
         if None in fields_of(kwargs).values():  # what else a converter made is not for keeping
@@ -102,19 +108,37 @@ class Site:
         table = self.attend().rules.table
         return table.match(method, path) if routed else table.match_unrouted(method, path)
 
-    @cached_property
-    def owner(self) -> Callable[..., Any] | None:
-        """What finds the user of an owner, blocking."""
-        load = self.configuration.load_owner()
-        return async_to_sync(load) if load is not None and is_async(load) else load
+    def perform(self, effect: Effect[Any]) -> Any:  # noqa: ANN401 - the effect says what
+        """Answer one effect of a request, blocking."""
+        return self._blocking[effect.__class__](effect)
+
+    async def aperform(self, effect: Effect[Any]) -> Any:  # noqa: ANN401 - the effect says what
+        """Answer one effect of a request, awaiting."""
+        return await self._awaiting[effect.__class__](effect)
 
     @cached_property
-    def async_owner(self) -> Callable[..., Awaitable[Any]] | None:
-        """What finds the user of an owner, awaiting."""
+    def _blocking(self) -> dict[type[Effect[Any]], Callable[[Any], Any]]:
+        return {
+            Decide: lambda effect: self.guard.authorize(*effect.facts, routed=effect.routed),
+            FindOwner: lambda effect: self._owner(effect.owner, effect.identity),
+        }
+
+    @cached_property
+    def _awaiting(self) -> dict[type[Effect[Any]], Callable[[Any], Awaitable[Any]]]:
+        return {
+            Decide: lambda effect: self.async_guard.authorize(*effect.facts, routed=effect.routed),
+            FindOwner: lambda effect: self._async_owner(effect.owner, effect.identity),
+        }
+
+    @cached_property
+    def _owner(self) -> Callable[..., Any]:
         load = self.configuration.load_owner()
-        if load is None or is_async(load):
-            return load
-        return sync_to_async(load, thread_sensitive=True)
+        return async_to_sync(load) if is_async(load) else load
+
+    @cached_property
+    def _async_owner(self) -> Callable[..., Awaitable[Any]]:
+        load = self.configuration.load_owner()
+        return load if is_async(load) else sync_to_async(load, thread_sensitive=True)
 
     def _listen(self, engine: Engine) -> None:
         """Let an engine ask for the URLconf before it uses its table."""

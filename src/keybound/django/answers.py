@@ -1,0 +1,75 @@
+"""What goes out: refusals, and answers that say to every cache that they depend on a key."""
+
+from __future__ import annotations
+
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
+
+from keybound.django.streams import with_identity
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from keybound.core.decision import Denied
+    from keybound.django.facts import Asked, GuardedRequest
+    from keybound.django.sites import Site
+
+T = TypeVar("T")
+
+_KEY = "Authorization"
+_VARY = "Vary", _KEY
+
+
+def refusal(site: Site, denied: Denied) -> HttpResponse:
+    """Return what a denied request is answered with."""
+    answer = site.guard.refuse(denied)
+    return HttpResponse(answer.body, status=answer.status, headers=answer.fields)
+
+
+def finished(
+    site: Site, request: GuardedRequest, response: HttpResponseBase, asked: Asked
+) -> HttpResponseBase:
+    """Return an answer as it goes out, to a request that was let in as ``asked``.
+
+    Where a key counts, or would have, it varies with the key; the request may have been decided
+    again since, as something else.
+    """
+    if request.api_key is not None:
+        _mark(response)
+        return with_identity(response, request.api_key) if response.streaming else response
+    now = request.keybound_asked
+    if _reads_key(site, now) or (asked is not now and _reads_key(site, asked)):
+        _mark(response)
+    return response
+
+
+def marked(response: T) -> T:
+    """Return an answer, or what is awaited for one, that varies with the key of its request."""
+    if isinstance(response, HttpResponseBase):
+        _mark(response)
+    elif isawaitable(response):
+        return cast("T", _awaited(response))
+    return response
+
+
+def _mark(response: HttpResponseBase) -> None:
+    headers: Any = response.headers
+    # To set a header costs as much as the decision, since both of its parts are encoded.
+    stored: dict[str, tuple[str, str]] = headers._store  # noqa: SLF001
+    if "vary" in stored:
+        patch_vary_headers(response, (_KEY,))
+    else:
+        stored["vary"] = _VARY
+
+
+async def _awaited(response: Awaitable[T]) -> T:
+    return marked(await response)
+
+
+def _reads_key(site: Site, asked: Asked) -> bool:
+    match = site.match(asked)
+    return match is None or match.auth != "exempt"
