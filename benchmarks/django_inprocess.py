@@ -3,7 +3,8 @@
     python benchmarks/django_inprocess.py [--rounds 60]
 
 The whole policy on a warm key, from configured routes and from what a view requires; refusals; and
-as floors a middleware that does nothing, and keybound's plain WSGI middleware around Django.
+as floors a middleware that does nothing, and keybound's plain WSGI middleware around Django. Then
+the same in the stack of middleware that ``startproject`` sets up, as a ratio to that stack.
 """
 
 from __future__ import annotations
@@ -35,6 +36,15 @@ TARGET = 1.10
 OURS = "keybound.django.middleware.APIKeyMiddleware"
 WHOLE = "keybound, whole policy, warm key"
 REQUIRED = "keybound, the same, as a view requires"
+STARTED = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
 
 
 def home(_request: HttpRequest) -> HttpResponse:
@@ -65,7 +75,13 @@ def set_up() -> bytes:
     ]
     settings.configure(
         ALLOWED_HOSTS=["*"],
-        INSTALLED_APPS=["keybound.django"],
+        INSTALLED_APPS=[
+            "django.contrib.contenttypes",
+            "django.contrib.auth",
+            "django.contrib.sessions",
+            "django.contrib.messages",
+            "keybound.django",
+        ],
         KEYBOUND={"DATABASE": "memory://", "ROUTES": routes},
         LOGGING_CONFIG=None,
         MIDDLEWARE=[],
@@ -98,7 +114,7 @@ def cases(good: bytes) -> list[Case]:
     """Return the cases; the first is the base of the others."""
     from keybound.django import guard
 
-    base = "Django"
+    base, started = "Django", "Django, as startproject sets it up"
     bare, ours = stack(), stack(OURS)
     nothing = stack(f"{__name__}.{Nothing.__name__}")
     around = keybound.wsgi.APIKeyMiddleware(bare, guard())
@@ -109,6 +125,14 @@ def cases(good: bytes) -> list[Case]:
         Case(WHOLE, ours, good, base, kind="wsgi"),
         Case(REQUIRED, ours, good, base, path="/required", kind="wsgi"),
         Case("keybound, no key", ours, None, base, 401, kind="wsgi"),
+        Case(started, stack(*STARTED), good, kind="wsgi"),
+        Case(
+            f"{WHOLE}, in that",
+            stack(*STARTED[:3], OURS, *STARTED[3:]),
+            good,
+            started,
+            kind="wsgi",
+        ),
     ]
 
 
