@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 import pytest
-from flask import Flask, abort, g, request, stream_with_context
+from flask import Flask, Response, abort, g, request, stream_with_context
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
 
@@ -195,6 +195,33 @@ def test_view_that_calls_another_needs_what_that_needs(app, kb, client, key, why
     app.add_url_rule("/v1/outer", "outer", outer)
     assert why(client.get("/v1/outer", headers=key(scopes="outer"))) == "insufficient_scope"
     assert client.get("/v1/outer", headers=key(scopes=["inner", "outer"])).text == "inner"
+
+
+def test_what_one_application_met_another_has_to_meet_again(app, kb, client, guard, key, why):
+    """A view that passes its request on to another application passes nothing else on."""
+    other = Flask("other", static_folder=None)
+    other_kb = Keybound(other, guard)
+
+    @other_kb.requires(model="{model}")
+    def read() -> str:
+        return "read"
+
+    @other.get("/v1/books/<model>")
+    @other_kb.requires(model="book")
+    def books(model: str) -> str:  # noqa: ARG001 - the demand on what it calls is about it
+        return read()
+
+    @app.get("/v1/pass/<model>/<path:rest>")
+    @kb.requires(model="{model}")
+    def pass_on(model: str, rest: str) -> Any:  # noqa: ARG001 - the demand is about it
+        return Response.from_app(other, {**request.environ, "PATH_INFO": f"/v1/{rest}"})
+
+    mine = key(models={"book": "read"})
+    for _ in range(2):
+        assert client.get("/v1/pass/book/books/book", headers=mine).text == "read"
+        for sender, path in (other.test_client(), ""), (client, "/pass/book"):
+            answer = sender.get(f"/v1{path}/books/diary", headers=mine)
+            assert why(answer) == "model_not_allowed"
 
 
 CHANGES = [

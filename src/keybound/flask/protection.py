@@ -43,7 +43,10 @@ EXTENSION = "keybound"
 """Under this name an application has its protection among its ``extensions``."""
 
 _MET = "keybound.met"
-"""Where the environment holds the demands that a request met before its view was called."""
+"""Where the environment holds who looked at a request last, and the demands that it met then.
+
+An application that another one calls finds the same environment.
+"""
 
 _CAME_AS = "keybound.came_as"
 """Where the environment holds what was decided on, if something may have changed it since."""
@@ -147,7 +150,9 @@ class Protection(APIKeyMiddleware):
     def check_view(self, demand: Demand) -> None:
         """Raise ``HTTPRefusedError`` unless a demand is met, which may be known by now."""
         environ = _request().environ
-        met = environ.get(_MET) or self._settled.demands(environ.get(ALLOWED))
+        looked, met = environ.get(_MET, (None, ()))
+        if looked is not self:
+            met = self._settled.demands(environ.get(ALLOWED))
         if demand not in met:
             self.check(demand)
 
@@ -200,7 +205,7 @@ class Protection(APIKeyMiddleware):
         if asks or (elsewhere and identity is not None):
             fields = demands.fields(asked.view_args)
             self._met(demand, identity, asked, fields=fields, said=demand.access, strict=elsewhere)
-        environ[_MET] = declared.demands
+        environ[_MET] = self, declared.demands
         if allowed is not None and not elsewhere:
             self._settled.add(allowed, rule, declared.demands)
 
