@@ -295,7 +295,7 @@ def check_refusal(text: str, _folder: Path) -> None:
     shown = json.loads(body)
     settings = Settings(database="memory://")
     engine = Engine(settings, open_store("memory://"), SystemClock(), background=False)
-    real = engine.refuse(Denied(Reason(shown["reason"])))
+    real = engine.refuser.refuse(Denied(Reason(shown["reason"])))
     said = json.loads(real.body)
     assert first == f"HTTP/1.1 {real.status} {HTTPStatus(real.status).phrase}"
     headers = [tuple(line.split(": ", 1)) for line in lines]

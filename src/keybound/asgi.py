@@ -107,7 +107,7 @@ class APIKeyMiddleware:
             if outcome.__class__ is Miss:
                 outcome = await self.guard.authorize(method, path, peer, raw)
         except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
-            outcome = self.guard.engine.failed(error)
+            outcome = self.guard.engine.refuser.failed(error)
         if type(outcome) is Allowed:
             identity = outcome.identity
             scope["keybound"] = scope["user"] = identity

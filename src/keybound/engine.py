@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import suppress
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -16,24 +15,17 @@ from keybound.core.coherence import look_up, sync
 from keybound.core.credentials import parse_forms
 from keybound.core.decision import Denied
 from keybound.core.effects import Moment, OfferShared, ReadClock, ReadEntropy, ReadShared, Sleep
-from keybound.core.errors import (
-    InputError,
-    KeyboundError,
-    RecordCorruptError,
-    StoreUnavailableError,
-)
+from keybound.core.errors import StoreUnavailableError
 from keybound.core.joining import Join, alone
-from keybound.core.keys import Peppers, derive
+from keybound.core.keys import Peppers
 from keybound.core.opening import open_store
 from keybound.core.reasons import Reason
-from keybound.core.refusals import Refusals
-from keybound.core.sealing import NONCE_BYTES, SEALING_KEY_BYTES, Sealer
-from keybound.core.secret import Secret
 from keybound.core.shared import SharedRecords
 from keybound.drivers import run
 from keybound.flights import Flights
 from keybound.judge import Miss
 from keybound.plugins import load_dimensions
+from keybound.refusing import Refuser
 from keybound.rules import Rules
 from keybound.settings import HOW_TO_MAKE_ONE
 from keybound.syncing import Syncer
@@ -47,9 +39,7 @@ if TYPE_CHECKING:
     from keybound.core.decision import Allowed
     from keybound.core.effects import Effect, Steps
     from keybound.core.lifecycle import Site
-    from keybound.core.refusals import RefusalResponse
     from keybound.core.routes import Route
-    from keybound.core.sealing import SealedDenial
     from keybound.core.table import Router, RouteTable
     from keybound.judge import Outcome, Unguarded
     from keybound.settings import Settings
@@ -67,7 +57,6 @@ JOINED_WITHIN = 10.0
 somebody is given up whose loop stands still, or who was left behind."""
 
 logger = logging.getLogger("keybound")
-denials = logging.getLogger("keybound.denials")
 
 
 class Bound(Protocol):
@@ -97,13 +86,8 @@ class Engine:
         self.peppers = Peppers(settings.secret, settings.retired_secrets)
         self.format = settings.key_format()
         forms = parse_forms(settings.credentials)
-        self._refusals = Refusals(forms, realm=settings.realm, reveal_reason=settings.reveal_reason)
-        secrets = [s for s in (settings.secret, *settings.retired_secrets) if s is not None]
-        self._sealers = [Sealer(derive(secret, b"seal")) for secret in secrets]
-        if settings.secret is None:  # until the store's own random id is known
-            self._sealers.insert(0, Sealer(read_entropy(SEALING_KEY_BYTES)))
+        self.refuser = Refuser(settings, forms, clock.wall)
         self._open = False
-        self._told = ""
         self._forms = forms
         self._declared: WeakKeyDictionary[object, tuple[Route, ...]] = WeakKeyDictionary()
         self._routers: WeakKeyDictionary[object, Router] = WeakKeyDictionary()
@@ -235,7 +219,7 @@ class Engine:
             try:
                 yield from self.settle(outcome)
             except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
-                return self.failed(error)
+                return self.refuser.failed(error)
             if self.rules is rules:  # otherwise it is a miss of rules that are over
                 decision = rules.decide_settled(outcome, method, path, peer)
                 if decision is not None:
@@ -264,8 +248,7 @@ class Engine:
         if not self._open:
             installation = yield from open_store(self.peppers)
             if self.settings.secret is None:
-                # The random one goes on opening the ids of denials before this.
-                self._sealers.insert(0, Sealer(derive(Secret(installation.id.hex()), b"seal")))
+                self.refuser.adopt(installation.id)
             self._open = True
             _announce(self.settings, self.store.location)
         self._attend()
@@ -285,50 +268,6 @@ class Engine:
     def _offer(self, effect: OfferShared) -> None:
         if self.shared is not None:
             self.shared.link.offers.add(effect.offers)
-
-    def failed(self, error: Exception) -> Denied:
-        """Return the denial that a failure is, having told the operator.
-
-        How an application is set up fails every request alike: that is told once, until it is
-        something else.
-        """
-        known = isinstance(error, KeyboundError)
-        # The text of a foreign error may hold anything; its type does not.
-        said = str(error) if known else type(error).__qualname__
-        if said != self._told:
-            logger.error("cannot decide: %s", said)
-        if isinstance(error, InputError):
-            self._told = said
-        corrupt = isinstance(error, RecordCorruptError)
-        return Denied(Reason.RECORD_CORRUPT if corrupt else Reason.STORE_UNAVAILABLE)
-
-    def refuse(self, denied: Denied) -> RefusalResponse:
-        """Return the answer to a denied request, and log the id that ``explain`` opens."""
-        try:
-            return self._refuse(denied)
-        except Exception as error:  # noqa: BLE001 - a clause of the site's own may not even dump
-            return self._refuse(self.failed(error))
-
-    def _refuse(self, denied: Denied) -> RefusalResponse:
-        nonce = read_entropy(NONCE_BYTES)
-        denial = self._sealers[0].seal(denied, at=self.clock.wall(), nonce=nonce)
-        check = denied.check
-        denials.info(
-            "refused reason=%s key=%s node=%s limit=%s id=%s",
-            denied.reason.value,
-            denied.key,
-            check.node if check else None,
-            check.clause.dimension if check else None,
-            denial,
-        )
-        return self._refusals.render(denied, denial)
-
-    def unseal(self, denial: str) -> SealedDenial:
-        """Return what the id of a denial says; raises ``InputError`` for one of somebody else."""
-        for sealer in self._sealers[1:]:
-            with suppress(InputError):
-                return sealer.open(denial)
-        return self._sealers[0].open(denial)
 
     def close(self) -> None:
         """Stop syncing and let the store go; the next use opens it again."""

@@ -95,7 +95,7 @@ class BaseGuard:
         """Use another engine from now on; tests do."""
         self.engine = engine
         self.decide = engine.bound(self)
-        self.refuse = engine.refuse
+        self.refuse = engine.refuser.refuse
         self._verbs = Verbs(engine)
 
     def __repr__(self) -> str:

@@ -171,7 +171,7 @@ class Verbs:
         """Open the id of a denial and find the check that refused."""
 
         def steps() -> Steps[DenialExplanation]:
-            sealed = self._engine.unseal(denial)
+            sealed = self._engine.refuser.unseal(denial)
             step = None
             if sealed.key is not None:
                 chain = self._chain((yield from lifecycle.show(sealed.key)), sealed.key)

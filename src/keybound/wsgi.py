@@ -89,7 +89,7 @@ class APIKeyMiddleware:
         except UnicodeEncodeError:  # no server may make such a value out of bytes
             outcome = Denied(Reason.MALFORMED_CREDENTIALS)
         except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
-            outcome = guard.engine.failed(error)
+            outcome = guard.engine.refuser.failed(error)
         if type(outcome) is Allowed:
             identity = outcome.identity
         elif outcome is Unguarded.UNGUARDED:

@@ -37,7 +37,7 @@ def enter(site: Site, request: GuardedRequest) -> Denied | Miss | None:
             site.attend()
         outcome = guard.decide(method, path, peer, credential_of(request)) if routed else UNTOLD
     except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
-        outcome = guard.engine.failed(error)
+        outcome = guard.engine.refuser.failed(error)
     return outcome if isinstance(outcome, Miss) else admit(request, asked, outcome)
 
 
@@ -58,7 +58,7 @@ def decide(site: Site, request: GuardedRequest, asked: Asked) -> Steps[Denied | 
         facts = method, path, peer, credential_of(request)
         outcome = yield from ask(Decide(facts, routed))
     except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
-        outcome = site.guard.engine.failed(error)
+        outcome = site.guard.engine.refuser.failed(error)
     return admit(request, asked, outcome) or (yield from find_owner(site, request))
 
 

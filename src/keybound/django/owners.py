@@ -42,7 +42,7 @@ def find_owner(site: Site, request: GuardedRequest) -> Steps[Denied | None]:
         if identity.owner is not None:
             user = yield from ask(FindOwner(identity.owner, identity))
     except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
-        return site.guard.engine.failed(error)
+        return site.guard.engine.refuser.failed(error)
     anonymous = getattr(user, "is_anonymous", False) is True
     if user is None or (getattr(user, "is_active", True) is False and not anonymous):
         # As a dead node above the key would be: the client is told no more than that.

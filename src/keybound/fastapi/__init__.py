@@ -75,7 +75,7 @@ class DeclaredMiddleware(APIKeyMiddleware):
             try:
                 self._declarations.refresh()
             except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
-                denied = self.guard.engine.failed(error)
+                denied = self.guard.engine.refuser.failed(error)
                 return send_refusal(scope, send, self.guard.refuse(denied))
         return self._serve(scope, receive, send)
 

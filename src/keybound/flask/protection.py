@@ -174,7 +174,7 @@ class Protection(APIKeyMiddleware):
         except HTTPRefusedError as error:
             return cast("Response", error.response)
         except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
-            return self.response(self.guard.engine.failed(error))
+            return self.response(self.guard.engine.refuser.failed(error))
         return None
 
     def _look(self, asked: Request) -> None:
