@@ -7,7 +7,7 @@ import os
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary, WeakMethod, WeakSet
 
 from keybound.caches import open_shared
 from keybound.clocks import read_entropy
@@ -24,6 +24,7 @@ from keybound.core.shared import SharedRecords
 from keybound.drivers import run
 from keybound.flights import Flights
 from keybound.judge import Miss
+from keybound.locks import ForkLock
 from keybound.plugins import load_dimensions
 from keybound.refusing import Refuser
 from keybound.rules import Rules
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from keybound.settings import Settings
     from keybound.stores import Store
 
+    Declare = Callable[["Engine"], None]
     Decide = Callable[[str, str, str | None, bytes | Reason | None], Outcome]
 
 T = TypeVar("T")
@@ -92,7 +94,8 @@ class Engine:
         self._declared: WeakKeyDictionary[object, tuple[Route, ...]] = WeakKeyDictionary()
         self._routers: WeakKeyDictionary[object, Router] = WeakKeyDictionary()
         self._routes: tuple[Route, ...] = settings.routes
-        self.sources: list[Callable[[], None]] = []
+        self._sources: dict[WeakMethod[Declare], None] = {}
+        self._renewing = ForkLock()
         self._guards: WeakSet[Bound] = WeakSet()
         self._syncer = Syncer(self._sync, interval=settings.sync_every) if background else None
         self._records = None
@@ -118,21 +121,22 @@ class Engine:
 
     def renew(self) -> None:
         """Start anew with an empty cache, as after the routes changed."""
-        self._flights = Flights()
-        self.rules = Rules(
-            self.settings,
-            self._routes,
-            self.clock,
-            routers=tuple(self._routers.values()),
-            forms=self._forms,
-            key_format=self.format,
-            peppers=self.peppers,
-            flights=self._flights,
-            records=self._records,
-        )
-        for guard in list(self._guards):
-            if guard.engine is self:
-                guard.bind(self)
+        with self._renewing.held():
+            self._flights = Flights()
+            self.rules = Rules(
+                self.settings,
+                self._routes,
+                self.clock,
+                routers=tuple(self._routers.values()),
+                forms=self._forms,
+                key_format=self.format,
+                peppers=self.peppers,
+                flights=self._flights,
+                records=self._records,
+            )
+            for guard in list(self._guards):
+                if guard.engine is self:
+                    guard.bind(self)
 
     def renew_in_child(self) -> None:
         """Start anew in a forked child: connections and threads are the parent's.
@@ -161,7 +165,7 @@ class Engine:
     @property
     def table(self) -> RouteTable:
         """The route table in force, with what applications declare by now."""
-        self._refresh()
+        self.refresh()
         return self.rules.table
 
     @property
@@ -172,30 +176,43 @@ class Engine:
     @property
     def site(self) -> Site:
         """What the settings and the routes mean for changes, with those that there are by now."""
-        self._refresh()
+        self.refresh()
         return self.rules.site
 
     def use_routes(self, routes: Iterable[Route]) -> None:
         """Compile the route table anew; what was decided under the old one is forgotten."""
-        self._routes = tuple(routes)
-        self.renew()
+        with self._renewing.held():
+            self._routes = tuple(routes)
+            self.renew()
 
     def declare_routes(self, application: object, routes: Iterable[Route]) -> None:
         """Let what an application's router says join the table, after the configured routes."""
-        self._declared[application] = tuple(routes)
-        self.use_routes(chain(self.settings.routes, *self._declared.values()))
+        with self._renewing.held():
+            self._declared[application] = tuple(routes)
+            self.use_routes(chain(self.settings.routes, *self._declared.values()))
 
     def declare_router(self, application: object, router: Router) -> None:
         """Let an application's router join the table, behind all routes: it is asked at requests.
 
         An application that declares again replaces its router; ``router`` must not hold it.
         """
-        self._routers[application] = router
-        self.renew()
+        with self._renewing.held():
+            self._routers[application] = router
+            self.renew()
 
-    def _refresh(self) -> None:
-        for refresh in self.sources:
-            refresh()
+    def add_source(self, declare: Declare) -> None:
+        """Call a method with this engine whenever rules are asked for what they do not have.
+
+        It declares what changed since; a method of an object that is gone is not called.
+        """
+        self._sources[WeakMethod(declare)] = None
+
+    def refresh(self) -> None:
+        """Let every application declare what there is by now."""
+        for source in tuple(self._sources):
+            declare = source()
+            if declare is not None:
+                declare(self)
 
     def authorized(
         self,
@@ -229,7 +246,7 @@ class Engine:
     def settle(self, miss: Miss) -> Steps[bool]:
         """Ask the store about a key, or wait for who does, so that it can be decided."""
         worker, peppers, key, opened = self.rules.worker, self.peppers, miss.credential, self._open
-        if opened and (self.sources or self._syncer is not None):
+        if opened and (self._sources or self._syncer is not None):
             self._attend()
         steps = look_up(
             worker,
@@ -256,8 +273,7 @@ class Engine:
 
     def _attend(self) -> None:
         """Take in what the site declares by now, and see that syncs go on."""
-        for refresh in self.sources:
-            refresh()
+        self.refresh()
         if self._syncer is not None:
             self._syncer.start()
 

@@ -1,23 +1,31 @@
-"""A process that is forked while the rules are being read."""
+"""A process that is forked while a thread of it does something."""
 
 from __future__ import annotations
 
 import os
 import threading
+from typing import Any
 
 import pytest
+
+LOCKS = {
+    "the rules are being read": lambda app: app.extensions["keybound"]._declarations._lock,  # noqa: SLF001
+    "a table is being compiled": lambda app: app.extensions["keybound"].guard.engine._renewing,  # noqa: SLF001
+    "the store is being asked": lambda app: app.extensions["keybound"].guard.engine.store._lock,  # noqa: SLF001
+}
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_child_does_not_wait_for_a_thread_of_its_parent(app, guard, client, key):
+@pytest.mark.parametrize("lock_of", LOCKS.values(), ids=LOCKS)
+def test_child_does_not_wait_for_a_thread_of_its_parent(app, guard, client, key, lock_of: Any):
     """What a thread held in the parent is held by nobody in the child."""
     headers = key()
-    declarations = app.extensions["keybound"]._declarations  # noqa: SLF001
+    lock = lock_of(app)
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with declarations._lock:  # noqa: SLF001
+        with lock.held():
             held.set()
             done.wait(30)
 

@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
 
 import keybound
-from keybound import Guard, InputError
+from keybound import Guard, InputError, engine
 from keybound.flask import Keybound, current_key, require
 from keybound.flask.refusals import HTTPRefusedError
 
@@ -222,6 +222,53 @@ def test_what_one_application_met_another_has_to_meet_again(app, kb, client, gua
         for sender, path in (other.test_client(), ""), (client, "/pass/book"):
             answer = sender.get(f"/v1{path}/books/diary", headers=mine)
             assert why(answer) == "model_not_allowed"
+
+
+def test_applications_that_begin_together_are_all_guarded(guard, monkeypatch, key, why):
+    """What one declares while another is being compiled is not lost."""
+    headers = key()  # before any application declares anything
+    apps: dict[str, Flask] = {}
+    for name in "ab":
+        apps[name] = Flask(name, static_folder=None)
+        Keybound(apps[name], guard)
+        rule = f"/v1/{name}/<tenant>"
+        apps[name].add_url_rule(rule, "one", lambda tenant: tenant)
+    compile_rules, begun, go_on = engine.Rules, threading.Event(), threading.Event()
+
+    def slowly(*args: Any, **how: Any) -> Any:
+        rules = compile_rules(*args, **how)
+        if not begun.is_set():
+            begun.set()
+            go_on.wait(10)
+        return rules
+
+    monkeypatch.setattr(engine, "Rules", slowly)
+
+    def send(name: str) -> None:
+        apps[name].test_client().get(f"/v1/{name}/acme", headers=headers)
+
+    threads = [threading.Thread(target=send, args=(name,)) for name in apps]
+    threads[0].start()
+    assert begun.wait(10)
+    threads[1].start()
+    threads[1].join(0.3)  # as far as it comes
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    for name, app in apps.items():
+        answer = app.test_client().get(f"/v1/{name}/globex", headers=headers)
+        assert why(answer) == "tenant_mismatch"
+    assert len(guard.engine.table._routers) == 2  # noqa: SLF001
+
+
+def test_view_that_the_table_does_not_know_is_looked_at_itself(app, client, guard, key, why):
+    """Whatever became of what an application declared, its views are about what they are about."""
+    app.add_url_rule("/v1/<tenant>", "one", lambda tenant: tenant)
+    headers = key()
+    assert client.get("/v1/acme", headers=headers).text == "acme"
+    guard.engine._routers.clear()  # noqa: SLF001
+    guard.engine.renew()
+    assert why(client.get("/v1/globex", headers=headers)) == "tenant_mismatch"
 
 
 CHANGES = [

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from threading import RLock
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet, ref
 
 from asgiref.sync import async_to_sync, sync_to_async
 from django.conf import settings
@@ -18,6 +16,7 @@ from keybound.django.owners import FindOwner
 from keybound.django.routers import URLRouter
 from keybound.django.views import fields_of, is_async
 from keybound.guard import Guard
+from keybound.locks import ForkLock
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -62,9 +61,8 @@ class Site:
         self.views: dict[tuple[str, str], Remembered] = {}
         self.router: URLRouter | None = None
         self._own = self.guard.engine
-        self._attended: WeakSet[Engine] = WeakSet()
         self.engine: Engine | None = None
-        self._listen(self._own)
+        self._own.add_source(self._declare)
 
     def attend(self) -> Engine:
         """Return the engine in force, whose table has the URLconf in it.
@@ -73,10 +71,10 @@ class Site:
         """
         engine = self.guard.engine
         if engine is not self.engine:
-            with _lock:
+            with _lock.held():
                 if engine is not self.engine:
-                    self._listen(engine)
-                    self._declare(engine)
+                    engine.add_source(self._declare)
+                    self._read(engine)
                     self.engine = engine
         return engine
 
@@ -140,21 +138,11 @@ class Site:
         load = self.configuration.load_owner()
         return load if is_async(load) else sync_to_async(load, thread_sensitive=True)
 
-    def _listen(self, engine: Engine) -> None:
-        """Let an engine ask for the URLconf before it uses its table."""
-        if engine in self._attended:
-            return
-        self._attended.add(engine)
-        this = ref(self)
-
-        def attend() -> None:
-            site = this()
-            if site is not None and site.guard.engine is engine:
-                site.attend()
-
-        engine.sources.append(attend)
-
     def _declare(self, engine: Engine) -> None:
+        if self.guard.engine is engine:
+            self.attend()
+
+    def _read(self, engine: Engine) -> None:
         urlconf = getattr(settings, "ROOT_URLCONF", None)
         self.views = {}
         self.router = None if urlconf is None else URLRouter(urlconf)
@@ -162,7 +150,7 @@ class Site:
             engine.declare_router(self, self.router)
 
 
-_lock = RLock()
+_lock = ForkLock()
 _current: Site | None = None
 
 
@@ -173,7 +161,7 @@ def current() -> Site:
 
 def _make() -> Site:
     global _current  # noqa: PLW0603 - one for each process, like Django's own settings
-    with _lock:
+    with _lock.held():
         if _current is None:
             _current = Site()
         return _current

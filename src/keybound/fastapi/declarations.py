@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from operator import is_
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary, WeakMethod, WeakSet
+from weakref import WeakKeyDictionary
 
 from starlette.applications import Starlette
 
@@ -41,8 +41,7 @@ class Declarations:
         self._routes: Sequence[BaseRoute] = ()
         self._length = 0
         self._read: WeakKeyDictionary[Engine, tuple[BaseRoute, ...]] = WeakKeyDictionary()
-        self._attended: WeakSet[Engine] = WeakSet()
-        self._attend(guard.engine)
+        guard.engine.add_source(self._declare)
         app.exception_handlers[HTTPRefusedError] = _refuse
 
     def seem_current(self) -> bool:
@@ -61,7 +60,7 @@ class Declarations:
         where there are routes besides FastAPI's own documents, and none can need a key.
         """
         engine = self.guard.engine
-        self._attend(engine)
+        engine.add_source(self._declare)
         routes = self.app.router.routes
         length = len(routes)
         self._declare(engine)
@@ -77,23 +76,6 @@ class Declarations:
             refuse_open(engine.rules.table, own)
         self._engine, self._routes, self._length = engine, routes, length
 
-    def _attend(self, engine: Engine) -> None:
-        """Let an engine ask for the routes before it uses them."""
-        if engine not in self._attended:
-            self._attended.add(engine)
-            engine.sources.append(self._source(engine))
-
-    def _source(self, engine: Engine) -> Callable[[], None]:
-        """Return what declares to ``engine``, for as long as the application is there."""
-        method = WeakMethod(self._declare)
-
-        def declare() -> None:
-            alive = method()
-            if alive is not None:
-                alive(engine)
-
-        return declare
-
     def _declare(self, engine: Engine) -> None:
         routes = self.app.router.routes
         every = tuple(_every(routes))
@@ -102,7 +84,7 @@ class Declarations:
             return
         for each in _mounted(routes):
             each.exception_handlers.setdefault(HTTPRefusedError, _refuse)
-        engine.declare_routes(self.app, [*declared(routes), Unmatched(self._source(engine))])
+        engine.declare_routes(self.app, [*declared(routes), Unmatched(engine.refresh)])
         self._read[engine] = every
 
 

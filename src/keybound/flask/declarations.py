@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
 from operator import is_
-from threading import Lock
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, WeakMethod, WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from keybound.core.errors import SettingsError
 from keybound.core.patterns import may_meet
 from keybound.flask.demands import Marks, layers, subjects_of
 from keybound.flask.rules import RuleRouter, read_rule
+from keybound.locks import ForkLock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from flask import Flask
     from werkzeug.routing import Rule
 
@@ -41,18 +38,13 @@ class Declarations:
         self._app = app
         self._guard = guard
         self._marked = marked
-        self._lock = Lock()
+        self._lock = ForkLock()
         self._seen: tuple[object, ...] = ()
         self._rules: dict[int, tuple[Rule, RuleDemands]] = {}
         self._router: RuleRouter | None = None
         self._declared: WeakKeyDictionary[Engine, RuleRouter] = WeakKeyDictionary()
-        self._attended: WeakSet[Engine] = WeakSet()
-        self._attend(guard.engine)
+        guard.engine.add_source(self._declare)
         _every.add(self)
-
-    def renew_lock(self) -> None:
-        """Leave what a thread of the parent may have held when this process was forked."""
-        self._lock = Lock()
 
     def read_again(self) -> None:
         """Read the rules anew, if they were read."""
@@ -64,7 +56,7 @@ class Declarations:
 
         Raises ``InputError`` for demands that contradict each other.
         """
-        self._attend(engine)
+        engine.add_source(self._declare)
         router = self.refresh(engine)
         table = engine.rules.table
         guarded = (
@@ -96,7 +88,7 @@ class Declarations:
 
     def refresh(self, engine: Engine) -> RuleRouter:
         """Let ``engine`` have the rules that there are now, and return them."""
-        with self._lock:
+        with self._lock.held():
             rules = list(self._app.url_map.iter_rules())
             views = (self._app.view_functions.get(rule.endpoint) for rule in rules)
             seen = (Marks.made, *rules, *views)  # of the count, one object stands for each number
@@ -135,21 +127,7 @@ class Declarations:
                     self._app.name,
                 )
 
-    def _attend(self, engine: Engine) -> None:
-        """Let an engine ask for the rules before it uses them, while the application is there."""
-        if engine in self._attended:
-            return
-        self._attended.add(engine)
-        method = WeakMethod(self._refresh)
-
-        def declare() -> None:
-            refresh: Callable[[Engine], None] | None = method()
-            if refresh is not None:
-                refresh(engine)
-
-        engine.sources.append(declare)
-
-    def _refresh(self, engine: Engine) -> None:
+    def _declare(self, engine: Engine) -> None:
         self.refresh(engine)
 
 
@@ -160,12 +138,3 @@ def read_again() -> None:
     """Let applications whose rules were read have what was asked for since, from now on."""
     for declarations in list(_every):
         declarations.read_again()
-
-
-def _after_fork() -> None:
-    for declarations in _every:
-        declarations.renew_lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -194,9 +194,11 @@ class Protection(APIKeyMiddleware):
         allowed: Allowed | None = environ[ALLOWED]
         raw = environ.get("HTTP_AUTHORIZATION", "").encode("latin-1")
         remembered = allowed is not None and guard.decide(method, path, peer, raw) is allowed
-        # The table decided on another view, or when there were other rules.
+        # The table decided on another view or on none, or when there were other rules.
         elsewhere = (
             news
+            or match is None
+            or match.route is None
             or (decided is not None and decided is not declared.route)
             or (allowed is not None and not remembered)
         )

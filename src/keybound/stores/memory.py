@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from operator import attrgetter
-from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from keybound.core.chain import CHAIN_MAX
@@ -29,6 +28,7 @@ from keybound.core.effects import (
 )
 from keybound.core.errors import RecordCorruptError
 from keybound.core.nodes import APIKey, encode_node
+from keybound.locks import ForkLock
 from keybound.stores.rules import (
     HISTORY_MAX,
     check_commit,
@@ -62,7 +62,7 @@ class MemoryStore:
     def __init__(self, *, history_max: int = HISTORY_MAX) -> None:
         """Begin empty; ``history_max`` is how many revisions of the change log are kept."""
         self._history_max = history_max
-        self._lock = Lock()
+        self._lock = ForkLock()
         self._head: Head | None = None
         self._installation = Installation(b"", None)
         self._nodes: dict[str, _Stored] = {}
@@ -83,7 +83,7 @@ class MemoryStore:
     def perform(self, effect: Effect[T]) -> T:
         """Answer one effect while no other one is answered."""
         handler = self._handlers[type(effect)]
-        with self._lock:
+        with self._lock.held():
             answer: T = handler(effect)
             return answer
 

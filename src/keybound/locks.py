@@ -1,0 +1,44 @@
+"""Locks that survive a fork."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from threading import RLock
+from typing import TYPE_CHECKING
+from weakref import WeakSet
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+
+class ForkLock:
+    """A reentrant lock that nobody holds in a forked child: threads of the parent are not there."""
+
+    def __init__(self) -> None:
+        """Begin with nobody holding it."""
+        self._lock = RLock()
+        _every.add(self)
+
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Hold it; whoever forks meanwhile lets go of it in both processes."""
+        lock = self._lock
+        with lock:
+            yield
+
+    def renew(self) -> None:
+        """Begin anew."""
+        self._lock = RLock()
+
+
+_every: WeakSet[ForkLock] = WeakSet()
+
+
+def _after_fork() -> None:
+    for lock in _every:
+        lock.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
