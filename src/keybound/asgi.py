@@ -41,6 +41,9 @@ POLICY_VIOLATION = 1008
 GUARD = "keybound.guard"
 """Where the scope holds the guard that let the request through, which can refuse it in a view."""
 
+HANDSHAKE = "keybound.handshake"
+"""Where the scope of a WebSocket tells whether it was accepted."""
+
 logger = logging.getLogger("keybound")
 
 _FORGED = b"x-keybound-"
@@ -85,6 +88,7 @@ class APIKeyMiddleware:
                 method = "websocket"
         elif kind == "websocket":
             method = WEBSOCKET
+            send = scope[HANDSHAKE] = Handshake(send)
         else:
             await self._serve_other(scope, receive, send)
             return
@@ -172,6 +176,23 @@ class APIKeyMiddleware:
         refuse_open_app(self.guard.engine.rules.table, self.app)
 
 
+class Handshake:
+    """Sends what an application sends, and knows whether it accepted its WebSocket."""
+
+    __slots__ = ("_send", "accepted")
+
+    def __init__(self, send: Send) -> None:
+        """Stand before ``send``."""
+        self._send = send
+        self.accepted = False
+
+    async def __call__(self, message: Message) -> None:
+        """Send one message."""
+        if message["type"] == "websocket.accept":
+            self.accepted = True
+        await self._send(message)
+
+
 def require(
     scope: Scope,
     scopes: str | Iterable[str] = (),
@@ -182,10 +203,10 @@ def require(
 ) -> Identity:
     """Return who is calling, if that key may do this as well; otherwise the request is refused.
 
-    For an application without a framework, before it answers anything. ``access`` is the method's
-    unless said, and a tenant is that of the request: ``~`` is the caller's own. Raises
-    ``RefusedError``, which the middleware answers, ``InputError``, and ``RuntimeError`` where no
-    middleware of ours saw the request.
+    For an application without a framework, before it answers anything; a WebSocket that is open is
+    closed. ``access`` is the method's unless said, and a tenant is that of the request: ``~`` is
+    the caller's own. Raises ``RefusedError``, which the middleware answers, ``InputError``, and
+    ``RuntimeError`` where no middleware of ours saw the request.
     """
     demand = Demand.read(scopes, model=model, access=access, tenant=tenant)
     if GUARD not in scope:
@@ -194,10 +215,11 @@ def require(
 
 
 async def send_refusal(scope: Scope, send: Send, answer: RefusalResponse) -> None:
-    """Answer a request or a handshake that nobody answered yet."""
+    """Answer a request or a handshake that nobody answered yet, or close an open WebSocket."""
     prefix = ""
     if scope["type"] == "websocket":
-        if "websocket.http.response" not in (scope.get("extensions") or {}):
+        open_by_now = HANDSHAKE in scope and scope[HANDSHAKE].accepted
+        if open_by_now or "websocket.http.response" not in (scope.get("extensions") or {}):
             await send({"type": "websocket.close", "code": POLICY_VIOLATION})
             return
         prefix = "websocket."

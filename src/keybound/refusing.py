@@ -6,7 +6,7 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from keybound.clocks import read_entropy
+from keybound.clocks import monotonic, read_entropy
 from keybound.core.decision import Denied
 from keybound.core.errors import InputError, KeyboundError, RecordCorruptError
 from keybound.core.keys import derive
@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("keybound")
 denials = logging.getLogger("keybound.denials")
 
+TOLD_AGAIN_AFTER = 60.0
+"""Seconds after which the operator is told of the same failure again."""
+
+_TOLD_MAX = 256
+
 
 class Refuser:
     """Answers denied requests, and opens the ids that it gave them; safe for threads."""
@@ -40,25 +45,25 @@ class Refuser:
         self._sealers = [Sealer(derive(secret, b"seal")) for secret in secrets]
         if settings.secret is None:
             self._sealers.insert(0, Sealer(read_entropy(SEALING_KEY_BYTES)))
-        self._told = ""
+        self._told: dict[str, float] = {}
 
     def adopt(self, installation: bytes) -> None:
         """Seal under the random id of the store from now on; what was sealed can be opened."""
         self._sealers.insert(0, Sealer(derive(Secret(installation.hex()), b"seal")))
 
     def failed(self, error: Exception) -> Denied:
-        """Return the denial that a failure is, having told the operator.
+        """Return the denial that a failure is, having told the operator: once a minute for each.
 
-        How an application is set up fails every request alike: that is told once, until it is
-        something else.
+        What is broken fails every request alike, and clients choose how many there are.
         """
         known = isinstance(error, KeyboundError)
         # The text of a foreign error may hold anything; its type does not.
-        said = str(error) if known else type(error).__qualname__
-        if said != self._told:
+        said, now = str(error) if known else type(error).__qualname__, monotonic()
+        if now >= self._told.get(said, now):
+            if len(self._told) >= _TOLD_MAX:
+                self._told.clear()
+            self._told[said] = now + TOLD_AGAIN_AFTER
             logger.error("cannot decide: %s", said)
-        if isinstance(error, InputError):
-            self._told = said
         corrupt = isinstance(error, RecordCorruptError)
         return Denied(Reason.RECORD_CORRUPT if corrupt else Reason.STORE_UNAVAILABLE)
 

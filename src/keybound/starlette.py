@@ -10,7 +10,7 @@ from __future__ import annotations
 from keybound.core.errors import MissingExtraError, RefusedError
 
 try:
-    from starlette.exceptions import HTTPException
+    from starlette.exceptions import HTTPException, WebSocketException
     from starlette.responses import Response
 except ModuleNotFoundError as error:
     package = (error.name or "starlette").partition(".")[0]
@@ -18,7 +18,7 @@ except ModuleNotFoundError as error:
 
 from typing import TYPE_CHECKING
 
-from keybound.asgi import GUARD, APIKeyMiddleware, send_refusal
+from keybound.asgi import GUARD, HANDSHAKE, POLICY_VIOLATION, APIKeyMiddleware, send_refusal
 from keybound.core.demands import Demand
 from keybound.core.facts import WEBSOCKET
 
@@ -61,21 +61,25 @@ def require(
 
     ``model``, ``access`` and ``tenant`` are as in ``Route``, with the parameters of the path as
     fields. It only narrows: what the middleware refused never comes here. Raises an
-    ``HTTPException`` that answers as every refusal does, and ``InputError``.
+    ``HTTPException`` that answers as every refusal does, for a WebSocket that is open a
+    ``WebSocketException`` that closes it, and ``InputError``.
     """
     demand = Demand.read(scopes, model=model, access=access, tenant=tenant)
     return checked(demand, connection)
 
 
 def checked(demand: Demand, connection: HTTPConnection, *, said: Access | None = None) -> Identity:
-    """Return who is calling; raises ``HTTPRefusedError`` for a demand that is not met."""
+    """Return who is calling; raises a ``RefusedError`` for a demand that is not met."""
     scope = connection.scope
     fields = {name: str(value) for name, value in connection.path_params.items()}
     method: str = scope.get("method", WEBSOCKET)
     try:
         return demand.check(current_key(connection), method=method, fields=fields, said=said)
     except RefusedError as error:
-        raise HTTPRefusedError(error.denied, scope[GUARD].refuse(error.denied)) from None
+        refusal = scope[GUARD].refuse(error.denied)
+        if HANDSHAKE in scope and scope[HANDSHAKE].accepted:
+            raise WebSocketRefusedError(error.denied) from None
+        raise HTTPRefusedError(error.denied, refusal) from None
 
 
 class HTTPRefusedError(RefusedError, HTTPException):
@@ -87,6 +91,15 @@ class HTTPRefusedError(RefusedError, HTTPException):
         HTTPException.__init__(self, refusal.status, refusal.body.decode(), refusal.fields)
         self.denied = denied
         self.refusal = refusal
+
+
+class WebSocketRefusedError(RefusedError, WebSocketException):
+    """The same once a WebSocket is open: it is closed."""
+
+    def __init__(self, denied: Denied) -> None:
+        """Hold the close code."""
+        WebSocketException.__init__(self, POLICY_VIOLATION)
+        self.denied = denied
 
 
 class RefusedResponse(Response):

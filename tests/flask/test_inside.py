@@ -11,9 +11,10 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
 
 import keybound
-from keybound import Guard, InputError, engine
+from keybound import Guard, InputError
 from keybound.flask import Keybound, current_key, require
 from keybound.flask.refusals import HTTPRefusedError
+from keybound.rules import Rules
 
 
 def test_identity_is_wherever_one_looks_for_it(app, client, key):
@@ -233,16 +234,16 @@ def test_applications_that_begin_together_are_all_guarded(guard, monkeypatch, ke
         Keybound(apps[name], guard)
         rule = f"/v1/{name}/<tenant>"
         apps[name].add_url_rule(rule, "one", lambda tenant: tenant)
-    compile_rules, begun, go_on = engine.Rules, threading.Event(), threading.Event()
+    compile_rules, begun, go_on = Rules, threading.Event(), threading.Event()
 
     def slowly(*args: Any, **how: Any) -> Any:
-        rules = compile_rules(*args, **how)
+        compiled = compile_rules(*args, **how)
         if not begun.is_set():
             begun.set()
             go_on.wait(10)
-        return rules
+        return compiled
 
-    monkeypatch.setattr(engine, "Rules", slowly)
+    monkeypatch.setattr("keybound.engine.Rules", slowly)
 
     def send(name: str) -> None:
         apps[name].test_client().get(f"/v1/{name}/acme", headers=headers)
