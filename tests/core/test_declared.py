@@ -19,7 +19,7 @@ def declared(path, methods=("GET",), **members):
     return DeclaredRoute(path, compile_path(path), methods, **members)
 
 
-@pytest.mark.parametrize("method", ["DELETE", "PATCH", "PUT"])
+@pytest.mark.parametrize("method", ["DELETE", "PATCH", "PUT", "LOCK", "TEND"])
 def test_a_changing_method_never_only_reads(method):
     """An application that calls all its routes reading is stopped at the one that is not."""
     with pytest.raises(InputError, match=f"'read' for {method} of /x"):

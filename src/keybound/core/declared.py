@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self, cast
+from uuid import UUID
 
 from keybound.core.errors import InputError
-from keybound.core.facts import WEBSOCKET
+from keybound.core.facts import MAY_READ, WEBSOCKET
 from keybound.core.routes import Route
 
 if TYPE_CHECKING:
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
 
     from keybound.core.facts import Access
     from keybound.core.routes import Auth
-
-_CHANGING = frozenset({"DELETE", "PATCH", "PUT"})
-"""Methods that never only read, whatever an application says of all its routes at once."""
 
 
 class Expression(Protocol):
@@ -33,13 +31,37 @@ class Expression(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """The expression of a route whose router is asked: it names fields, and matches nothing."""
+
+    groupindex: Mapping[str, int]
+
+    @classmethod
+    def named(cls, names: Iterable[str]) -> Self:
+        """Return the one with these fields."""
+        return cls(dict.fromkeys(names, 0))
+
+    def fullmatch(self, _string: str, /) -> None:
+        """Return ``None``."""
+        return
+
+
+def argument_text(value: object) -> str | None:
+    """Return an argument of a view as text that a limit can name; ``None`` if there is none."""
+    return str(value) if type(value) in _AS_WRITTEN else None
+
+
+_AS_WRITTEN = frozenset({str, int, UUID})
+
+
 @dataclass(frozen=True, slots=True, init=False)
 class DeclaredRoute(Route):
     """A route matched exactly as its router does: by ``regex``, and by its methods alone.
 
     Without methods it answers all but WebSockets. The facts that are ``unresolved``, ``model`` or
     ``tenant``, are unknown whatever fields there are. ``access="read"`` is for methods that may
-    read: never for DELETE, PATCH and PUT.
+    read: those of ``MAY_READ``, and WebSockets.
 
     ``path`` is for people. ``auth`` is the least that holds: where ``protect`` says that a path is
     guarded, it is guarded, so that nothing an application declares opens anything.
@@ -67,7 +89,7 @@ class DeclaredRoute(Route):
         self._set(regex.groupindex, path, methods, model, access, scopes, tenant, auth)
         for fact in unresolved:
             object.__setattr__(self, fact, None)
-        changing = sorted(_CHANGING.intersection(self.methods or ()))
+        changing = sorted((self.methods or frozenset()) - MAY_READ - {WEBSOCKET})
         if access == "read" and changing:
             raise InputError(
                 "access",

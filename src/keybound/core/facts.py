@@ -14,6 +14,9 @@ Access = Literal["read", "write"]
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that only read (RFC 9110 section 9.2.1); every other method, known or not, writes."""
 
+MAY_READ = SAFE_METHODS | {"POST"}
+"""Methods that only read where an application says so; PUT, DELETE and unknown ones never do."""
+
 WEBSOCKET = "WEBSOCKET"
 """The method of a WebSocket handshake: nothing that a client sends can be spelled like it."""
 

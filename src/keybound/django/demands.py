@@ -12,11 +12,12 @@ from django.views import View
 
 from keybound.core.demands import Demand
 from keybound.core.errors import RefusedError
+from keybound.core.facts import MAY_READ
 from keybound.core.patterns import template_fields
 from keybound.django.answers import marked
 from keybound.django.facts import guarded
 from keybound.django.sites import current
-from keybound.django.views import MAY_READ, demand_of, demands_on, fields_of, is_async
+from keybound.django.views import demand_of, demands_on, fields_of, is_async
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -11,15 +11,16 @@ from django.urls.converters import IntConverter, SlugConverter, StringConverter,
 from django.urls.resolvers import LocalePrefixPattern, RegexPattern, RoutePattern
 from django.utils.translation import get_language
 
-from keybound.core.declared import DeclaredRoute
+from keybound.core.declared import Arguments, DeclaredRoute
 from keybound.core.demands import Demand
 from keybound.core.errors import InputError
+from keybound.core.facts import MAY_READ
 from keybound.core.patterns import fill, template_fields
 from keybound.core.table import View
-from keybound.django.views import MAY_READ, demand_of, falsely_read, fields_of
+from keybound.django.views import demand_of, falsely_read, fields_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from django.urls import ResolverMatch, URLPattern
 
@@ -112,7 +113,7 @@ class ViewRoute(DeclaredRoute):
             methods = MAY_READ
         super().__init__(
             path,
-            _Arguments(dict.fromkeys([*names, *used], 0)),
+            Arguments.named([*names, *used]),
             methods,
             model=asked.model,
             access=asked.access,
@@ -122,18 +123,6 @@ class ViewRoute(DeclaredRoute):
         )
         object.__setattr__(self, "callback", callback)
         object.__setattr__(self, "view_name", view_name)
-
-
-class _Arguments:
-    """The names of a view's arguments, where other routes have an expression: Django matches."""
-
-    def __init__(self, groupindex: Mapping[str, int]) -> None:
-        """Hold the names."""
-        self.groupindex = groupindex
-
-    def fullmatch(self, _string: str, /) -> re.Match[str] | None:
-        """Match nothing: the table asks the router."""
-        return None
 
 
 UNTOLD = View(ViewRoute("/*", (), Demand(auth="optional")), {})

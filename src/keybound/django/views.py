@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from asgiref.sync import iscoroutinefunction
 
+from keybound.core.declared import argument_text
 from keybound.core.demands import Demand, joined
-from keybound.core.facts import SAFE_METHODS
+from keybound.core.facts import MAY_READ
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     Fields = Mapping[str, str | None]
-
-MAY_READ = SAFE_METHODS | {"POST"}
-"""Methods that only read where a view says so; PUT, PATCH, DELETE and unknown ones never do."""
-
-_AS_WRITTEN = (str, int, UUID)
-"""Values of arguments whose text a limit can name; what else a converter makes is not known."""
 
 _LAYERS_MAX = 100
 
@@ -33,9 +27,7 @@ def is_async(function: object) -> bool:
 
 def fields_of(kwargs: Mapping[str, object]) -> Fields:
     """Return the arguments of a view as text, as far as their text is what the view gets."""
-    return {
-        name: str(value) if type(value) in _AS_WRITTEN else None for name, value in kwargs.items()
-    }
+    return {name: argument_text(value) for name, value in kwargs.items()}
 
 
 @lru_cache(maxsize=4_096)

@@ -10,12 +10,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
 
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter, Map, RequestRedirect, Rule
 
-from keybound.core.declared import DeclaredRoute
+from keybound.core.declared import Arguments, DeclaredRoute, argument_text
 from keybound.core.demands import Demand, joined
 from keybound.core.facts import WEBSOCKET
 from keybound.core.table import View
@@ -30,17 +29,6 @@ _ARGUMENT = re.compile(r"<(?:([a-zA-Z_]\w*)(?:\(.*?\))?:)?([a-zA-Z_]\w*)>", re.A
 
 _UNKNOWN: Final = object()
 """What a converter that nobody may run makes of a part of a path."""
-
-
-@dataclass(frozen=True, slots=True)
-class Arguments:
-    """The arguments of a rule by name. Paths are matched by the map, so none matches here."""
-
-    groupindex: Mapping[str, int]
-
-    def fullmatch(self, _string: str, /) -> None:
-        """Return ``None``."""
-        return
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +78,7 @@ class RuleDemands:
         ``007`` that arrives as the number 7 is ``7``; anything but text, whole numbers and UUIDs is
         not known.
         """
-        known = {name: _text(value) for name, value in (arguments or {}).items()}
+        known = {name: argument_text(value) for name, value in (arguments or {}).items()}
         blueprint = self.endpoint.rpartition(".")[0] or None
         return {"blueprint": blueprint, "endpoint": self.endpoint, **known}
 
@@ -122,7 +110,7 @@ def _declared(rule: Rule, demands: tuple[Demand, ...], methods: Iterable[str] | 
         demand = replace(demand, access=demand.access or "write")
     path = _ARGUMENT.sub(lambda found: _field(rule.map, *found.groups()), rule.rule)
     arguments: set[str] = rule.arguments  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - nobody typed it whole
-    names = Arguments({name: number for number, name in enumerate(sorted(arguments))})
+    names = Arguments.named(sorted(arguments))
     members = {each.name: getattr(demand, each.name) for each in fields(demand)}
     return Declared(DeclaredRoute(path, names, methods, **members), demands, demand)
 
@@ -197,7 +185,3 @@ def _field(url_map: Map, converter: str | None, name: str) -> str:
     """Return an argument of a rule as our patterns write it."""
     kind = url_map.converters.get(converter or "default", BaseConverter)
     return f"{{{name}}}" if kind.part_isolating else f"{{{name}:path}}"
-
-
-def _text(value: object) -> str | None:
-    return str(value) if type(value) in {str, int, UUID} else None
