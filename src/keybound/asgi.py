@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from keybound.context import CURRENT, NO_KEY
-from keybound.core.decision import Allowed, Denied
+from keybound.context import CURRENT, GUARD, NO_KEY, required
+from keybound.core.decision import Allowed
 from keybound.core.demands import Demand
 from keybound.core.errors import RefusedError, SettingsError, StoreUnavailableError
 from keybound.core.facts import WEBSOCKET
@@ -18,7 +18,7 @@ from keybound.core.identity import NO_GRANTS, NOBODY
 from keybound.core.reasons import Reason
 from keybound.guard import AsyncGuard
 from keybound.installing import nested, refuse_open_app, refuse_twice, usable_guard
-from keybound.judge import Miss, Unguarded
+from keybound.judge import Miss, Unguarded, denial
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -38,9 +38,6 @@ __all__ = ["APIKeyMiddleware", "require"]
 POLICY_VIOLATION = 1008
 """Close code of a refused WebSocket (RFC 6455 section 7.4.1)."""
 
-GUARD = "keybound.guard"
-"""Where the scope holds the guard that let the request through, which can refuse it in a view."""
-
 HANDSHAKE = "keybound.handshake"
 """Where the scope of a WebSocket tells whether it was accepted."""
 
@@ -54,9 +51,6 @@ so none is passed on. Comparing bytes is the cheapest way to tell, and looks at 
 _ENDS = frozenset(
     {"lifespan.startup.failed", "lifespan.shutdown.complete", "lifespan.shutdown.failed"}
 )
-
-
-_NOT_GUARDED = "this request did not pass APIKeyMiddleware: put it around the application"
 
 
 class APIKeyMiddleware:
@@ -123,8 +117,7 @@ class APIKeyMiddleware:
             scope.setdefault("auth", NO_GRANTS)
             token = CURRENT.set(NO_KEY)
         else:
-            denied = outcome if isinstance(outcome, Denied) else Denied(Reason.STORE_UNAVAILABLE)
-            await send_refusal(scope, send, self.guard.refuse(denied))
+            await send_refusal(scope, send, self.guard.refuse(denial(outcome)))
             return
         raw = value = None  # whoever reports an error shows what the frames of a traceback hold
         if forged:
@@ -209,9 +202,7 @@ def require(
     ``RuntimeError`` where no middleware of ours saw the request.
     """
     demand = Demand.read(scopes, model=model, access=access, tenant=tenant)
-    if GUARD not in scope:
-        raise RuntimeError(_NOT_GUARDED)
-    return demand.check(scope["keybound"], method=scope.get("method", WEBSOCKET), fields={})
+    return required(scope, demand, method=scope.get("method", WEBSOCKET))
 
 
 async def send_refusal(scope: Scope, send: Send, answer: RefusalResponse) -> None:

@@ -7,9 +7,15 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
+    from keybound.core.demands import Demand
     from keybound.core.identity import Identity
+
+GUARD = "keybound.guard"
+"""Where a scope or an environment holds the guard that let its request through: a view can refuse
+by it."""
 
 
 class Unknown(Enum):
@@ -38,3 +44,14 @@ def current_key() -> Identity | None:
             break
         known = ask()
     return None if isinstance(known, Unknown) else known
+
+
+def required(carrier: Mapping[str, Any], demand: Demand, *, method: str) -> Identity:
+    """Return who is calling, by a scope or an environment, if that key meets a demand.
+
+    Raises ``RefusedError``, and ``RuntimeError`` where no middleware of ours saw the request.
+    """
+    if GUARD not in carrier:
+        msg = "this request did not pass APIKeyMiddleware: put it around the application"
+        raise RuntimeError(msg)
+    return demand.check(carrier["keybound"], method=method, fields={})

@@ -75,6 +75,11 @@ UNTOLD: Final = Miss(
 Outcome: TypeAlias = Allowed | Denied | Miss | Unguarded
 
 
+def denial(outcome: Outcome) -> Denied:
+    """Return the denial that an outcome is, or that it must be: nothing else is left of it."""
+    return outcome if isinstance(outcome, Denied) else Denied(Reason.STORE_UNAVAILABLE)
+
+
 class Judge:
     """Decides requests under one table over one cache; safe for threads.
 

@@ -13,12 +13,12 @@ try:
     from starlette.exceptions import HTTPException, WebSocketException
     from starlette.responses import Response
 except ModuleNotFoundError as error:
-    package = (error.name or "starlette").partition(".")[0]
-    raise MissingExtraError(package, extra="starlette") from None
+    raise MissingExtraError.of(error, extra="starlette") from None
 
 from typing import TYPE_CHECKING
 
-from keybound.asgi import GUARD, HANDSHAKE, POLICY_VIOLATION, APIKeyMiddleware, send_refusal
+from keybound.asgi import HANDSHAKE, POLICY_VIOLATION, APIKeyMiddleware, send_refusal
+from keybound.context import GUARD
 from keybound.core.demands import Demand
 from keybound.core.facts import WEBSOCKET
 

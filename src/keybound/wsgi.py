@@ -11,7 +11,7 @@ from http import HTTPStatus
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from keybound.context import CURRENT, NO_KEY
+from keybound.context import CURRENT, GUARD, NO_KEY, required
 from keybound.core.decision import Allowed, Denied
 from keybound.core.demands import Demand
 from keybound.core.errors import RefusedError
@@ -20,7 +20,7 @@ from keybound.core.reasons import Reason
 from keybound.forged import HARMLESS, drop_forged
 from keybound.guard import Guard
 from keybound.installing import refuse_twice, usable_guard
-from keybound.judge import Miss, Unguarded
+from keybound.judge import Miss, Unguarded, denial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -38,16 +38,10 @@ if TYPE_CHECKING:
 
 __all__ = ["APIKeyMiddleware", "require"]
 
-GUARD = "keybound.guard"
-"""Where the environment holds the guard that let the request through: a view can refuse by it."""
-
 ALLOWED = "keybound.allowed"
 """Where the environment holds a decision that was remembered: one object for requests alike."""
 
 _PHRASES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
-
-
-_NOT_GUARDED = "this request did not pass APIKeyMiddleware: put it around the application"
 
 
 class APIKeyMiddleware:
@@ -95,8 +89,7 @@ class APIKeyMiddleware:
         elif outcome is Unguarded.UNGUARDED:
             identity, remembered = None, False
         else:
-            denied = outcome if isinstance(outcome, Denied) else Denied(Reason.STORE_UNAVAILABLE)
-            return self.refuse(denied, environ, start_response)
+            return self.refuse(denial(outcome), environ, start_response)
         value = raw = None  # whoever reports an error shows what the frames of a traceback hold
         if not HARMLESS.issuperset(environ):
             drop_forged(environ)
@@ -177,9 +170,7 @@ def require(
     middleware of ours saw the request.
     """
     demand = Demand.read(scopes, model=model, access=access, tenant=tenant)
-    if GUARD not in environ:
-        raise RuntimeError(_NOT_GUARDED)
-    return demand.check(environ["keybound"], method=environ["REQUEST_METHOD"], fields={})
+    return required(environ, demand, method=environ["REQUEST_METHOD"])
 
 
 def facts_of(environ: Environ) -> tuple[str, str, str | None]:

@@ -55,6 +55,14 @@ def test_an_error_is_also_what_callers_would_expect(error, builtin):
             "typer is not installed: pip install 'keybound[cli]'",
         ),
         (
+            MissingExtraError.of(ImportError(name="typer.main"), extra="cli"),
+            "typer is not installed: pip install 'keybound[cli]'",
+        ),
+        (
+            MissingExtraError.of(ImportError("no libpq"), extra="postgres"),
+            "postgres is not installed: pip install 'keybound[postgres]'",
+        ),
+        (
             NotFoundError("key_1"),
             "key_1: there is no such key or group; `keybound list` shows the ids",
         ),

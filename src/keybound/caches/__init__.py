@@ -31,6 +31,6 @@ def open_shared(url: Secret, *, timeout: float, boot: Callable[[], float]) -> Sh
     try:
         from keybound.caches.redis import AsyncRedisCache, RedisCache, RedisLink
     except ModuleNotFoundError as error:
-        raise MissingExtraError(error.name or "redis", extra="redis") from error
+        raise MissingExtraError.of(error, extra="redis") from error
     link = RedisLink(url, timeout=timeout, boot=boot)
     return SharedCache(link, RedisCache(link), AsyncRedisCache(link))

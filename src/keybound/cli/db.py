@@ -79,7 +79,7 @@ def _sql_store(session: Session) -> SqlStore:
     try:
         from keybound.stores.sql import SqlStore
     except ModuleNotFoundError as error:
-        raise MissingExtraError("sqlalchemy", extra="sql") from error
+        raise MissingExtraError.of(error, extra="sql") from error
     if not isinstance(store, SqlStore):
         raise InputError("database", f"{store.location} has no tables", fix="name one in SQL")
     if "://" not in store.location and not Path(store.location).exists():

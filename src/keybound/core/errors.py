@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -86,6 +86,11 @@ class MissingExtraError(KeyboundError, ImportError):
     def __init__(self, package: str, *, extra: str) -> None:
         """Name the package and the extra."""
         super().__init__(f"{package} is not installed: pip install 'keybound[{extra}]'")
+
+    @classmethod
+    def of(cls, error: ImportError, *, extra: str) -> Self:
+        """Return the one for an import that failed, which may have been of a part of a package."""
+        return cls((error.name or extra).partition(".")[0], extra=extra)
 
 
 class RefusedError(KeyboundError):

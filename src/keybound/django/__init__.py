@@ -25,8 +25,7 @@ from keybound.core.errors import MissingExtraError
 try:
     from django import VERSION
 except ModuleNotFoundError as error:
-    package = (error.name or "django").partition(".")[0]
-    raise MissingExtraError(package, extra="django") from None
+    raise MissingExtraError.of(error, extra="django") from None
 if VERSION < (5, 2, 15) or (6, 0) <= VERSION < (6, 0, 6):
     # Its cache answers one key with what it answered another: CVE-2026-35193.
     version = ".".join(map(str, VERSION[:3]))

@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from keybound.context import CURRENT, NO_KEY
-from keybound.core.decision import Allowed, Denied
+from keybound.core.decision import Allowed
 from keybound.core.effects import ask
-from keybound.core.reasons import Reason
 from keybound.django.demands import unmet
 from keybound.django.facts import Decide, credential_of, read_facts
 from keybound.django.owners import find_owner
 from keybound.django.routers import reached, untouched
 from keybound.django.views import demand_of
 from keybound.forged import HARMLESS, drop_forged
-from keybound.judge import UNTOLD, Miss, Unguarded
+from keybound.judge import UNTOLD, Miss, Unguarded, denial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from keybound.core.decision import Denied
     from keybound.core.effects import Steps
     from keybound.django.facts import Asked, GuardedRequest
     from keybound.django.sites import Site
@@ -84,7 +84,7 @@ def admit(request: GuardedRequest, asked: Asked, outcome: Outcome) -> Denied | N
         request.api_key = None
     else:
         request.api_key = None
-        return outcome if isinstance(outcome, Denied) else Denied(Reason.STORE_UNAVAILABLE)
+        return denial(outcome)
     request.keybound_asked = asked
     meta = request.META
     if not HARMLESS.issuperset(meta) and drop_forged(meta):

@@ -17,8 +17,7 @@ from keybound.core.errors import MissingExtraError
 try:
     from fastapi import FastAPI
 except ModuleNotFoundError as error:
-    package = (error.name or "fastapi").partition(".")[0]
-    raise MissingExtraError(package, extra="fastapi") from None
+    raise MissingExtraError.of(error, extra="fastapi") from None
 
 from typing import TYPE_CHECKING
 

@@ -18,8 +18,7 @@ from keybound.core.errors import MissingExtraError
 try:
     from flask import Blueprint, Flask, current_app, has_app_context, has_request_context, request
 except ModuleNotFoundError as error:
-    package = (error.name or "flask").partition(".")[0]
-    raise MissingExtraError(package, extra="flask") from None
+    raise MissingExtraError.of(error, extra="flask") from None
 
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar, cast

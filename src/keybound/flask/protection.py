@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from flask import Flask, current_app, g, request
 from flask.wrappers import Response
 
-from keybound.context import NOTHING
+from keybound.context import GUARD, NOTHING
 from keybound.core.decision import Denied
 from keybound.core.demands import Demand, strictest_access
 from keybound.core.errors import RefusedError
@@ -20,7 +20,7 @@ from keybound.core.reasons import Reason
 from keybound.flask.declarations import Declarations
 from keybound.flask.refusals import HTTPRefusedError, rendered
 from keybound.flask.settled import Settled
-from keybound.wsgi import ALLOWED, GUARD, APIKeyMiddleware, facts_of
+from keybound.wsgi import ALLOWED, APIKeyMiddleware, facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

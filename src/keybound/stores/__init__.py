@@ -75,7 +75,7 @@ def _sqlite(database: str, connections: int) -> Store:
         from keybound.stores.sql import SqlStore
         from keybound.stores.sqlite import SQLiteFile
     except ModuleNotFoundError as error:
-        raise MissingExtraError(_package(error), extra="sql") from error
+        raise MissingExtraError.of(error, extra="sql") from error
     return SqlStore(SQLiteFile(database), connections=connections)
 
 
@@ -84,12 +84,8 @@ def _postgresql(database: str, connections: int) -> Store:
         from keybound.stores.postgres import PostgresServer
         from keybound.stores.sql import SqlStore
     except ImportError as error:  # of psycopg too, where it finds no libpq
-        raise MissingExtraError(_package(error), extra="postgres") from error
+        raise MissingExtraError.of(error, extra="postgres") from error
     return SqlStore(PostgresServer(database), connections=connections)
-
-
-def _package(error: ImportError) -> str:
-    return (error.name or "psycopg").partition(".")[0]
 
 
 _BUILT_IN: dict[str, Callable[[str, int], Store]] = {
