@@ -24,6 +24,7 @@ from keybound.core.decision import Denied
 from keybound.core.limits import Clause
 from keybound.core.reasons import Reason
 from keybound.engine import Engine
+from keybound.sources import ENVIRONMENT_PREFIX
 from keybound.stores import open_store
 
 if TYPE_CHECKING:
@@ -143,6 +144,31 @@ FRAMEWORKS = {
     "FastAPI": ("FastAPI()", "from starlette.testclient import TestClient\n"),
     "Flask": ("kb = Keybound(app)  #", "TestClient = lambda app: app.test_client()\n"),
 }
+COMMAND = "import sys; sys.argv[0] = 'keybound'; from keybound.cli import main; sys.exit(main())"
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_key_of_the_readme_opens_the_example(name: str, tmp_path: Path):
+    """Whoever copies an example and issues the key on the command line is served as it says."""
+    mark, client = FRAMEWORKS[name]
+    page = read(ROOT / "README.md")
+    example = next(each.text for each in snippets() if mark in each.text)
+    (tmp_path / "app.py").write_text(example, encoding="utf-8")
+    (issue,) = re.findall(r"^\$ keybound --app app:guard (issue .*)$", page, re.MULTILINE)
+    command = ["-c", COMMAND, "--app", "app:guard"]
+    if name == "Flask":
+        command = ["-m", "flask", "keybound"]
+    made = run_python(*command, *shlex.split(issue), "--json", folder=tmp_path)
+    key = json.loads(made)["key"]
+    answers = re.findall(r"^\$ curl -X POST \S+:8000(\S+)(.*)\n(.*)$", page, re.MULTILINE)
+    assert len(answers) == 2
+    for path, header, shown in answers:
+        headers = {"Authorization": f"Bearer {key}"} if "$KEY" in header else {}
+        request = (
+            f"from app import app\n{client}"
+            f"print(TestClient(app).post({path!r}, headers={headers!r}).text.strip())\n"
+        )
+        assert run_python("-c", request, folder=tmp_path).startswith(shown.removesuffix(" ..."))
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
@@ -152,7 +178,6 @@ def test_example_of_the_readme_is_guarded(name: str, tmp_path: Path):
     example = next(each.text for each in snippets() if mark in each.text)
     requests = (
         f"{client}"
-        "guard = globals().get('guard') or globals().get('kb', app.router if 0 else None)\n"
         "from keybound.guard import BaseGuard, Guard\n"
         "guard = Guard([*BaseGuard.live][-1].engine)\n"
         "limits = {'scopes': ['invoices'], 'models': {'invoice': 'read'}}\n"
@@ -254,7 +279,7 @@ def snippets() -> Iterator[Snippet]:
 
 @pytest.mark.parametrize("snippet", list(snippets()), ids=str)
 def test_snippet_works(snippet: Snippet, tmp_path: Path):
-    """What a page shows works in a folder with what the page put there; no block can opt out."""
+    """What a page shows works in a folder with what the page put there."""
     for name, text in snippet.files.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     CHECKS[snippet.language](snippet.text, tmp_path)
@@ -269,12 +294,21 @@ def check_python(text: str, folder: Path) -> None:
 
 
 def check_commands(text: str, folder: Path) -> None:
-    """Run the lines that start with ``$ keybound``, one after another in one folder."""
-    code = "import sys; sys.argv[0] = 'keybound'; from keybound.cli import main; sys.exit(main())"
+    """Run what stands behind ``$``, one after another in one folder; ``curl`` runs elsewhere."""
     for line in text.replace("\\\n", " ").splitlines():
-        if line.startswith("$ keybound"):
-            _, _, *arguments = shlex.split(line, comments=True)
-            run_python("-c", code, *arguments, folder=folder)
+        if line.startswith("$ "):
+            _, command, *arguments = shlex.split(line, comments=True)
+            assert command in {"keybound", "curl"}, f"{command} is run by nobody"
+            if command == "keybound":
+                run_python("-c", COMMAND, *arguments, folder=folder)
+
+
+def check_shell(text: str, _folder: Path) -> None:
+    """See that the lines are those that other tests run, or set what can be set."""
+    for line in text.splitlines():
+        found = re.match(r"export (\w+)=", line)
+        setting = "" if found is None else found[1].removeprefix(ENVIRONMENT_PREFIX).lower()
+        assert line in {DEMO, SUITE} or setting in {field.name for field in fields(Settings)}
 
 
 def check_settings(text: str, folder: Path) -> None:
@@ -306,18 +340,13 @@ def check_refusal(text: str, _folder: Path) -> None:
     assert shown | {"id": ""} == said | {"id": ""}
 
 
-def check_nothing(_text: str, _folder: Path) -> None:
-    """Accept what only people read."""
-
-
 CHECKS: dict[str, Callable[[str, Path], None]] = {
     "python": check_python,
     "console": check_commands,
-    "sh": check_commands,
+    "sh": check_shell,
     "toml": check_settings,
     "json": check_json,
     "http": check_refusal,
-    "text": check_nothing,
 }
 
 
