@@ -14,7 +14,7 @@ from keybound.core.decision import Allowed
 from keybound.core.demands import Demand
 from keybound.core.errors import RefusedError, SettingsError, StoreUnavailableError
 from keybound.core.facts import WEBSOCKET
-from keybound.core.identity import NO_GRANTS, NOBODY
+from keybound.core.identity import NO_GRANTS, NOBODY, Identity
 from keybound.core.reasons import Reason
 from keybound.guard import AsyncGuard
 from keybound.installing import nested, refuse_open_app, refuse_twice, usable_guard
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 
     from keybound.core.facts import Access
-    from keybound.core.identity import Identity
     from keybound.core.refusals import RefusalResponse
 
     Scope = MutableMapping[str, Any]
@@ -86,6 +85,7 @@ class APIKeyMiddleware:
         else:
             await self._serve_other(scope, receive, send)
             return
+        # Not for long: whoever reports an error shows what the frames of a traceback hold.
         raw: bytes | Reason | None = None
         forged = False
         for name, value in scope["headers"]:
@@ -103,7 +103,9 @@ class APIKeyMiddleware:
         try:
             outcome = self.guard.decide(method, path, peer, raw)
             if outcome.__class__ is Miss:
-                outcome = await self.guard.authorize(method, path, peer, raw)
+                asking = self.guard.authorize(method, path, peer, raw)
+                raw = value = None
+                outcome = await asking
         except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
             outcome = self.guard.engine.refuser.failed(error)
         if type(outcome) is Allowed:
@@ -113,13 +115,15 @@ class APIKeyMiddleware:
             token = CURRENT.set(identity)
         elif outcome is Unguarded.UNGUARDED:
             scope["keybound"] = None
+            if isinstance(scope.get("user"), Identity):  # of a guard around this one
+                del scope["user"], scope["auth"]
             scope.setdefault("user", NOBODY)
             scope.setdefault("auth", NO_GRANTS)
             token = CURRENT.set(NO_KEY)
         else:
             await send_refusal(scope, send, self.guard.refuse(denial(outcome)))
             return
-        raw = value = None  # whoever reports an error shows what the frames of a traceback hold
+        raw = value = None
         if forged:
             scope["headers"] = [p for p in scope["headers"] if not p[0].startswith(_FORGED)]
         scope[GUARD] = self.guard
@@ -166,7 +170,7 @@ class APIKeyMiddleware:
 
     def check(self) -> None:
         """Raise ``SettingsError`` for an application whose routes are seen, and all open."""
-        refuse_open_app(self.guard.engine.rules.table, self.app)
+        refuse_open_app(self.guard.table, self.app)
 
 
 class Handshake:

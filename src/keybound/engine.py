@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary, WeakMethod, WeakSet
 
@@ -27,7 +26,7 @@ from keybound.judge import Miss
 from keybound.locks import ForkLock
 from keybound.plugins import load_dimensions
 from keybound.refusing import Refuser
-from keybound.rules import Rules
+from keybound.rules import Declared, Rules
 from keybound.settings import HOW_TO_MAKE_ONE
 from keybound.syncing import Syncer
 
@@ -65,6 +64,7 @@ class Bound(Protocol):
     """A guard, as its engine sees it."""
 
     engine: Engine
+    application: object | None
 
     def bind(self, engine: Engine) -> None:
         """Take over what the engine decides with now."""
@@ -91,8 +91,7 @@ class Engine:
         self.refuser = Refuser(settings, forms, clock.wall)
         self._open = False
         self._forms = forms
-        self._declared: WeakKeyDictionary[object, tuple[Route, ...]] = WeakKeyDictionary()
-        self._routers: WeakKeyDictionary[object, Router] = WeakKeyDictionary()
+        self._declared: WeakKeyDictionary[object, Declared] = WeakKeyDictionary()
         self._routes: tuple[Route, ...] = settings.routes
         self._sources: dict[WeakMethod[Declare], None] = {}
         self._renewing = ForkLock()
@@ -127,7 +126,7 @@ class Engine:
                 self.settings,
                 self._routes,
                 self.clock,
-                routers=tuple(self._routers.values()),
+                declared=dict(self._declared),
                 forms=self._forms,
                 key_format=self.format,
                 peppers=self.peppers,
@@ -160,11 +159,11 @@ class Engine:
     def bound(self, guard: Bound) -> Decide:
         """Note a guard, to be told of new rules, and return what it decides with."""
         self._guards.add(guard)
-        return self.rules.decide
+        return self.rules.judge_of(guard.application).decide
 
     @property
     def table(self) -> RouteTable:
-        """The route table in force, with what applications declare by now."""
+        """The routes in force, with what all applications declare by now."""
         self.refresh()
         return self.rules.table
 
@@ -180,24 +179,29 @@ class Engine:
         return self.rules.site
 
     def use_routes(self, routes: Iterable[Route]) -> None:
-        """Compile the route table anew; what was decided under the old one is forgotten."""
+        """Use other configured routes; what was decided under the old ones is forgotten."""
         with self._renewing.held():
             self._routes = tuple(routes)
             self.renew()
 
     def declare_routes(self, application: object, routes: Iterable[Route]) -> None:
-        """Let what an application's router says join the table, after the configured routes."""
-        with self._renewing.held():
-            self._declared[application] = tuple(routes)
-            self.use_routes(chain(self.settings.routes, *self._declared.values()))
+        """Let what an application's router says stand behind the configured routes, for it alone.
+
+        An application that declares again replaces what it declared; neither routes nor router
+        may hold it.
+        """
+        self._declare(application, Declared(routes=tuple(routes)))
 
     def declare_router(self, application: object, router: Router) -> None:
-        """Let an application's router join the table, behind all routes: it is asked at requests.
+        """Let an application's router be asked at requests to it that no configured route is for.
 
-        An application that declares again replaces its router; ``router`` must not hold it.
+        The rest is as with routes.
         """
+        self._declare(application, Declared(router=router))
+
+    def _declare(self, application: object, declared: Declared) -> None:
         with self._renewing.held():
-            self._routers[application] = router
+            self._declared[application] = declared
             self.renew()
 
     def add_source(self, declare: Declare) -> None:
@@ -221,15 +225,18 @@ class Engine:
         peer: str | None,
         raw: bytes | Reason | None,
         *,
+        application: object | None = None,
         routed: bool = True,
     ) -> Steps[Allowed | Denied | Unguarded]:
         """Decide a request, asking the store where the cache cannot tell. Nothing is raised.
 
-        Unless ``routed``, without asking a router, since the view depends on more than the path.
+        It is decided by what ``application`` declares. Unless ``routed``, without asking its
+        router, since the view depends on more than the path.
         """
         for _ in range(ATTEMPTS):
             rules = self.rules
-            decide = rules.decide if routed else rules.decide_unrouted
+            judge = rules.judge_of(application)
+            decide = judge.decide if routed else judge.decide_unrouted
             outcome = decide(method, path, peer, raw)
             if not isinstance(outcome, Miss):
                 return outcome
@@ -238,7 +245,7 @@ class Engine:
             except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
                 return self.refuser.failed(error)
             if self.rules is rules:  # otherwise it is a miss of rules that are over
-                decision = rules.decide_settled(outcome, method, path, peer)
+                decision = judge.decide_settled(outcome, method, path, peer)
                 if decision is not None:
                     return decision
         return Denied(Reason.STORE_UNAVAILABLE)

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import asyncio
-import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from weakref import WeakKeyDictionary, WeakSet
 
 from keybound.clocks import SystemClock, monotonic
 from keybound.core.effects import ReadShared, Sleep
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from keybound.core.limits import Limits
     from keybound.core.nodes import StoredNode
     from keybound.core.reasons import Reason
+    from keybound.core.table import RouteTable
     from keybound.judge import Unguarded
     from keybound.options import (
         ChangeOptions,
@@ -58,14 +59,16 @@ class BaseGuard:
     :param engine: shared with another guard of this process, so that both see one cache.
     """
 
-    live: ClassVar[weakref.WeakKeyDictionary[BaseGuard, None]] = weakref.WeakKeyDictionary()
+    live: ClassVar[WeakKeyDictionary[BaseGuard, None]] = WeakKeyDictionary()
     """Every guard of this process, oldest first, so that test fixtures can find them."""
 
     newcomers: ClassVar[list[Callable[[BaseGuard], None]]] = []
     """What is called with every guard that is made; test fixtures take them over with it."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, application: object | None = None) -> None:
         """Guard with this engine; ``from_settings`` is the usual way to one."""
+        self.application = application
+        self._parts: WeakSet[BaseGuard] = WeakSet()
         self.bind(engine)
         BaseGuard.live[self] = None
         for notice in BaseGuard.newcomers:
@@ -91,12 +94,36 @@ class BaseGuard:
         """The settings in force."""
         return self.engine.settings
 
+    def of(self, application: object) -> Self:
+        """Return a guard of one application, which decides by what that declares as well.
+
+        All else they have in common, even if this one is bound to another engine.
+        """
+        part = type(self)(self.engine, application)
+        self._parts.add(part)
+        return part
+
+    @property
+    def table(self) -> RouteTable:
+        """The routes that decide requests to the application."""
+        return self.engine.rules.judge_of(self.application).table
+
     def bind(self, engine: Engine) -> None:
         """Use another engine from now on; tests do."""
+        for part in self._parts:
+            part.bind(engine)
         self.engine = engine
         self.decide = engine.bound(self)
         self.refuse = engine.refuser.refuse
         self._verbs = Verbs(engine)
+
+    def _authorized(
+        self, method: str, path: str, peer: str | None, raw: bytes | Reason | None, *, routed: bool
+    ) -> Steps[Allowed | Denied | Unguarded]:
+        application = self.application
+        return self.engine.authorized(
+            method, path, peer, raw, application=application, routed=routed
+        )
 
     def __repr__(self) -> str:
         """Name the store, whose location holds no password."""
@@ -108,7 +135,7 @@ class Guard(BaseGuard):
 
     def to_async(self) -> AsyncGuard:
         """Return the awaiting guard over the same cache."""
-        return AsyncGuard(self.engine)
+        return AsyncGuard(self.engine, self.application)
 
     def open(self) -> None:
         """Open the store now, so that what is wrong with it or the settings shows at start."""
@@ -131,8 +158,9 @@ class Guard(BaseGuard):
 
         Unless ``routed``, no router is asked: for a view that depends on more than the path.
         """
-        engine = self.engine
-        return run(engine.authorized(method, path, peer, raw, routed=routed), engine.perform)
+        steps = self._authorized(method, path, peer, raw, routed=routed)
+        del raw  # whoever interrupts this and reports it shows what the frames of a traceback hold
+        return run(steps, self.engine.perform)
 
     def issue(self, **options: Unpack[IssueOptions]) -> IssuedKey:
         """Make a key; ``secret.reveal()`` is the key itself, here and never again.
@@ -206,7 +234,7 @@ class AsyncGuard(BaseGuard):
 
     def to_sync(self) -> Guard:
         """Return the blocking guard over the same cache."""
-        return Guard(self.engine)
+        return Guard(self.engine, self.application)
 
     async def open(self) -> None:
         """Open the store now, so that what is wrong with it or the settings shows at start."""
@@ -234,7 +262,9 @@ class AsyncGuard(BaseGuard):
 
         Unless ``routed``, no router is asked: for a view that depends on more than the path.
         """
-        return await self._run(self.engine.authorized(method, path, peer, raw, routed=routed))
+        steps = self._authorized(method, path, peer, raw, routed=routed)
+        del raw  # whoever interrupts this and reports it shows what the frames of a traceback hold
+        return await self._run(steps)
 
     async def issue(self, **options: Unpack[IssueOptions]) -> IssuedKey:
         """Make a key; ``secret.reveal()`` is the key itself, here and never again.

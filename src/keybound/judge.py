@@ -18,7 +18,7 @@ from keybound.core.table import METHOD_REMEMBERED_MAX, PATH_REMEMBERED_MAX, Rout
 from keybound.warm import warm_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from keybound.caches.local import Entry, LocalCache
     from keybound.clocks import Clock
@@ -80,11 +80,18 @@ def denial(outcome: Outcome) -> Denied:
     return outcome if isinstance(outcome, Denied) else Denied(Reason.STORE_UNAVAILABLE)
 
 
+def new_indexer() -> Callable[[], Any]:
+    """Return what makes hashers of headers: BLAKE2b under a random key of this process.
+
+    What a cache is indexed by is neither a credential nor a digest of one.
+    """
+    return blake2b(digest_size=_INDEX_BYTES, key=read_entropy(_INDEX_KEY_BYTES)).copy
+
+
 class Judge:
     """Decides requests under one table over one cache; safe for threads.
 
-    Its cache is keyed by BLAKE2b of the header under a random key of this process, so that neither
-    a credential nor a digest is in it.
+    Whoever shares the cache shares ``new_hasher``, which makes its indexes.
     """
 
     def __init__(
@@ -93,11 +100,12 @@ class Judge:
         table: RouteTable,
         clock: Clock,
         *,
+        new_hasher: Callable[[], Any],
         forms: Sequence[CredentialForm],
         key_format: KeyFormat,
     ) -> None:
         """Remember nothing yet."""
-        self._table = table
+        self.table = table
         self._match = table.match
         self._cache = cache
         self._boot = clock.boot
@@ -105,9 +113,7 @@ class Judge:
         self._forms = forms
         self._starts = tuple([form.write("") for form in forms])
         self._format = key_format
-        self._new_hasher = blake2b(
-            digest_size=_INDEX_BYTES, key=read_entropy(_INDEX_KEY_BYTES)
-        ).copy
+        self._new_hasher = new_hasher
         self._decisions: Decisions = {}
         self.decide = warm_path(
             cache, self._decisions, clock, new_hasher=self._new_hasher, judge=self._judge
@@ -134,7 +140,7 @@ class Judge:
 
         ``index`` is the one of ``raw``, if that was asked for, and ``known`` what was found there.
         """
-        match = (self._match if routed else self._table.match_unrouted)(method, path)
+        match = (self._match if routed else self.table.match_unrouted)(method, path)
         if match is None:
             return Denied(Reason.INVALID_PATH)
         if match.auth == "exempt":

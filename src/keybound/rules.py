@@ -1,39 +1,50 @@
-"""What depends on the route table: compiled together, and only ever replaced together.
+"""What depends on the route tables: compiled together, and only ever replaced together.
 
-A chain means something under one table, since tenancy changes what an absent limit means. So a new
-table comes with a new cache, and nothing that was decided or loaded under the old one is used.
+A chain means something under one set of tables, since tenancy changes what an absent limit means.
+So new tables come with a new cache, and nothing that was decided or loaded under the old is used.
+
+Each application is decided by a table of its own: the configured routes, and what it declares.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
 
 from keybound.caches.local import LocalCache
 from keybound.core.coherence import Worker
 from keybound.core.lifecycle import Site
 from keybound.core.table import RouteTable
 from keybound.core.terms import ChainPolicy
-from keybound.judge import Judge
+from keybound.judge import Judge, new_indexer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping, Sequence
 
     from keybound.clocks import Clock
     from keybound.core.credentials import CredentialForm
-    from keybound.core.decision import Decision
     from keybound.core.joining import Flights
     from keybound.core.keys import KeyFormat, Peppers
     from keybound.core.routes import Route
     from keybound.core.shared import SharedRecords
     from keybound.core.table import Router
-    from keybound.judge import Miss
     from keybound.settings import Settings
 
-    DecideSettled = Callable[[Miss, str, str, str | None], Decision | None]
+
+class Declared(NamedTuple):
+    """What one application declares: routes that are read, or a router that is asked."""
+
+    routes: tuple[Route, ...] = ()
+    router: Router | None = None
 
 
 class Rules:
-    """A table with the cache, the decision, and the procedures' view of the site under it."""
+    """The tables with the cache, the decisions, and the procedures' view of the site under them.
+
+    ``table`` has what every application declares: for whoever explains, and issues keys.
+    """
 
     def __init__(
         self,
@@ -41,7 +52,7 @@ class Rules:
         routes: Sequence[Route],
         clock: Clock,
         *,
-        routers: Sequence[Router] = (),
+        declared: Mapping[object, Declared],
         forms: Sequence[CredentialForm],
         key_format: KeyFormat,
         peppers: Peppers,
@@ -49,17 +60,30 @@ class Rules:
         records: SharedRecords | None,
     ) -> None:
         """Compile; nothing is known of any key yet."""
-        self.table = RouteTable(routes, protect=settings.protect, routers=routers)
+        every = [*declared.values()]
+        self.table = _table(settings, routes, *every)
         policy = ChainPolicy(tenancy=self.table.tenancy, wildcard_scopes=settings.wildcard_scopes)
         self.cache = LocalCache(
             bound=settings.revoke_within,
             grace=settings.stale_grace,
             size_max=settings.cache_size_max,
         )
-        judge = Judge(self.cache, self.table, clock, forms=forms, key_format=key_format)
-        self.decide = judge.decide
-        self.decide_unrouted = judge.decide_unrouted
-        self.decide_settled: DecideSettled = judge.decide_settled
+        judge = partial(
+            Judge,
+            self.cache,
+            clock=clock,
+            new_hasher=new_indexer(),
+            forms=forms,
+            key_format=key_format,
+        )
+        tenancy = self.table.tenancy
+        self._alone = judge(_table(settings, routes, tenancy=tenancy))
+        self._judges = WeakKeyDictionary(
+            {
+                application: judge(_table(settings, routes, each, tenancy=tenancy))
+                for application, each in declared.items()
+            }
+        )
         self.worker = Worker(
             cache=self.cache,
             policy=policy,
@@ -75,3 +99,15 @@ class Rules:
             settle_for=settings.revoke_within + settings.stale_grace,
             raise_floors=self.cache.raise_floors,
         )
+
+    def judge_of(self, application: object | None) -> Judge:
+        """Return what decides requests to an application: all that declare nothing share one."""
+        return self._alone if application is None else self._judges.get(application, self._alone)
+
+
+def _table(
+    settings: Settings, routes: Sequence[Route], *declared: Declared, tenancy: bool = False
+) -> RouteTable:
+    read = chain.from_iterable(each.routes for each in declared)
+    routers = [each.router for each in declared if each.router is not None]
+    return RouteTable([*routes, *read], protect=settings.protect, routers=routers, tenancy=tenancy)

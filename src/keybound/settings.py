@@ -215,14 +215,22 @@ def _redis(name: str, value: object) -> Secret | None:
             "does not begin with redis://, rediss:// or unix://",
             fix="write redis://user:password@host:6379/0",
         )
-    parts = urlsplit(text)
-    if parts.fragment or "@" in parts.path + parts.query or "@" in parts.netloc.rpartition("@")[0]:
+    if not _plain_url(text):
         raise SettingsError(
             name,
-            "has a user or a password in which / ? # or @ stands as it is",
-            fix="write them as %2F %3F %23 %40",
+            "has a user or a password in which / ? # @ [ or ] stands as it is",
+            fix="write them as %2F %3F %23 %40 %5B %5D",
         )
     return Secret(text)
+
+
+def _plain_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # its text may hold the password
+        return False
+    user, _, _ = parts.netloc.rpartition("@")
+    return not (parts.fragment or "@" in parts.path + parts.query or {*user} & {*"@[]"})
 
 
 def _redis_timeout(name: str, value: object) -> float:

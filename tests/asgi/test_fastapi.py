@@ -482,8 +482,9 @@ def test_document_says_which_operations_need_a_key(guard: Guard):
     """Guarded operations require one of the schemes, optional ones or none, exempt ones nothing."""
     routes = [Route("/v1/health", auth="exempt"), Route("/v1/maybe", auth="optional")]
     guard.engine.settings = guard.engine.settings.__class__(
-        database="memory://", protect=("/v1/*",), routes=tuple(routes)
+        database="memory://", protect=("/v1/*",)
     )
+    guard.engine.use_routes(routes)
     app = FastAPI()
     init_app(app, guard.to_async())
     for path in ("/v1/a", "/v1/{x:int}/{y:path}", "/v1/health", "/v1/maybe", "/open"):

@@ -332,7 +332,7 @@ def test_routes_that_change_during_a_look_up_count(make_plain: Callable[..., Sit
     site = make_plain()
     engine = site.guard.engine
     (_, value), *_ = authorization(site.issue(tenant=None))
-    miss = engine.rules.decide("GET", "/acme", None, value)
+    miss = site.guard.decide("GET", "/acme", None, value)
     assert isinstance(miss, Miss)
     assert (repr(miss), miss.__rich_repr__()) == ("Miss(...)", [])
 

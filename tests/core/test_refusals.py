@@ -95,6 +95,20 @@ def test_an_answer_is_prepared_once_and_differs_only_by_its_id():
     assert [refusals.render(denied, ID) for denied in denials] == first
 
 
+def test_answers_that_clients_make_up_are_not_kept_for_ever():
+    """A view may ask for scopes that name what a client asked for."""
+    refusals = Refusals(FORMS_ALL)
+    denials = (
+        Denied(Reason.INSUFFICIENT_SCOPE, key="key_1", scopes=(f"project:{number}",))
+        for number in range(2_000)
+    )
+    kept = set()
+    for denied in denials:
+        assert denied.scopes[0].encode() in refusals.render(denied, ID).body
+        kept.add(len(refusals._prepared))  # noqa: SLF001
+    assert max(kept) <= 1_024
+
+
 @pytest.mark.parametrize(
     ("denied", "challenges"),
     [

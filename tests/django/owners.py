@@ -37,4 +37,5 @@ def known() -> dict[str, Any]:
         "u_1": User(username="alice"),
         "u_2": User(username="gone", is_active=False),
         "u_3": AnonymousUser(),
+        "u_4": User(username="legacy", is_active=0),
     }

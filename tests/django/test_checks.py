@@ -277,9 +277,57 @@ def test_missing_secret_is_pointed_out_for_deployment(project: Project):
     assert "keybound.W002" in said(deploy=True)
 
 
+OPENING = [
+    re_path(r"v1/a\Z", ok),
+    re_path("v1/in/", include([path("b", ok)])),
+    re_path("(?i)^v1/in/", include([path("b", ok)])),
+    re_path("(?i)v1/a$", ok),
+    re_path(r"^open|v1/b\Z", ok),
+    path("v1/", include([re_path("a/", include([path("b", ok)]))])),
+]
+
+
+@pytest.mark.parametrize("pattern", OPENING)
+def test_pattern_that_answers_outside_of_what_is_guarded_is_an_error(
+    project: Project, pattern: Any
+):
+    """Django searches for an expression from anywhere: ``/x/v1/a`` would need no key."""
+    project.use(path("v1/ok", ok), pattern, keybound={"PROTECT": ["/v1/*"]})
+    assert "keybound.E009" in said()
+    with pytest.raises(ImproperlyConfigured, match="E009"):
+        start()
+    project.use(path("v1/ok", ok), pattern, keybound={"PROTECT": ["/*"]})
+    start()
+
+
+FITTING = [
+    re_path("v1/a$", ok),
+    re_path(r"^v1/(?:a|b)\Z", ok),
+    re_path(r"^v1/[|]\Z", ok),
+    re_path("", include([path("v1/a", ok)])),
+    re_path("^v1/in/", include([re_path("^b$", ok)])),
+    re_path(".*", ok),
+    re_path("open/", include([path("b", ok)])),
+]
+
+
+@pytest.mark.parametrize("pattern", FITTING)
+def test_pattern_that_answers_what_it_shows_is_no_error(project: Project, pattern: Any):
+    """Neither is one that shows nothing of what is guarded."""
+    project.use(path("v1/ok", ok), pattern, keybound={"PROTECT": ["/v1/*"]})
+    assert said().keys() <= {"keybound.W004"}
+    start()
+
+
 @pytest.mark.parametrize(
     ("written", "loose"),
-    [("^v1/admin", True), ("(?i)^v1/admin$", True), ("^v1/admin$", False), (r"^v1/a\Z", False)],
+    [
+        ("^v1/admin", True),
+        ("(?i)^v1/admin$", True),
+        (r"v1/admin\Z", True),
+        ("^v1/admin$", False),
+        (r"^v1/a\Z", False),
+    ],
 )
 def test_pattern_that_answers_more_than_it_shows_is_pointed_out(
     project: Project,

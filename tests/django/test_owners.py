@@ -66,7 +66,7 @@ def test_user_is_the_owner(site: Any, view: Any, load: str):
     assert owners.asked == [("u_1", issued.id)] * 2
 
 
-@pytest.mark.parametrize("owner", ["u_2", "u_none", None])
+@pytest.mark.parametrize("owner", ["u_2", "u_4", "u_none", None])
 def test_key_without_a_living_owner_is_refused(site: Any, owner: str | None):
     """An inactive user, one that is gone, and none at all: also where no view looks at the user."""
     project = site()

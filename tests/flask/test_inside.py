@@ -267,7 +267,7 @@ def test_view_that_the_table_does_not_know_is_looked_at_itself(app, client, guar
     app.add_url_rule("/v1/<tenant>", "one", lambda tenant: tenant)
     headers = key()
     assert client.get("/v1/acme", headers=headers).text == "acme"
-    guard.engine._routers.clear()  # noqa: SLF001
+    guard.engine._declared.clear()  # noqa: SLF001
     guard.engine.renew()
     assert why(client.get("/v1/globex", headers=headers)) == "tenant_mismatch"
 

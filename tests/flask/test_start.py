@@ -77,7 +77,7 @@ def test_guard_is_given_or_made():
     kb = Keybound(guard=guard)
     kb.init_app(app)
     assert kb.guard is guard
-    assert app.extensions["keybound"].guard is guard
+    assert app.extensions["keybound"].given is guard
     with pytest.raises(SettingsError, match="besides realm"):
         Keybound(an_app(), guard, realm="x")
     with pytest.raises(SettingsError, match=r"besides app.config\['KEYBOUND'\]"):

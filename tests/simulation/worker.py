@@ -92,9 +92,10 @@ class SimulatedWorker:
         """Begin again, knowing nothing."""
         self.engine = Engine(self._settings, self._store, self.clock, background=False)
         self.engine.cache.fence = Fence(floors_max=self._floors_max)
-        rules = self.engine.rules
-        rules.decide = self._watched(rules.decide)
-        rules.decide_settled = self._watched_settled(rules.decide_settled)
+        judge = self.engine.rules.judge_of(None)
+        judge.decide = self._watched(judge.decide)
+        watched = self._watched_settled(judge.decide_settled)
+        judge.decide_settled = watched  # type: ignore[assignment]
         self.verbs = Verbs(self.engine)
         self._missed: dict[bytes, bytes] = {}
         self.own: dict[Question, int] = {}

@@ -265,7 +265,8 @@ class World:
 
     def _read_all(self, worker: SimulatedWorker) -> None:
         for question in self.truth.verdicts:
-            worker.engine.rules.decide(question.method, "/", None, self._raws[question.credential])
+            judge = worker.engine.rules.judge_of(None)
+            judge.decide(question.method, "/", None, self._raws[question.credential])
 
     def _judged(self, worker: SimulatedWorker, method: str, raw: bytes, outcome: Outcome) -> None:
         self.claim.judge(worker, Question(self._raws.index(raw), method), outcome)

@@ -58,8 +58,10 @@ def test_memory_is_new_each_time():
         ("sqlite:///keys.db?mode=ro", "without '?'"),
         ("keys\0.db", "zero"),
         ("sqlit:///keys.db", "no store is for sqlit://; did you mean 'sqlite'"),
-        ("postgresql:/me:hunter2@host/keys", "is nearly a URL; write :// after its first word"),
-        ("Postgres+psycopg//me:hunter2@host/keys", "is nearly a URL"),
+        ("postgresql:/me:hunter2@host/keys", "neither a path nor a URL; write postgresql://"),
+        ("Postgres+psycopg//me:hunter2@host/keys", "neither a path nor a URL"),
+        ("postgresqll:me:hunter2@host/keys", "neither a path nor a URL"),
+        ("host=localhost user=me password=hunter2", "neither a path nor a URL"),
         (
             "mongodb://me:hunter2@host/keys",
             "no store is for mongodb://; known are memory, postgres, ",

@@ -24,7 +24,7 @@ def command(arguments: tuple[str, ...]) -> None:
     from keybound.flask.protection import protection_of
 
     try:
-        guard = protection_of(current_app).guard
+        guard = protection_of(current_app).given
     except RuntimeError as error:
         raise click.ClickException(str(error)) from None
     sys.exit(main(arguments, guard=guard))

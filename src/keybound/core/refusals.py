@@ -104,6 +104,9 @@ _STORE = Refusal(
     detail="The API key may be good, but this cannot be checked now. Try again later.",
 )
 
+_PREPARED_MAX = 1_024
+"""Answers that are kept: a view may ask for scopes that a client chose."""
+
 REFUSALS: dict[Reason, Refusal] = {
     Reason.DUPLICATE_CREDENTIALS: _REQUEST,
     Reason.CONFLICTING_CREDENTIALS: _REQUEST,
@@ -152,6 +155,8 @@ class Refusals:
         key = denied.reason, reveals, denied.scopes
         prepared = self._prepared.get(key)
         if prepared is None:
+            if len(self._prepared) >= _PREPARED_MAX:
+                self._prepared.clear()
             prepared = self._prepared[key] = self._prepare(*key)
         length = len(prepared.body) + len(denial_id)
         headers = (

@@ -12,6 +12,7 @@ keybound.E006  KEYBOUND["OWNER"] cannot be imported, or is no function
 keybound.E007  the application is not in INSTALLED_APPS
 keybound.E008  what a view requires contradicts itself, or names no argument of the view, or only
                reads in methods that change something
+keybound.E009  a re_path() answers paths outside of what PROTECT guards, though not as it shows them
 keybound.W001  a configured route is about no path of the URLconf
 keybound.W002  no secret is set (``check --deploy``)
 keybound.W003  CorsMiddleware stands behind the middleware, so that browsers cannot ask first
@@ -29,7 +30,7 @@ from django.core.checks import Warning as Doubt
 from django.utils.module_loading import import_string
 
 from keybound.core.errors import InputError, KeyboundError
-from keybound.core.patterns import may_meet
+from keybound.core.patterns import fixed_start, may_meet
 from keybound.django.configuration import MisconfiguredError
 from keybound.django.sites import current
 from keybound.settings import HOW_TO_MAKE_ONE
@@ -37,6 +38,8 @@ from keybound.settings import HOW_TO_MAKE_ONE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from keybound.core.table import RouteTable
+    from keybound.django.expressions import Loose
     from keybound.django.sites import Site
 
 APP = "keybound.django"
@@ -132,6 +135,13 @@ def _of_settings() -> Iterator[CheckMessage]:
     except InputError as error:
         yield _error(error, "keybound.E008")
         return
+    for loose in site.router.loose if site.router is not None else ():
+        if _opens(loose, table):
+            yield Error(
+                f"re_path({loose.written!r}) answers paths outside of KEYBOUND['PROTECT'], too.",
+                hint=f"{_TIGHTEN} Django searches for it, from anywhere.",
+                id="keybound.E009",
+            )
     views = site.router.routes if site.router is not None else ()
     if views and not any(table.may_guard(view) for view in views):
         shown = ", ".join(table.protect)
@@ -166,12 +176,13 @@ def _warnings() -> Iterator[CheckMessage]:
     except KeyboundError:
         return  # an error already
     if site.router is not None and (site.guard.settings.routes or "/*" not in table.protect):
-        for written in site.router.loose:
-            yield Doubt(
-                f"re_path({written!r}) answers longer paths, or other spellings, than it shows.",
-                hint="End it with \\Z and leave (?i) out: PROTECT and ROUTES match whole paths.",
-                id="keybound.W004",
-            )
+        for loose in site.router.loose:
+            if not _opens(loose, table):
+                yield Doubt(
+                    f"re_path({loose.written!r}) answers other paths than those that it shows.",
+                    hint=f"{_TIGHTEN} PROTECT and ROUTES match whole paths.",
+                    id="keybound.W004",
+                )
     for route in site.guard.settings.routes:
         if views and not any(may_meet(route.path, view.path) for view in views):
             yield Doubt(
@@ -179,6 +190,17 @@ def _warnings() -> Iterator[CheckMessage]:
                 hint="Correct or remove it in KEYBOUND['ROUTES'].",
                 id="keybound.W001",
             )
+
+
+_TIGHTEN = "Begin it with ^ and end it with $, without (?i) and without | outside of groups:"
+
+
+def _opens(loose: Loose, table: RouteTable) -> bool:
+    """Return whether what a pattern shows is guarded, and paths that it answers as well are not."""
+    if loose.start is None or "/*" in table.protect:
+        return False
+    starts = map(fixed_start, table.protect)
+    return any(loose.start.startswith(start) for start in starts)
 
 
 def _middleware() -> Iterator[frozenset[str]]:

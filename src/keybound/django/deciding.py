@@ -66,12 +66,15 @@ def decide_on_view(
     site: Site, request: GuardedRequest, view: View, kwargs: Kwargs
 ) -> Steps[Denied | None]:
     """Decide again where Django chose another view than was decided on."""
-    asked = _pending(site, request, view, kwargs)
-    denied = None
-    if asked is not None:
-        denied = yield from decide(site, request, asked)
-        CURRENT.set(request.api_key or NO_KEY)  # the middleware puts back what was before
-    return denied or unmet(request, view)
+    try:
+        asked = _pending(site, request, view, kwargs)
+        denied = None
+        if asked is not None:
+            denied = yield from decide(site, request, asked)
+            CURRENT.set(request.api_key or NO_KEY)  # the middleware puts back what was before
+        return denied or unmet(request, view)
+    except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
+        return site.guard.engine.refuser.failed(error)
 
 
 def admit(request: GuardedRequest, asked: Asked, outcome: Outcome) -> Denied | None:

@@ -44,7 +44,7 @@ def find_owner(site: Site, request: GuardedRequest) -> Steps[Denied | None]:
     except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
         return site.guard.engine.refuser.failed(error)
     anonymous = getattr(user, "is_anonymous", False) is True
-    if user is None or (getattr(user, "is_active", True) is False and not anonymous):
+    if user is None or not (getattr(user, "is_active", True) or anonymous):
         # As a dead node above the key would be: the client is told no more than that.
         whose = (
             "has no owner" if identity.owner is None else f"has no active owner {identity.owner!r}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -17,6 +16,7 @@ from keybound.core.errors import InputError
 from keybound.core.facts import MAY_READ
 from keybound.core.patterns import fill, template_fields
 from keybound.core.table import View
+from keybound.django.expressions import loose_expressions
 from keybound.django.views import demand_of, falsely_read, fields_of
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from django.urls import ResolverMatch, URLPattern
 
     from keybound.core.table import RouteMatch
+    from keybound.django.expressions import Loose
 
     Callback = Callable[..., Any]
 
@@ -55,9 +56,9 @@ class URLRouter:
         return self._routes
 
     @property
-    def loose(self) -> Sequence[str]:
-        """Regular expressions of views that match more than whole paths in one spelling."""
-        return [written for written in _expressions(self._resolver) if not _TIGHT.search(written)]
+    def loose(self) -> Sequence[Loose]:
+        """Regular expressions that answer other paths than those that they show."""
+        return [*loose_expressions(self._resolver)]
 
     def find(self, method: str, path: str) -> View | None:
         """Return what a request reaches: the route of its view, and the arguments as fields."""
@@ -180,17 +181,6 @@ def _routes(resolver: URLResolver, prefix: str, names: frozenset[str]) -> Iterat
             yield from _routes(each, path, inner | each.default_kwargs.keys())
         else:
             yield from _kinds(each, path, inner | each.default_args.keys())
-
-
-_TIGHT = re.compile(r"\A(?!.*\(\?[a-zA-Z]*i).*(?:\$|\\Z)\Z", re.DOTALL)
-
-
-def _expressions(resolver: URLResolver) -> Iterator[str]:
-    for each in resolver.url_patterns:
-        if isinstance(each, URLResolver):
-            yield from _expressions(each)
-        elif isinstance(each.pattern, RegexPattern):
-            yield each.pattern.regex.pattern
 
 
 def _kinds(pattern: URLPattern, path: str, names: frozenset[str]) -> Iterator[ViewRoute]:

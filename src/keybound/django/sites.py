@@ -54,7 +54,7 @@ class Site:
         """Read the settings; raises ``MisconfiguredError``."""
         self.configuration = Configuration.read()
         with self.configuration.named():
-            self.guard = Guard.from_settings(**self.configuration.settings)
+            self.guard = Guard.from_settings(**self.configuration.settings).of(self)
         self.async_guard = self.guard.to_async()
         self.owned = self.configuration.owner is not None
         self.checked: object = None
@@ -103,7 +103,8 @@ class Site:
     def match(self, asked: Asked) -> RouteMatch | None:
         """Return what the table says of a request."""
         method, path, *_, routed = asked
-        table = self.attend().rules.table
+        self.attend()
+        table = self.guard.table
         return table.match(method, path) if routed else table.match_unrouted(method, path)
 
     def perform(self, effect: Effect[Any]) -> Any:  # noqa: ANN401 - the effect says what

@@ -36,7 +36,7 @@ class Declarations:
     def __init__(self, app: FastAPI, guard: AsyncGuard) -> None:
         """Read nothing yet: routes are added after this."""
         self.app = app
-        self.guard = guard
+        self.guard = guard.of(app)
         self._engine: Engine | None = None
         self._routes: Sequence[BaseRoute] = ()
         self._length = 0
@@ -73,7 +73,7 @@ class Declarations:
         }
         if all(hasattr(route, "path_regex") for route in contexts(routes)):  # all can be read
             own = (route for route in declared(routes) if route.path not in documents)
-            refuse_open(engine.rules.table, own)
+            refuse_open(self.guard.table, own)
         self._engine, self._routes, self._length = engine, routes, length
 
     def _declare(self, engine: Engine) -> None:

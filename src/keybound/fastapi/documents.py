@@ -59,7 +59,7 @@ class Document:
         declarations = self._declarations
         declarations.refresh()
         engine = declarations.guard.engine
-        bare, table = self._bare(), engine.table
+        bare, table = self._bare(), declarations.guard.table
         if self._made_of is None or self._made_of[0] is not bare or self._made_of[1] is not table:
             forms = parse_forms(engine.settings.credentials)
             self._made = secured(bare, forms, table, declarations.app.routes)

@@ -102,7 +102,7 @@ class Keybound:
         Raises ``RuntimeError`` before there is one.
         """
         if has_app_context() and EXTENSION in current_app.extensions:
-            return protection_of(current_app).guard
+            return protection_of(current_app).given
         if self._newest is None:
             msg = "nothing is guarded yet: call init_app(app)"
             raise RuntimeError(msg)

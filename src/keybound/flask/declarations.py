@@ -58,7 +58,7 @@ class Declarations:
         """
         engine.add_source(self._declare)
         router = self.refresh(engine)
-        table = engine.rules.table
+        table = self._guard.table
         guarded = (
             table.may_guard(route)
             for demands in router.demands

@@ -85,6 +85,8 @@ class Protection(APIKeyMiddleware):
         inner = app.wsgi_app
         # What stands between us and Flask may change what was decided on.
         self._alone = getattr(inner, "__func__", None) is Flask.wsgi_app
+        self.given = guard
+        guard = guard.of(app)
         super().__init__(inner if self._alone else _recording(inner), guard)
         self._flask = app
         self._renderer = renderer
@@ -189,7 +191,7 @@ class Protection(APIKeyMiddleware):
         declared = demands.declared(asked.method)
         guard = self.guard
         method, path, peer = facts_of(environ)
-        match = guard.engine.rules.table.match(method, path)
+        match = guard.table.match(method, path)
         decided = None if match is None else match.view
         allowed: Allowed | None = environ[ALLOWED]
         raw = environ.get("HTTP_AUTHORIZATION", "").encode("latin-1")

@@ -52,8 +52,10 @@ def open_store(database: str, *, connections: int = 2) -> Store:
     """
     scheme, separator, _ = database.partition("://")
     name = scheme.partition("+")[0].lower() if separator else "sqlite"
-    if not separator and _NEARLY_A_URL.match(database):  # as a path, it would be shown
-        raise SettingsError("database", "is nearly a URL", fix="write :// after its first word")
+    if not separator and _NO_PATH.search(database):  # as a path, it would be shown
+        raise SettingsError(
+            "database", "is neither a path nor a URL", fix="write postgresql://user@host/name"
+        )
     if name in _BUILT_IN:
         return _BUILT_IN[name](database, connections)
     plugins = entry_points(group=ENTRY_POINTS)
@@ -95,4 +97,8 @@ _BUILT_IN: dict[str, Callable[[str, int], Store]] = {
     "sqlite": _sqlite,
 }
 
-_NEARLY_A_URL = re.compile(rf"({'|'.join(_BUILT_IN)})(\+\w+)?(:|//)", re.IGNORECASE)
+_NO_PATH = re.compile(
+    rf"\A(?:{'|'.join(_BUILT_IN)})(?:\+\w+)?(?::|//)|\b(?:password|user|host|dbname)\s*=|:[^/\\]*@",
+    re.IGNORECASE,
+)
+"""What looks like a URL that was mistyped, or like what libpq calls a connection string."""

@@ -248,10 +248,13 @@ class NotedEngine(Engine):
         peer: str | None,
         raw: bytes | Reason | None,
         *,
+        application: object | None = None,
         routed: bool = True,
     ) -> Steps[Allowed | Denied | Unguarded]:
         """Decide a request."""
-        outcome = yield from super().authorized(method, path, peer, raw, routed=routed)
+        outcome = yield from super().authorized(
+            method, path, peer, raw, application=application, routed=routed
+        )
         if isinstance(outcome, Allowed):
             self.noted.allowed = True
         return outcome
