@@ -225,6 +225,20 @@ def test_what_one_application_met_another_has_to_meet_again(app, kb, client, gua
             assert why(answer) == "model_not_allowed"
 
 
+def test_handler_of_errors_that_asks_for_more_is_answered(app, client, key, why):
+    """As a view is, and not as a handler that broke."""
+
+    @app.errorhandler(404)
+    def missing(_error: Any) -> str:
+        require("more")
+        return "missing"
+
+    assert why(client.get("/v1/nowhere", headers=key())) == "insufficient_scope"
+    app.testing = False
+    assert client.get("/v1/nowhere", headers=key()).status_code == 403
+    assert client.get("/v1/nowhere", headers=key(scopes="more")).text == "missing"
+
+
 def test_applications_that_begin_together_are_all_guarded(guard, monkeypatch, key, why):
     """What one declares while another is being compiled is not lost."""
     headers = key()  # before any application declares anything

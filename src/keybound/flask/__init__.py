@@ -211,5 +211,6 @@ def _refuse_wrapped(app: Flask) -> None:
         raise SettingsError(
             "init_app",
             f"would put keybound around {type(inner[0]).__name__}",
-            fix="call it before app.wsgi_app is wrapped, so that the other one is outside",
+            fix="call it before app.wsgi_app is wrapped, so that the other one is outside; another "
+            "application that it calls is guarded by a middleware of its own, or by nothing",
         )

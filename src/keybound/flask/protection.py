@@ -96,6 +96,7 @@ class Protection(APIKeyMiddleware):
         app.wsgi_app = self  # type: ignore[method-assign]
         app.preprocess_request = self._admitting(app.preprocess_request)  # type: ignore[method-assign]
         app.register_error_handler(HTTPRefusedError, _answered)
+        app.handle_exception = _refusing(app.handle_exception)  # type: ignore[method-assign]
 
     def prepare(self, engine: Engine) -> None:
         """Read the rules, and raise ``SettingsError`` where nothing at all is guarded.
@@ -270,6 +271,18 @@ def _recording(inner: WSGIApp) -> WSGIApp:
         return inner(environ, start_response)
 
     return record
+
+
+def _refusing(handle: Callable[..., Response]) -> Callable[..., Response]:
+    """Return what Flask calls for what no handler handled: a handler may ask for more, too."""
+
+    def answer(*context_and_error: Any) -> Response:  # noqa: ANN401 - later versions hand it on
+        error: object = context_and_error[-1]
+        return (
+            _answered(error) if isinstance(error, HTTPRefusedError) else handle(*context_and_error)
+        )
+
+    return answer
 
 
 def _answered(error: HTTPRefusedError) -> Response:
