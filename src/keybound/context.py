@@ -30,9 +30,9 @@ NO_KEY, NOTHING = Unknown.NO_KEY, Unknown.NOTHING
 CURRENT: ContextVar[Identity | Unknown] = ContextVar("keybound_identity", default=NOTHING)
 
 frameworks: list[Callable[[], Identity | Unknown]] = []
-"""What frameworks know that keep the request in a context of their own: asked if we know nothing.
+"""Calls that return the identity of the request in a framework's own context, such as Flask's.
 
-To set a variable of ours besides would cost every request what nearly none needs.
+Such a framework sets no variable of ours, which would cost every request; ``current_key`` asks it.
 """
 
 

@@ -54,8 +54,8 @@ ATTEMPTS = 3
 """How often a request asks the store when what it was answered is outdated on arrival."""
 
 JOINED_WITHIN = 10.0
-"""Seconds for which one waits for another's question: longer than a store may take for it, so only
-somebody is given up whose loop stands still, or who was left behind."""
+"""Seconds for which a request waits while another one asks the store about the same key. A store
+answers or fails sooner; so whoever takes longer is not coming back: its event loop stands still."""
 
 logger = logging.getLogger("keybound")
 

@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TURN_WITHIN = 5.0
-"""Seconds for which a question waits for a thread to ask it: a store that hangs answers whoever
-comes last soon after that, however many are waiting."""
+"""Seconds for which a task waits for a thread that asks the store. While that hangs, every thread
+is busy; whoever still waits after this long is refused instead of standing in line."""
 
 
 class BaseGuard:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msgspec import Struct
 
@@ -36,7 +36,7 @@ _INDEX_KEY_BYTES = 32
 
 
 class Unguarded(Enum):
-    """The request is nobody's business here: it passes, without an identity."""
+    """The request needs no key: it passes, without an identity."""
 
     UNGUARDED = "unguarded"
 
@@ -44,8 +44,8 @@ class Unguarded(Enum):
 class Miss(Struct, frozen=True):
     """The cache cannot tell; once the store was asked about the key, it can.
 
-    What was found out on the way here is not found out again: what the table says, and when this
-    was. ``repeats``: the same request will be found under the same index at once.
+    It holds what was found out so far, for whoever asks: what the table says, and when that was.
+    ``repeats``: an equal request will be found under the same index.
     """
 
     index: bytes
@@ -62,15 +62,6 @@ class Miss(Struct, frozen=True):
         """Return nothing of it either."""
         return []
 
-
-UNTOLD: Final = Miss(
-    b"",
-    "",
-    RouteMatch(auth="required", model=None, access="write", scopes=(), tenant=None),
-    Moment(0.0, 0.0),
-    repeats=False,
-)
-"""A miss of which nothing is known: whoever did not even ask has to begin anew."""
 
 Outcome: TypeAlias = Allowed | Denied | Miss | Unguarded
 

@@ -120,4 +120,6 @@ def _split(name: str, text: str) -> object:
 
 def _check_name(name: str, known: Collection[str], *, shown: str) -> None:
     if name not in known:
-        raise SettingsError(shown, "is no setting", fix=nearest(name, known))
+        other_case = name.swapcase()
+        near = other_case if other_case in known else name
+        raise SettingsError(shown, "is no setting", fix=nearest(near, known))

@@ -6,7 +6,6 @@ It wins over the environment, and that over ``keybound.toml``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, cast
@@ -15,15 +14,16 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from keybound.core.errors import KeyboundError, SettingsError, nearest
+from keybound.core.errors import KeyboundError, SettingsError
 from keybound.settings import Settings
+from keybound.sources import from_framework
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
 
 NAME = "KEYBOUND"
 OWNER = "OWNER"
-_KNOWN = {OWNER, *(field.name.upper() for field in fields(Settings))}
+_KNOWN = {OWNER.lower(), *(field.name for field in fields(Settings))}
 
 
 class MisconfiguredError(SettingsError, ImproperlyConfigured):
@@ -40,23 +40,18 @@ class Configuration:
     @classmethod
     def read(cls) -> Configuration:
         """Read the setting; raises ``MisconfiguredError`` for an unknown name."""
-        given: object = getattr(settings, NAME, {})
-        if not isinstance(given, Mapping):
-            raise MisconfiguredError(NAME, f"is {type(given).__name__}", fix="write a dictionary")
-        values = dict(cast("Mapping[str, object]", given))
-        for name in values:
-            if name not in _KNOWN:
-                raise MisconfiguredError(
-                    f"{NAME}[{name!r}]", "is no setting", fix=nearest(str(name).upper(), _KNOWN)
-                )
-        owner = values.pop(OWNER, None)
+        try:
+            values = from_framework(NAME, getattr(settings, NAME, None), known=_KNOWN)
+        except SettingsError as error:
+            raise MisconfiguredError(error.field, error.problem, fix=error.fix) from None
+        owner = values.pop(OWNER.lower(), None)
         if owner is not None and not isinstance(owner, str):
             raise MisconfiguredError(
                 f"{NAME}[{OWNER!r}]",
                 f"is {type(owner).__name__}",
                 fix='write "app.keys.load_owner"',
             )
-        return cls({name.lower(): value for name, value in values.items()}, owner)
+        return cls(values, owner)
 
     @contextmanager
     def named(self) -> Generator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from keybound.context import CURRENT, NO_KEY
@@ -13,7 +14,7 @@ from keybound.django.owners import find_owner
 from keybound.django.routers import reached, untouched
 from keybound.django.views import demand_of
 from keybound.forged import HARMLESS, drop_forged
-from keybound.judge import UNTOLD, Miss, Unguarded, denial
+from keybound.judge import Miss, Unguarded, denial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,24 +29,33 @@ if TYPE_CHECKING:
     Kwargs = Mapping[str, object]
 
 
-def enter(site: Site, request: GuardedRequest) -> Denied | Miss | None:
-    """Decide a request from memory: let it in, or return a denial, or a ``Miss`` for what asks."""
+class Undecided(Enum):
+    """Memory alone cannot tell: the store must be asked, or the view be known."""
+
+    UNDECIDED = "undecided"
+
+
+def enter(site: Site, request: GuardedRequest) -> Denied | Undecided | None:
+    """Decide a request from memory: let it in, or return why not, or that it is to be asked."""
     asked = method, path, peer, routed = read_facts(request)
-    guard = site.guard
+    guard, outcome = site.guard, None
     try:
         if guard.engine is not site.engine:
             site.attend()
-        outcome = guard.decide(method, path, peer, credential_of(request)) if routed else UNTOLD
+        if routed:
+            outcome = guard.decide(method, path, peer, credential_of(request))
     except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
         outcome = guard.engine.refuser.failed(error)
-    return outcome if isinstance(outcome, Miss) else admit(request, asked, outcome)
+    if outcome is None or isinstance(outcome, Miss):
+        return Undecided.UNDECIDED
+    return admit(request, asked, outcome)
 
 
 def settle(
-    site: Site, request: GuardedRequest, entered: Denied | Miss | None
+    site: Site, request: GuardedRequest, entered: Denied | Undecided | None
 ) -> Steps[Denied | None]:
     """Do what takes more than memory: ask the store, and find the owner."""
-    if isinstance(entered, Miss):
+    if isinstance(entered, Undecided):
         return (yield from decide(site, request, read_facts(request)))
     return entered or (yield from find_owner(site, request))
 

@@ -146,9 +146,8 @@ class Keybound:
     def refusal(self, render: Renderer) -> Renderer:
         """Let a function render refusals: it is given the answer, and its body as a dictionary.
 
-        It returns whatever a view may return, within an application context. Status,
-        ``WWW-Authenticate``, ``Keybound-Denial`` and ``Cache-Control`` stay ours; if it fails, so
-        does all the rest.
+        It returns whatever a view may return, within an application context. The status and the
+        headers that a refusal needs stay as they are; if it fails, the usual answer is sent.
         """
         self._renderer = render
         return render

@@ -1,8 +1,7 @@
 """What Flask's views ask of a key: marks on functions, classes and blueprints.
 
-A mark is on the function itself and on everything around it, so that it is found whichever of them
-Flask was given: what is decorated above ``@app.route`` is never called by Flask. So a function that
-Flask is given as it is has the demands of everything that was ever made of it.
+``requires`` marks the function that it decorates as well as the wrapper that it returns. Flask has
+one of the two, whichever stands below ``@app.route``; so a ``requires`` above it is found, too.
 """
 
 from __future__ import annotations

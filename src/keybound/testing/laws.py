@@ -9,11 +9,12 @@ class TestGeo(DimensionLaws):
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import find, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import NoSuchExample
 
 from keybound.core.errors import LimitError
 from keybound.core.facts import IPV6_BASE, RequestFacts
@@ -21,6 +22,8 @@ from keybound.core.limits import Clause, Limits, Unreadable
 from keybound.core.reasons import Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hypothesis.strategies import SearchStrategy
 
 
@@ -61,6 +64,15 @@ class DimensionLaws:
     def clauses(self) -> SearchStrategy[Clause]:
         """Return clauses of this dimension."""
         return self.limits().filter(lambda limits: limits.clauses != ()).map(_only)
+
+    def test_there_is_something_that_the_laws_are_about(self) -> None:
+        """Some request is permitted, some other refused, and some of it by clauses that cover."""
+        cases = st.tuples(self.clauses(), self.clauses(), self.facts, self.moments)
+        for what, holds in _OCCASIONS.items():
+            try:
+                find(cases, holds, settings=settings(max_examples=2_000, deadline=None))
+            except NoSuchExample:
+                pytest.fail(f"{what}: give `values` and `facts` that meet more often")
 
     def test_a_request_passes_a_meet_if_it_passes_both(self) -> None:
         """Narrowing twice permits what both permit: nothing more, and nothing less."""
@@ -162,6 +174,17 @@ class DimensionLaws:
         """Null is neither all nor none."""
         with pytest.raises(LimitError):
             self.dimension.parse(None)
+
+
+_Case: TypeAlias = tuple[Clause, Clause, RequestFacts, float]
+
+_OCCASIONS: Final[dict[str, Callable[[_Case], bool]]] = {
+    "no request is ever permitted": lambda case: case[0].permits(*case[2:]),
+    "no request is ever refused": lambda case: not case[0].permits(*case[2:]),
+    "no clause covers one that permits a request": lambda case: (
+        case[0].covers(case[1]) and case[1].permits(*case[2:])
+    ),
+}
 
 
 def _present(clause: Clause | None) -> tuple[Clause, ...]:
