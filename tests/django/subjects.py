@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 
-from keybound.django import sites
+from keybound.django import projects
 from tests.django.catch_all import APPLICATION
 from tests.django.project import forget_guard  # first: it sets Django up
 
@@ -36,14 +36,14 @@ class _Project:
     def __init__(self, app: DjangoApplication, guard: Guard, handler: type) -> None:
         forget_guard()
         self._app = app
-        self._site = sites.current()
+        self._site = projects.current()
         self._site.guard.bind(guard.engine)
         self._site.async_guard.bind(guard.engine)
         self._handler = handler()
 
     def __call__(self, request: Any, *more: Any) -> Any:
         """Serve one request of this project: there is one in a process otherwise."""
-        sites._current = self._site  # noqa: SLF001 - two projects in one process are for tests
+        projects._current = self._site  # noqa: SLF001 - two projects in one process are for tests
         return self._handler({**request, APPLICATION: self._app}, *more)
 
 

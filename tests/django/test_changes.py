@@ -333,14 +333,14 @@ def test_converter_that_fails_is_the_projects_own_error(project: Project):
 
 def test_what_is_remembered_is_bounded(blocking: Project):
     """Paths of attackers fill no memory, and long ones are decided every time."""
-    from keybound.django import sites
+    from keybound.django import projects
 
     blocking.use(path("<path:name>", show))
     key = blocking.key()
     for number in range(50):
         blocking.send(f"/{number}", key)
         blocking.send("/" + "x" * 300, key)
-    remembered = sites.current().views
+    remembered = projects.current().views
     assert 0 < len(remembered) <= 50
     assert max(len(path) for _, path in remembered) < 300
 

@@ -33,6 +33,6 @@ if VERSION < (5, 2, 15) or (6, 0) <= VERSION < (6, 0, 6):
     raise ImportError(msg)
 
 from keybound.django.demands import require, requires
-from keybound.django.sites import async_guard, guard
+from keybound.django.projects import async_guard, guard
 
 __all__ = ["async_guard", "guard", "require", "requires"]

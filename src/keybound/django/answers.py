@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from keybound.core.decision import Denied
     from keybound.django.facts import Asked, GuardedRequest
-    from keybound.django.sites import Site
+    from keybound.django.projects import Project
 
 T = TypeVar("T")
 
@@ -24,14 +24,14 @@ _KEY = "Authorization"
 _VARY = "Vary", _KEY
 
 
-def refusal(site: Site, denied: Denied) -> HttpResponse:
+def refusal(project: Project, denied: Denied) -> HttpResponse:
     """Return what a denied request is answered with."""
-    answer = site.guard.refuse(denied)
+    answer = project.guard.refuse(denied)
     return HttpResponse(answer.body, status=answer.status, headers=answer.fields)
 
 
 def finished(
-    site: Site, request: GuardedRequest, response: HttpResponseBase, asked: Asked
+    project: Project, request: GuardedRequest, response: HttpResponseBase, asked: Asked
 ) -> HttpResponseBase:
     """Return an answer as it goes out, to a request that was let in as ``asked``.
 
@@ -42,7 +42,7 @@ def finished(
         _mark(response)
         return with_identity(response, request.api_key) if response.streaming else response
     now = request.keybound_asked
-    if _reads_key(site, now) or (asked is not now and _reads_key(site, asked)):
+    if _reads_key(project, now) or (asked is not now and _reads_key(project, asked)):
         _mark(response)
     return response
 
@@ -70,6 +70,6 @@ async def _awaited(response: Awaitable[T]) -> T:
     return marked(await response)
 
 
-def _reads_key(site: Site, asked: Asked) -> bool:
-    match = site.match(asked)
+def _reads_key(project: Project, asked: Asked) -> bool:
+    match = project.match(asked)
     return match is None or match.auth != "exempt"

@@ -11,7 +11,7 @@ from keybound.django.deciding import decide
 from keybound.django.demands import unmet
 from keybound.django.facts import read_facts
 from keybound.django.owners import show_owner
-from keybound.django.sites import current
+from keybound.django.projects import current
 from keybound.drivers import run
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def attach(given: object, credential: str) -> Reason | None:
         raise TypeError(msg)
     request = cast("GuardedRequest", given)
     request.META["HTTP_AUTHORIZATION"] = credential
-    site = current()
-    denied = run(decide(site, request, read_facts(request)), site.perform)
+    project = current()
+    denied = run(decide(project, request, read_facts(request)), project.perform)
     if denied is None:
         try:
             request.resolver_match = resolve(request.path_info, getattr(request, "urlconf", None))

@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING, cast
 from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
-from django.core.checks import Warning as Doubt
+from django.core.checks import Warning as CheckWarning
 from django.utils.module_loading import import_string
 
 from keybound.core.errors import InputError, KeyboundError
 from keybound.core.patterns import fixed_start, may_meet
 from keybound.django.configuration import MisconfiguredError
-from keybound.django.sites import current
+from keybound.django.projects import current
 from keybound.settings import HOW_TO_MAKE_ONE
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from keybound.core.table import RouteTable
     from keybound.django.expressions import Loose
-    from keybound.django.sites import Site
+    from keybound.django.projects import Project
 
 APP = "keybound.django"
 MIDDLEWARE = "keybound.django.middleware.APIKeyMiddleware"
@@ -73,7 +73,7 @@ def check_project(**_more: object) -> list[CheckMessage]:
 
 
 def check_deployment(**_more: object) -> list[CheckMessage]:
-    """Return what a real site should not leave as it is."""
+    """Return what a real project should not leave as it is."""
     try:
         secret = current().guard.settings.secret
     except KeyboundError:
@@ -81,17 +81,17 @@ def check_deployment(**_more: object) -> list[CheckMessage]:
     if secret is not None:
         return []
     hint = f"Set KEYBOUND['SECRET'] or KEYBOUND_SECRET; {HOW_TO_MAKE_ONE}"
-    return [Doubt("API keys are stored as plain SHA-256.", hint=hint, id="keybound.W002")]
+    return [CheckWarning("API keys are stored as plain SHA-256.", hint=hint, id="keybound.W002")]
 
 
-def refuse_unprotecting(site: Site) -> None:
+def refuse_unprotecting(project: Project) -> None:
     """Raise ``MisconfiguredError`` for the first error of a project, once for each set-up."""
     setup = tuple(settings.MIDDLEWARE), getattr(settings, "ROOT_URLCONF", None)
-    if site.checked == setup:
+    if project.checked == setup:
         return
     for error in errors():
         raise MisconfiguredError(str(error.id), error.msg.rstrip("."), fix=str(error.hint))
-    site.checked = setup
+    project.checked = setup
 
 
 def errors() -> Iterator[CheckMessage]:
@@ -121,28 +121,28 @@ def errors() -> Iterator[CheckMessage]:
 
 def _of_settings() -> Iterator[CheckMessage]:
     try:
-        site = current()
+        project = current()
     except KeyboundError as error:
         yield _error(error, "keybound.E004")
         return
     try:
-        if site.owned:
-            site.configuration.load_owner()
+        if project.owned:
+            project.configuration.load_owner()
     except KeyboundError as error:
         yield _error(error, "keybound.E006")
     try:
-        table = site.attend().table
+        table = project.attend().table
     except InputError as error:
         yield _error(error, "keybound.E008")
         return
-    for loose in site.router.loose if site.router is not None else ():
+    for loose in project.router.loose if project.router is not None else ():
         if _opens(loose, table):
             yield Error(
                 f"re_path({loose.written!r}) answers paths outside of KEYBOUND['PROTECT'], too.",
                 hint=f"{_TIGHTEN} Django searches for it, from anywhere.",
                 id="keybound.E009",
             )
-    views = site.router.routes if site.router is not None else ()
+    views = project.router.routes if project.router is not None else ()
     if views and not any(table.may_guard(view) for view in views):
         shown = ", ".join(table.protect)
         yield Error(
@@ -163,29 +163,29 @@ def _warnings() -> Iterator[CheckMessage]:
     kinds = list(_middleware())
     ours = next((place for place, names in enumerate(kinds) if MIDDLEWARE in names), len(kinds))
     if any(CORS in names for names in kinds[ours:]):
-        yield Doubt(
+        yield CheckWarning(
             "CorsMiddleware stands behind APIKeyMiddleware: browsers ask first without a key, and "
             "are refused.",
             hint="Move CorsMiddleware to the front of MIDDLEWARE.",
             id="keybound.W003",
         )
     try:
-        site = current()
-        table = site.attend().table
-        views = site.router.routes if site.router is not None else ()
+        project = current()
+        table = project.attend().table
+        views = project.router.routes if project.router is not None else ()
     except KeyboundError:
         return  # an error already
-    if site.router is not None and (site.guard.settings.routes or "/*" not in table.protect):
-        for loose in site.router.loose:
+    if project.router is not None and (project.guard.settings.routes or "/*" not in table.protect):
+        for loose in project.router.loose:
             if not _opens(loose, table):
-                yield Doubt(
+                yield CheckWarning(
                     f"re_path({loose.written!r}) answers other paths than those that it shows.",
                     hint=f"{_TIGHTEN} PROTECT and ROUTES match whole paths.",
                     id="keybound.W004",
                 )
-    for route in site.guard.settings.routes:
+    for route in project.guard.settings.routes:
         if views and not any(may_meet(route.path, view.path) for view in views):
-            yield Doubt(
+            yield CheckWarning(
                 f"The route {route.path} is about no path of the URLconf.",
                 hint="Correct or remove it in KEYBOUND['ROUTES'].",
                 id="keybound.W001",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from keybound.core.decision import Denied
     from keybound.core.effects import Steps
     from keybound.django.facts import Asked, GuardedRequest
-    from keybound.django.sites import Site
+    from keybound.django.projects import Project
     from keybound.judge import Outcome
 
     View = Callable[..., Any]
@@ -35,13 +35,13 @@ class Undecided(Enum):
     UNDECIDED = "undecided"
 
 
-def enter(site: Site, request: GuardedRequest) -> Denied | Undecided | None:
+def enter(project: Project, request: GuardedRequest) -> Denied | Undecided | None:
     """Decide a request from memory: let it in, or return why not, or that it is to be asked."""
     asked = method, path, peer, routed = read_facts(request)
-    guard, outcome = site.guard, None
+    guard, outcome = project.guard, None
     try:
-        if guard.engine is not site.engine:
-            site.attend()
+        if guard.engine is not project.engine:
+            project.attend()
         if routed:
             outcome = guard.decide(method, path, peer, credential_of(request))
     except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
@@ -52,39 +52,39 @@ def enter(site: Site, request: GuardedRequest) -> Denied | Undecided | None:
 
 
 def settle(
-    site: Site, request: GuardedRequest, entered: Denied | Undecided | None
+    project: Project, request: GuardedRequest, entered: Denied | Undecided | None
 ) -> Steps[Denied | None]:
     """Do what takes more than memory: ask the store, and find the owner."""
     if isinstance(entered, Undecided):
-        return (yield from decide(site, request, read_facts(request)))
-    return entered or (yield from find_owner(site, request))
+        return (yield from decide(project, request, read_facts(request)))
+    return entered or (yield from find_owner(project, request))
 
 
-def decide(site: Site, request: GuardedRequest, asked: Asked) -> Steps[Denied | None]:
+def decide(project: Project, request: GuardedRequest, asked: Asked) -> Steps[Denied | None]:
     """Decide a request, asking the store where it must; let it in, or return a denial."""
     try:
-        site.attend()
+        project.attend()
         method, path, peer, routed = asked
         facts = method, path, peer, credential_of(request)
         outcome = yield from ask(Decide(facts, routed))
     except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
-        outcome = site.guard.engine.refuser.failed(error)
-    return admit(request, asked, outcome) or (yield from find_owner(site, request))
+        outcome = project.guard.engine.refuser.failed(error)
+    return admit(request, asked, outcome) or (yield from find_owner(project, request))
 
 
 def decide_on_view(
-    site: Site, request: GuardedRequest, view: View, kwargs: Kwargs
+    project: Project, request: GuardedRequest, view: View, kwargs: Kwargs
 ) -> Steps[Denied | None]:
     """Decide again where Django chose another view than was decided on."""
     try:
-        asked = _pending(site, request, view, kwargs)
+        asked = _pending(project, request, view, kwargs)
         denied = None
         if asked is not None:
-            denied = yield from decide(site, request, asked)
+            denied = yield from decide(project, request, asked)
             CURRENT.set(request.api_key or NO_KEY)  # the middleware puts back what was before
         return denied or unmet(request, view)
     except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
-        return site.guard.engine.refuser.failed(error)
+        return project.guard.engine.refuser.failed(error)
 
 
 def admit(request: GuardedRequest, asked: Asked, outcome: Outcome) -> Denied | None:
@@ -105,10 +105,10 @@ def admit(request: GuardedRequest, asked: Asked, outcome: Outcome) -> Denied | N
     return None
 
 
-def recall(site: Site, request: GuardedRequest, view: View, kwargs: Kwargs) -> bool:
+def recall(project: Project, request: GuardedRequest, view: View, kwargs: Kwargs) -> bool:
     """Return whether all this was decided already, as it was for an earlier request alike."""
     asked = request.keybound_asked
-    known = site.views.get(asked[:2])
+    known = project.views.get(asked[:2])
     if (
         known is None
         or not asked[3]
@@ -123,7 +123,7 @@ def recall(site: Site, request: GuardedRequest, view: View, kwargs: Kwargs) -> b
     return True
 
 
-def _pending(site: Site, request: GuardedRequest, view: View, kwargs: Kwargs) -> Asked | None:
+def _pending(project: Project, request: GuardedRequest, view: View, kwargs: Kwargs) -> Asked | None:
     """Return what is to be decided now that Django chose ``view``: nothing, if that was done.
 
     A later middleware may have changed the method, the path or the URLconf; the language decides
@@ -133,12 +133,12 @@ def _pending(site: Site, request: GuardedRequest, view: View, kwargs: Kwargs) ->
     method, path, _, routed = read_facts(request)
     now = method, path, asked[2], routed
     resolved = request.resolver_match
-    match = site.match(now) if routed and resolved is not None else None
+    match = project.match(now) if routed and resolved is not None else None
     if match is not None and resolved is not None:
         fits = reached(match, view, resolved)
         demanded = fits and match.route is match.view
         if not (fits or untouched(match)):
             now = method, path, asked[2], False
         elif demanded or demand_of(view, method.upper()) is None:
-            site.remember(now, view, kwargs, demanded=demanded)
+            project.remember(now, view, kwargs, demanded=demanded)
     return None if now == asked else now

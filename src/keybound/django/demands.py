@@ -16,7 +16,7 @@ from keybound.core.facts import MAY_READ
 from keybound.core.patterns import template_fields
 from keybound.django.answers import marked
 from keybound.django.facts import guarded
-from keybound.django.sites import current
+from keybound.django.projects import current
 from keybound.django.views import demand_of, demands_on, fields_of, is_async
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _check(given: HttpRequest, demand: Demand) -> Identity:
             said = whole.access or said
     if said == "read" and method not in MAY_READ:
         said = "write"
-    if said is None:  # then as the table says, where a site may have said it of the path
+    if said is None:  # then as the table says, where a project may have said it of the path
         decided = current().match((method, *asked[1:]))
         said = "write" if decided is None else decided.access
     try:

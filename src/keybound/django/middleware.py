@@ -16,7 +16,7 @@ from keybound.django.answers import finished, refusal
 from keybound.django.checks import refuse_unprotecting
 from keybound.django.deciding import decide_on_view, enter, recall, settle
 from keybound.django.owners import show_owner
-from keybound.django.sites import current
+from keybound.django.projects import current
 from keybound.django.views import is_async
 from keybound.drivers import arun, run
 
@@ -65,56 +65,56 @@ class APIKeyMiddleware:
         """Serve one request."""
         if self._awaits:
             return self._serve(request)
-        site = current()
-        entered = enter(site, request)
-        if entered is not None or site.owned:
-            denied = run(settle(site, request, entered), site.perform)
+        project = current()
+        entered = enter(project, request)
+        if entered is not None or project.owned:
+            denied = run(settle(project, request, entered), project.perform)
             if denied is not None:
-                return refusal(site, denied)
+                return refusal(project, denied)
         asked = request.keybound_asked
         token = CURRENT.set(request.api_key or NO_KEY)
         try:
             response: HttpResponseBase = self.get_response(request)
         finally:
             CURRENT.reset(token)
-        return finished(site, request, response, asked)
+        return finished(project, request, response, asked)
 
     async def _serve(self, request: GuardedRequest) -> HttpResponseBase:
-        site = current()
-        entered = enter(site, request)
-        if entered is not None or site.owned:
-            denied = await arun(settle(site, request, entered), site.aperform)
+        project = current()
+        entered = enter(project, request)
+        if entered is not None or project.owned:
+            denied = await arun(settle(project, request, entered), project.aperform)
             if denied is not None:
-                return refusal(site, denied)
+                return refusal(project, denied)
         asked = request.keybound_asked
         token = CURRENT.set(request.api_key or NO_KEY)
         try:
             response: HttpResponseBase = await self.get_response(request)
         finally:
             CURRENT.reset(token)
-        return finished(site, request, response, asked)
+        return finished(project, request, response, asked)
 
     def _process_view(
         self, request: GuardedRequest, view: View, _args: object, kwargs: Kwargs
     ) -> HttpResponse | None:
-        site = current()
-        if not recall(site, request, view, kwargs):
-            denied = run(decide_on_view(site, request, view, kwargs), site.perform)
+        project = current()
+        if not recall(project, request, view, kwargs):
+            denied = run(decide_on_view(project, request, view, kwargs), project.perform)
             if denied is not None:
-                return refusal(site, denied)
-        if site.owned:
+                return refusal(project, denied)
+        if project.owned:
             show_owner(request)
         return None
 
     async def _process_view_async(
         self, request: GuardedRequest, view: View, _args: object, kwargs: Kwargs
     ) -> HttpResponse | None:
-        site = current()
-        if not recall(site, request, view, kwargs):
-            denied = await arun(decide_on_view(site, request, view, kwargs), site.aperform)
+        project = current()
+        if not recall(project, request, view, kwargs):
+            denied = await arun(decide_on_view(project, request, view, kwargs), project.aperform)
             if denied is not None:
-                return refusal(site, denied)
-        if site.owned:
+                return refusal(project, denied)
+        if project.owned:
             show_owner(request)
         return None
 

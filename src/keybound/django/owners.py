@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from keybound.core.effects import Steps
     from keybound.core.identity import Identity
     from keybound.django.facts import GuardedRequest
-    from keybound.django.sites import Site
+    from keybound.django.projects import Project
 
 logger = logging.getLogger("keybound")
 
@@ -32,17 +32,17 @@ class FindOwner(Effect[object]):
     identity: Identity
 
 
-def find_owner(site: Site, request: GuardedRequest) -> Steps[Denied | None]:
+def find_owner(project: Project, request: GuardedRequest) -> Steps[Denied | None]:
     """Find the user; return the denial that a missing one is."""
     identity = request.api_key
-    if identity is None or not site.owned or hasattr(request, "keybound_user"):
+    if identity is None or not project.owned or hasattr(request, "keybound_user"):
         return None
     user = None
     try:
         if identity.owner is not None:
             user = yield from ask(FindOwner(identity.owner, identity))
     except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
-        return site.guard.engine.refuser.failed(error)
+        return project.guard.engine.refuser.failed(error)
     anonymous = getattr(user, "is_anonymous", False) is True
     if user is None or not (getattr(user, "is_active", True) or anonymous):
         # As a dead node above the key would be: the client is told no more than that.

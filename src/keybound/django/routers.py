@@ -67,7 +67,7 @@ class URLRouter:
         except Resolver404 as error:
             tried = error.args[0].get("tried", ()) if error.args else ()
             return UNTOLD if _by_language(tried, path) else None
-        except Exception:  # noqa: BLE001 - a site's own converter raises it again for Django
+        except Exception:  # noqa: BLE001 - a project's own converter raises it again for Django
             return UNTOLD
         if match.tried is None or _by_language(match.tried, path):
             return UNTOLD

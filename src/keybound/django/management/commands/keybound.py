@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from keybound.cli import main
 from keybound.core.errors import SettingsError
-from keybound.django.sites import guard
+from keybound.django.projects import guard
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser

@@ -47,7 +47,7 @@ def async_guard() -> AsyncGuard:
     return current().async_guard
 
 
-class Site:
+class Project:
     """The guards of a project, and what it says of owners."""
 
     def __init__(self) -> None:
@@ -152,19 +152,19 @@ class Site:
 
 
 _lock = ForkLock()
-_current: Site | None = None
+_current: Project | None = None
 
 
-def current() -> Site:
+def current() -> Project:
     """Return what guards this process now."""
     return _current or _make()
 
 
-def _make() -> Site:
+def _make() -> Project:
     global _current  # noqa: PLW0603 - one for each process, like Django's own settings
     with _lock.held():
         if _current is None:
-            _current = Site()
+            _current = Project()
         return _current
 
 
@@ -176,14 +176,14 @@ _URLS = frozenset(
 def _renew(*, setting: str, **_more: object) -> None:
     """Follow what a test overrides."""
     global _current  # noqa: PLW0603 - the same
-    site = _current
-    if site is None:
+    project = _current
+    if project is None:
         return
     if setting == "KEYBOUND":
         _current = None
-        site.close()
+        project.close()
     elif setting in _URLS:
-        site.forget_urls()
+        project.forget_urls()
 
 
 setting_changed.connect(_renew, dispatch_uid="keybound.django")
