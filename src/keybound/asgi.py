@@ -103,7 +103,7 @@ class APIKeyMiddleware:
         try:
             outcome = self.guard.decide(method, path, peer, raw)
             if outcome.__class__ is Miss:
-                asking = self.guard.authorize(method, path, peer, raw)
+                asking = self.guard.authorize(method, path, peer, raw, outcome=outcome)
                 raw = value = None
                 outcome = await asking
         except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial

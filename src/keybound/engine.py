@@ -227,17 +227,20 @@ class Engine:
         *,
         application: object | None = None,
         routed: bool = True,
+        outcome: Outcome | None = None,
     ) -> Steps[Allowed | Denied | Unguarded]:
         """Decide a request, asking the store where the cache cannot tell. Nothing is raised.
 
         It is decided by what ``application`` declares. Unless ``routed``, without asking its
-        router, since the view depends on more than the path.
+        router, since the view depends on more than the path. ``outcome`` is what was decided of the
+        same request a moment ago, if it was.
         """
         for _ in range(ATTEMPTS):
             rules = self.rules
             judge = rules.judge_of(application)
             decide = judge.decide if routed else judge.decide_unrouted
-            outcome = decide(method, path, peer, raw)
+            if not isinstance(outcome, Miss) or outcome.judge is not judge:
+                outcome = decide(method, path, peer, raw)
             if not isinstance(outcome, Miss):
                 return outcome
             try:
@@ -248,6 +251,7 @@ class Engine:
                 decision = judge.decide_settled(outcome, method, path, peer)
                 if decision is not None:
                     return decision
+            outcome = None
         return Denied(Reason.STORE_UNAVAILABLE)
 
     def settle(self, miss: Miss) -> Steps[bool]:

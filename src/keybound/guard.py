@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from keybound.core.table import RouteTable
     from keybound.judge import Unguarded
     from keybound.options import (
+        AuthorizeOptions,
         ChangeOptions,
         ExplainOptions,
         GroupOptions,
@@ -118,12 +119,14 @@ class BaseGuard:
         self._verbs = Verbs(engine)
 
     def _authorized(
-        self, method: str, path: str, peer: str | None, raw: bytes | Reason | None, *, routed: bool
+        self,
+        method: str,
+        path: str,
+        peer: str | None,
+        raw: bytes | Reason | None,
+        **how: Unpack[AuthorizeOptions],
     ) -> Steps[Allowed | Denied | Unguarded]:
-        application = self.application
-        return self.engine.authorized(
-            method, path, peer, raw, application=application, routed=routed
-        )
+        return self.engine.authorized(method, path, peer, raw, application=self.application, **how)
 
     def __repr__(self) -> str:
         """Name the store, whose location holds no password."""
@@ -151,14 +154,10 @@ class Guard(BaseGuard):
         path: str,
         peer: str | None,
         raw: bytes | Reason | None,
-        *,
-        routed: bool = True,
+        **how: Unpack[AuthorizeOptions],
     ) -> Allowed | Denied | Unguarded:
-        """Return the decision on a request, as ``decide`` does; asks the store on a miss.
-
-        Unless ``routed``, no router is asked: for a view that depends on more than the path.
-        """
-        steps = self._authorized(method, path, peer, raw, routed=routed)
+        """Return the decision on a request, as ``decide`` does; asks the store on a miss."""
+        steps = self._authorized(method, path, peer, raw, **how)
         del raw  # whoever interrupts this and reports it shows what the frames of a traceback hold
         return run(steps, self.engine.perform)
 
@@ -255,14 +254,10 @@ class AsyncGuard(BaseGuard):
         path: str,
         peer: str | None,
         raw: bytes | Reason | None,
-        *,
-        routed: bool = True,
+        **how: Unpack[AuthorizeOptions],
     ) -> Allowed | Denied | Unguarded:
-        """Return the decision on a request, as ``decide`` does; asks the store on a miss.
-
-        Unless ``routed``, no router is asked: for a view that depends on more than the path.
-        """
-        steps = self._authorized(method, path, peer, raw, routed=routed)
+        """Return the decision on a request, as ``decide`` does; asks the store on a miss."""
+        steps = self._authorized(method, path, peer, raw, **how)
         del raw  # whoever interrupts this and reports it shows what the frames of a traceback hold
         return await self._run(steps)
 

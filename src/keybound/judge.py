@@ -45,7 +45,7 @@ class Miss(Struct, frozen=True):
     """The cache cannot tell; once the store was asked about the key, it can.
 
     It holds what was found out so far, for whoever asks: what the table says, and when that was.
-    ``repeats``: an equal request will be found under the same index.
+    ``repeats``: an equal request will be found under the same index. Only ``judge`` can go on.
     """
 
     index: bytes
@@ -53,6 +53,7 @@ class Miss(Struct, frozen=True):
     match: RouteMatch
     now: Moment
     repeats: bool
+    judge: Judge
 
     def __repr__(self) -> str:
         """Return nothing of the credential."""
@@ -153,7 +154,7 @@ class Judge:
         boot = self._boot()
         if entry is None or not self._cache.holds(entry, boot, wall):
             repeats = routed and credential.canonical == raw
-            return Miss(index, credential.token, match, Moment(boot, wall), repeats)
+            return Miss(index, credential.token, match, Moment(boot, wall), repeats, self)
         return _decide(entry, match, method, path, peer, wall)
 
     def decide_settled(

@@ -60,8 +60,7 @@ class Rules:
         records: SharedRecords | None,
     ) -> None:
         """Compile; nothing is known of any key yet."""
-        every = [*declared.values()]
-        self.table = _table(settings, routes, *every)
+        self.table = _table(settings, routes, *declared.values())
         policy = ChainPolicy(tenancy=self.table.tenancy, wildcard_scopes=settings.wildcard_scopes)
         self.cache = LocalCache(
             bound=settings.revoke_within,
@@ -76,11 +75,10 @@ class Rules:
             forms=forms,
             key_format=key_format,
         )
-        tenancy = self.table.tenancy
-        self._alone = judge(_table(settings, routes, tenancy=tenancy))
+        self._alone = judge(_table(settings, routes))
         self._judges = WeakKeyDictionary(
             {
-                application: judge(_table(settings, routes, each, tenancy=tenancy))
+                application: judge(_table(settings, routes, each))
                 for application, each in declared.items()
             }
         )
@@ -105,9 +103,7 @@ class Rules:
         return self._alone if application is None else self._judges.get(application, self._alone)
 
 
-def _table(
-    settings: Settings, routes: Sequence[Route], *declared: Declared, tenancy: bool = False
-) -> RouteTable:
+def _table(settings: Settings, routes: Sequence[Route], *declared: Declared) -> RouteTable:
     read = chain.from_iterable(each.routes for each in declared)
     routers = [each.router for each in declared if each.router is not None]
-    return RouteTable([*routes, *read], protect=settings.protect, routers=routers, tenancy=tenancy)
+    return RouteTable([*routes, *read], protect=settings.protect, routers=routers)

@@ -79,7 +79,7 @@ class APIKeyMiddleware:
             outcome = guard.decide(method, path, peer, raw)
             if outcome.__class__ is Miss:
                 remembered = False
-                outcome = guard.authorize(method, path, peer, raw)
+                outcome = guard.authorize(method, path, peer, raw, outcome=outcome)
         except UnicodeEncodeError:  # no server may make such a value out of bytes
             outcome = Denied(Reason.MALFORMED_CREDENTIALS)
         except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial

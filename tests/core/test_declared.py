@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from keybound.core.declared import DeclaredRoute
+from keybound.core.declared import Arguments, DeclaredRoute
 from keybound.core.errors import InputError
 from keybound.core.facts import WEBSOCKET
 from keybound.core.patterns import compile_path
@@ -24,6 +24,13 @@ def test_a_changing_method_never_only_reads(method):
     """An application that calls all its routes reading is stopped at the one that is not."""
     with pytest.raises(InputError, match=f"'read' for {method} of /x"):
         declared("/x", ["GET", method], access="read")
+
+
+def test_route_whose_router_is_asked_matches_nothing_by_itself():
+    """It has the names of the fields, and no expression."""
+    route = DeclaredRoute("/x/{a}", Arguments.named(["a"]), ["GET"], model="{a}")
+    found = RouteTable([route]).match("GET", "/x/1")
+    assert (found.route, found.model) == (None, None)
 
 
 def test_reading_needs_named_methods():

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from keybound.core.lifecycle import Receipt
     from keybound.engine import Bound, Decide
     from keybound.judge import Outcome, Unguarded
-    from keybound.options import ChangeOptions, KeyOptions
+    from keybound.options import AuthorizeOptions, ChangeOptions, KeyOptions
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -249,11 +249,11 @@ class NotedEngine(Engine):
         raw: bytes | Reason | None,
         *,
         application: object | None = None,
-        routed: bool = True,
+        **how: Unpack[AuthorizeOptions],
     ) -> Steps[Allowed | Denied | Unguarded]:
         """Decide a request."""
         outcome = yield from super().authorized(
-            method, path, peer, raw, application=application, routed=routed
+            method, path, peer, raw, application=application, **how
         )
         if isinstance(outcome, Allowed):
             self.noted.allowed = True
