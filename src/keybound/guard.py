@@ -35,9 +35,8 @@ if TYPE_CHECKING:
     from keybound.core.nodes import StoredNode
     from keybound.core.reasons import Reason
     from keybound.core.table import RouteTable
-    from keybound.judge import Unguarded
+    from keybound.judge import Outcome, Unguarded
     from keybound.options import (
-        AuthorizeOptions,
         ChangeOptions,
         ExplainOptions,
         GroupOptions,
@@ -118,16 +117,6 @@ class BaseGuard:
         self.refuse = engine.refuser.refuse
         self._verbs = Verbs(engine)
 
-    def _authorized(
-        self,
-        method: str,
-        path: str,
-        peer: str | None,
-        raw: bytes | Reason | None,
-        **how: Unpack[AuthorizeOptions],
-    ) -> Steps[Allowed | Denied | Unguarded]:
-        return self.engine.authorized(method, path, peer, raw, application=self.application, **how)
-
     def __repr__(self) -> str:
         """Name the store, whose location holds no password."""
         return f"{type(self).__name__}({self.engine.store.location!r})"
@@ -154,10 +143,18 @@ class Guard(BaseGuard):
         path: str,
         peer: str | None,
         raw: bytes | Reason | None,
-        **how: Unpack[AuthorizeOptions],
+        *,
+        routed: bool = True,
+        outcome: Outcome | None = None,
     ) -> Allowed | Denied | Unguarded:
-        """Return the decision on a request, as ``decide`` does; asks the store on a miss."""
-        steps = self._authorized(method, path, peer, raw, **how)
+        """Return the decision on a request, as ``decide`` does; asks the store on a miss.
+
+        Unless ``routed``, no router is asked: for a view that depends on more than the path.
+        ``outcome`` is what ``decide`` said of the same request, so that it is not decided again.
+        """
+        steps = self.engine.authorized(
+            method, path, peer, raw, application=self.application, routed=routed, outcome=outcome
+        )
         del raw  # whoever interrupts this and reports it shows what the frames of a traceback hold
         return run(steps, self.engine.perform)
 
@@ -254,10 +251,17 @@ class AsyncGuard(BaseGuard):
         path: str,
         peer: str | None,
         raw: bytes | Reason | None,
-        **how: Unpack[AuthorizeOptions],
+        *,
+        routed: bool = True,
+        outcome: Outcome | None = None,
     ) -> Allowed | Denied | Unguarded:
-        """Return the decision on a request, as ``decide`` does; asks the store on a miss."""
-        steps = self._authorized(method, path, peer, raw, **how)
+        """Return the decision on a request, as ``decide`` does; asks the store on a miss.
+
+        ``routed`` and ``outcome`` are as with ``Guard``.
+        """
+        steps = self.engine.authorized(
+            method, path, peer, raw, application=self.application, routed=routed, outcome=outcome
+        )
         del raw  # whoever interrupts this and reports it shows what the frames of a traceback hold
         return await self._run(steps)
 

@@ -11,18 +11,6 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from keybound.core.limits import Limits
-    from keybound.judge import Outcome
-
-
-class AuthorizeOptions(TypedDict, total=False):
-    """What ``authorize`` takes besides the facts of a request.
-
-    ``routed=False``: no router is asked, for a view that depends on more than method and path.
-    ``outcome``: what ``decide`` said of the same request, so that a miss is not decided again.
-    """
-
-    routed: bool
-    outcome: Outcome | None
 
 
 class KeyOptions(TypedDict, total=False):

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from keybound.core.lifecycle import Receipt
     from keybound.engine import Bound, Decide
     from keybound.judge import Outcome, Unguarded
-    from keybound.options import AuthorizeOptions, ChangeOptions, KeyOptions
+    from keybound.options import ChangeOptions, KeyOptions
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -249,15 +249,16 @@ class NotedEngine(Engine):
         raw: bytes | Reason | None,
         *,
         application: object | None = None,
-        **how: Unpack[AuthorizeOptions],
+        routed: bool = True,
+        outcome: Outcome | None = None,
     ) -> Steps[Allowed | Denied | Unguarded]:
         """Decide a request."""
-        outcome = yield from super().authorized(
-            method, path, peer, raw, application=application, **how
+        decided = yield from super().authorized(
+            method, path, peer, raw, application=application, routed=routed, outcome=outcome
         )
-        if isinstance(outcome, Allowed):
+        if isinstance(decided, Allowed):
             self.noted.allowed = True
-        return outcome
+        return decided
 
 
 class SharedStore(MemoryStore):
