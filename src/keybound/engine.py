@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary, WeakMethod, WeakSet
@@ -31,7 +32,7 @@ from keybound.settings import HOW_TO_MAKE_ONE
 from keybound.syncing import Syncer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Generator, Iterable
 
     from keybound.caches import SharedCache
     from keybound.caches.local import LocalCache
@@ -156,10 +157,16 @@ class Engine:
             return None
         return open_shared(url, timeout=self.settings.redis_timeout, boot=self.clock.boot)
 
-    def bound(self, guard: Bound) -> Decide:
-        """Note a guard, to be told of new rules, and return what it decides with."""
-        self._guards.add(guard)
-        return self.rules.judge_of(guard.application).decide
+    @contextmanager
+    def attaching(self, guard: Bound) -> Generator[Decide]:
+        """Yield what a guard decides with, while no other rules can come; it is told of those."""
+        with self._renewing.held():
+            self._guards.add(guard)
+            yield self.decide_for(guard.application)
+
+    def decide_for(self, application: object | None) -> Decide:
+        """Return what decides requests to an application under the rules in force."""
+        return self.rules.judge_of(application).decide
 
     @property
     def table(self) -> RouteTable:

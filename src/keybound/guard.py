@@ -110,10 +110,11 @@ class BaseGuard:
 
     def bind(self, engine: Engine) -> None:
         """Use another engine from now on; tests do."""
-        for part in self._parts:
+        for part in list(self._parts):
             part.bind(engine)
         self.engine = engine
-        self.decide = engine.bound(self)
+        with engine.attaching(self) as decide:
+            self.decide = decide
         self.refuse = engine.refuser.refuse
         self._verbs = Verbs(engine)
 

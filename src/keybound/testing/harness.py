@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from keybound.core.effects import Effect, Steps
     from keybound.core.issuing import IssuedKey
     from keybound.core.lifecycle import Receipt
-    from keybound.engine import Bound, Decide
+    from keybound.engine import Decide
     from keybound.judge import Outcome, Unguarded
     from keybound.options import ChangeOptions, KeyOptions
 
@@ -229,9 +229,9 @@ class NotedEngine(Engine):
 
     noted: SharedStore
 
-    def bound(self, guard: Bound) -> Decide:
-        """Return what a guard decides with."""
-        decide = super().bound(guard)
+    def decide_for(self, application: object | None) -> Decide:
+        """Return what decides requests to an application."""
+        decide = super().decide_for(application)
 
         def noting(method: str, path: str, peer: str | None, raw: bytes | Reason | None) -> Outcome:
             outcome = decide(method, path, peer, raw)
