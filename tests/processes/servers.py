@@ -40,6 +40,7 @@ SERVERS: dict[str, list[str]] = {
     "gunicorn, threads": [*_GUNICORN, "--threads", "4"],
     "gunicorn, threads, preload": [*_GUNICORN, "--threads", "4", "--preload"],
     "gunicorn, gevent": [*_GUNICORN, "--worker-class", "gevent"],
+    "gunicorn, gevent, preload": [*_GUNICORN, "--worker-class", "gevent", "--preload"],
     "gunicorn, Flask, preload": [*_BARE, "--threads", "4", "--preload", _FLASK],
     "uvicorn": ["uvicorn", _ASGI, "--workers", str(WORKERS), "--port", "{port}"],
     "granian, ASGI": [*_GRANIAN, "--interface", "asgi", _ASGI],
@@ -91,7 +92,7 @@ class Served:
 
 
 @contextmanager
-def serving(name: str, database: Path, **settings: str) -> Iterator[Served]:
+def serving(name: str, database: str, **settings: str) -> Iterator[Served]:
     """Start a server in a process group of its own, wait until it answers, and end all of it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -99,7 +100,7 @@ def serving(name: str, database: Path, **settings: str) -> Iterator[Served]:
     command, *arguments = [part.format(port=port) for part in SERVERS[name]]
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("KEYBOUND_")},
-        "KEYBOUND_DATABASE": str(database),
+        "KEYBOUND_DATABASE": database,
         **{f"KEYBOUND_{name.upper()}": value for name, value in settings.items()},
     }
     program = [str(Path(sys.executable).with_name(command)), *arguments]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import redis
 
 from keybound import Guard
 from tests.processes.servers import SERVERS, WORKERS, serving
@@ -36,15 +37,23 @@ def guard(database: Path) -> Iterator[Guard]:
     guard.close()
 
 
+@pytest.fixture
+def shared(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Return the settings of servers that share a cache, which is empty."""
+    server = request.getfixturevalue("redis_named")("valkey")
+    server.ensure()
+    number = server.next_database()
+    server.client(number).flushdb()
+    return {"secret": SECRET, "redis": server.url(number), "redis_timeout": "0.5"}
+
+
 @pytest.fixture(params=["alone", "with Redis"])
 def settings(request: pytest.FixtureRequest) -> dict[str, str]:
     """Return the settings of the servers."""
-    alone = {"secret": SECRET}
     if request.param == "alone":
-        return alone
-    server = request.getfixturevalue("redis_named")("valkey")
-    server.ensure()
-    return alone | {"redis": server.url(server.next_database()), "redis_timeout": "0.5"}
+        return {"secret": SECRET}
+    settings: dict[str, str] = request.getfixturevalue("shared")
+    return settings
 
 
 @pytest.mark.parametrize("name", SERVERS)
@@ -52,6 +61,21 @@ def test_every_worker_decides_and_hears_of_a_revocation(
     name: str, guard: Guard, database: Path, settings: dict[str, str]
 ):
     """Nobody gets in without a key, everybody with one, and within the bound nobody any more."""
+    check_workers(name, guard, str(database), settings)
+
+
+@pytest.mark.parametrize("name", ["gunicorn, threads, preload", "uvicorn", "granian, WSGI"])
+def test_workers_share_a_database_server_and_a_cache(
+    name: str, postgres_url: str, shared: dict[str, str]
+):
+    """It is the same on several hosts as far as anybody can tell: over PostgreSQL and Redis."""
+    guard = Guard.from_settings(database=postgres_url, secret=SECRET)
+    check_workers(name, guard, postgres_url, shared)
+    guard.close()
+
+
+def check_workers(name: str, guard: Guard, database: str, settings: dict[str, str]) -> None:
+    """Start a server and see that every worker decides, shares, and hears of a revocation."""
     issued = guard.issue(name="CI")
     key = issued.secret.reveal()
     with serving(name, database, **settings) as served:
@@ -61,6 +85,9 @@ def test_every_worker_decides_and_hears_of_a_revocation(
         assert {each.body["key"] for each in told.values()} == {"CI"}
         assert len(told) == WORKERS
         assert {each.status for each in served.get_many(key, times=24)} == {200}
+        if "redis" in settings:
+            with redis.Redis.from_url(settings["redis"]) as client:
+                assert client.dbsize() == 1
         receipt = guard.revoke(issued.id)
         revoked = time.monotonic()
         # Many at once, so that no worker is left out: each hears of it by itself.
@@ -77,7 +104,7 @@ def test_nothing_is_started_before_the_first_request(name: str, guard: Guard, da
     A lifespan is a start that ASGI has, in each worker for itself.
     """
     key = guard.issue(name="CI").secret.reveal()
-    with serving(name, database, secret=SECRET) as served:
+    with serving(name, str(database), secret=SECRET) as served:
         told = served.workers(None, "/open")
         lifespan = name.startswith("uvicorn")
         for pid, each in told.items():
