@@ -68,7 +68,8 @@ class APIKeyMiddleware:
         refuse_twice(app, APIKeyMiddleware)
         _refuse_root_path(app)
         self.app = app
-        self.guard = usable_guard(AsyncGuard, guard)
+        guard = usable_guard(AsyncGuard, guard)
+        self.guard = guard.of(self) if guard.application is None else guard
 
     async def __call__(  # noqa: C901, PLR0912, PLR0915 - one function, since calls are what a request costs
         self, scope: Scope, receive: Receive, send: Send
@@ -81,7 +82,8 @@ class APIKeyMiddleware:
                 method = "websocket"
         elif kind == "websocket":
             method = WEBSOCKET
-            send = scope[HANDSHAKE] = Handshake(send)
+            outer = scope.get(HANDSHAKE)
+            send = scope[HANDSHAKE] = Handshake(send, accepted=outer is not None and outer.accepted)
         else:
             await self._serve_other(scope, receive, send)
             return
@@ -178,10 +180,10 @@ class Handshake:
 
     __slots__ = ("_send", "accepted")
 
-    def __init__(self, send: Send) -> None:
-        """Stand before ``send``."""
+    def __init__(self, send: Send, *, accepted: bool) -> None:
+        """Stand before ``send``; another application may have accepted by now."""
         self._send = send
-        self.accepted = False
+        self.accepted = accepted
 
     async def __call__(self, message: Message) -> None:
         """Send one message."""

@@ -222,7 +222,9 @@ class Engine:
         """Let every application declare what there is by now."""
         for source in tuple(self._sources):
             declare = source()
-            if declare is not None:
+            if declare is None:
+                self._sources.pop(source, None)
+            else:
                 declare(self)
 
     def authorized(

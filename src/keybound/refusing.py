@@ -29,7 +29,8 @@ denials = logging.getLogger("keybound.denials")
 TOLD_AGAIN_AFTER = 60.0
 """Seconds after which the operator is told of the same failure again."""
 
-_TOLD_MAX = 256
+_TOLD_MAX = 64
+"""Failures that are told in one such time: as many may differ in words alone."""
 
 
 class Refuser:
@@ -61,9 +62,10 @@ class Refuser:
         said, now = str(error) if known else type(error).__qualname__, monotonic()
         if now >= self._told.get(said, now):
             if len(self._told) >= _TOLD_MAX:
-                self._told.clear()
-            self._told[said] = now + TOLD_AGAIN_AFTER
-            logger.error("cannot decide: %s", said)
+                self._told = {each: until for each, until in self._told.items() if until > now}
+            if len(self._told) < _TOLD_MAX:
+                self._told[said] = now + TOLD_AGAIN_AFTER
+                logger.error("cannot decide: %s", said)
         corrupt = isinstance(error, RecordCorruptError)
         return Denied(Reason.RECORD_CORRUPT if corrupt else Reason.STORE_UNAVAILABLE)
 

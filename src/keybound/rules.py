@@ -75,6 +75,7 @@ class Rules:
             forms=forms,
             key_format=key_format,
         )
+        self._whole = judge(self.table)
         self._alone = judge(_table(settings, routes))
         self._judges = WeakKeyDictionary(
             {
@@ -99,8 +100,11 @@ class Rules:
         )
 
     def judge_of(self, application: object | None) -> Judge:
-        """Return what decides requests to an application: all that declare nothing share one."""
-        return self._alone if application is None else self._judges.get(application, self._alone)
+        """Return what decides requests to an application: all that declare nothing share one.
+
+        Whoever asks for none gets what all of them declare.
+        """
+        return self._whole if application is None else self._judges.get(application, self._alone)
 
 
 def _table(settings: Settings, routes: Sequence[Route], *declared: Declared) -> RouteTable:

@@ -62,7 +62,8 @@ class APIKeyMiddleware:
         """
         refuse_twice(app, APIKeyMiddleware)
         self.app = app
-        self.guard = usable_guard(Guard, guard)
+        guard = usable_guard(Guard, guard)
+        self.guard = guard.of(self) if guard.application is None else guard
         self._prepared: Engine | None = None
 
     def __call__(  # noqa: C901, PLR0912 - one function, since calls are what a request costs

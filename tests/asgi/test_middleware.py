@@ -150,7 +150,7 @@ def test_middleware_is_not_put_around_a_root_path(make_plain: Callable[..., Site
     for outer in (app, CORSMiddleware(app)):
         with pytest.raises(SettingsError, match="root_path '/api'"):
             APIKeyMiddleware(outer, guard)
-    assert APIKeyMiddleware(FastAPI(), guard).guard is guard
+    assert APIKeyMiddleware(FastAPI(), guard).guard.engine is guard.engine
 
 
 def test_middleware_wants_a_guard_that_awaits():
@@ -229,9 +229,9 @@ def test_failure_of_our_own_is_a_denial(make_plain: Callable[..., Site], caplog:
     site = make_plain()
     key = site.issue()
     guard = site.app.guard
-    broken = AsyncGuard(guard.engine)
+    app = APIKeyMiddleware(site.application, AsyncGuard(guard.engine))
+    broken = app.guard
     broken.decide = lambda *_: 1 / 0  # type: ignore[assignment]
-    app = APIKeyMiddleware(site.application, broken)
     assert call(app, scope_of("http", "/own", headers=[*authorization(key)])).status == 503
     broken.decide = lambda *_: "allowed"  # type: ignore[assignment]
     assert call(app, scope_of("http", "/own", headers=[*authorization(key)])).status == 503

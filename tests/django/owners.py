@@ -25,6 +25,11 @@ async def load_owner_async(owner: str, identity: Identity) -> Any:
     return load_owner(owner, identity)
 
 
+def stop(owner: str, _identity: Identity) -> Any:
+    """Look for the first of none."""
+    return next(user for name, user in users.items() if name == f"no {owner}")
+
+
 def fail(_owner: str, _identity: Identity) -> Any:
     """Fail as a database does that is down, with a text that nobody may see."""
     msg = "password=hunter2"

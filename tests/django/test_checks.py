@@ -160,7 +160,7 @@ def test_protecting_nothing_is_an_error(project: Project):
         re_path(r"^\w+/y$", ok),
         path("x/", include([path("y", ok)])),
         path("elsewhere", requires("rest")(ok)),
-        path("", include([path("", include([re_path("^x", ok)]))])),
+        path("", include([path("", include([re_path("^x/", ok)]))])),
     ],
 )
 def test_protecting_something_is_enough(project: Project, pattern: Any):
@@ -283,7 +283,15 @@ OPENING = [
     re_path("(?i)^v1/in/", include([path("b", ok)])),
     re_path("(?i)v1/a$", ok),
     re_path(r"^open|v1/b\Z", ok),
-    path("v1/", include([re_path("a/", include([path("b", ok)]))])),
+    re_path("v/", include([path("1/a", ok)])),
+    re_path("(?i)^v1/", include([path("b", ok)])),
+    re_path("^(?i:v1/)a$", ok),
+    re_path("^(?i:v1)/", include([path("b", ok)])),
+    re_path("^(?i:v1/)", include([path("b", ok)])),
+    re_path("(?P<v>v1)/", include([path("b", ok)])),
+    re_path("(?:^|/)v1/", include([path("b", ok)])),
+    re_path("v?1/", include([path("b", ok)])),
+    re_path("^v1", ok),
 ]
 
 
@@ -292,7 +300,8 @@ def test_pattern_that_answers_outside_of_what_is_guarded_is_an_error(
     project: Project, pattern: Any
 ):
     """Django searches for an expression from anywhere: ``/x/v1/a`` would need no key."""
-    project.use(path("v1/ok", ok), pattern, keybound={"PROTECT": ["/v1/*"]})
+    protect = ["/v/1/*"] if "v/" in str(pattern.pattern) else ["/v1/*"]
+    project.use(path("v1/ok", ok), path("v/1/ok", ok), pattern, keybound={"PROTECT": protect})
     assert "keybound.E009" in said()
     with pytest.raises(ImproperlyConfigured, match="E009"):
         start()
@@ -308,13 +317,21 @@ FITTING = [
     re_path("^v1/in/", include([re_path("^b$", ok)])),
     re_path(".*", ok),
     re_path("open/", include([path("b", ok)])),
+    re_path("v1-open/", include([path("b", ok)])),
+    re_path("(?i)^v1docs/$", ok),
+    re_path("^v1/a/|^v1/b/", include([path("c", ok)])),
+    path("v1/", include([re_path("a/", ok), re_path(".*", ok), re_path("(?i)^b/$", ok)])),
+    path("v1/", include([re_path("a/", include([path("b", ok)]))])),
+    re_path("^v1/a", ok),
+    re_path("^static/(?P<path>.*)$", ok),
+    re_path("^users/(?P<pk>[^/.]+)/$", ok),
 ]
 
 
 @pytest.mark.parametrize("pattern", FITTING)
 def test_pattern_that_answers_what_it_shows_is_no_error(project: Project, pattern: Any):
-    """Neither is one that shows nothing of what is guarded."""
-    project.use(path("v1/ok", ok), pattern, keybound={"PROTECT": ["/v1/*"]})
+    """Neither is one that shows nothing of what is guarded, or is beneath what is."""
+    project.use(path("v1/ok", ok), pattern, keybound={"PROTECT": ["/v1/*", "/{tenant}/v1/*"]})
     assert said().keys() <= {"keybound.W004"}
     start()
 

@@ -97,11 +97,12 @@ def test_site_may_say_that_an_owner_is_nobody(site: Any):
     assert project.send("/x", project.key(owner="u_3")).content == b"AnonymousUser"
 
 
+@pytest.mark.parametrize("load", ["fail", "stop"])
 def test_owner_that_cannot_be_found_now_is_no_reason_to_serve(
-    site: Any, caplog: pytest.LogCaptureFixture
+    site: Any, caplog: pytest.LogCaptureFixture, load: str
 ):
     """A database that is down is a 503, and what its error says is nowhere."""
-    project = site(show, "fail")
+    project = site(show, load)
     answer = project.send("/x", project.key(owner="u_1"))
     assert answer.status_code == 503
     assert "hunter2" not in caplog.text + answer.content.decode()

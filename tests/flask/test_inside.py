@@ -228,6 +228,11 @@ def test_what_one_application_met_another_has_to_meet_again(app, kb, client, gua
 def test_handler_of_errors_that_asks_for_more_is_answered(app, client, key, why):
     """As a view is, and not as a handler that broke."""
 
+    @app.after_request
+    def mark(response: Response) -> Response:
+        response.headers["X-After"] = "yes"
+        return response
+
     @app.errorhandler(404)
     def missing(_error: Any) -> str:
         require("more")
@@ -235,7 +240,8 @@ def test_handler_of_errors_that_asks_for_more_is_answered(app, client, key, why)
 
     assert why(client.get("/v1/nowhere", headers=key())) == "insufficient_scope"
     app.testing = False
-    assert client.get("/v1/nowhere", headers=key()).status_code == 403
+    refused = client.get("/v1/nowhere", headers=key())
+    assert (refused.status_code, refused.headers["X-After"]) == (403, "yes")
     assert client.get("/v1/nowhere", headers=key(scopes="more")).text == "missing"
 
 

@@ -197,6 +197,11 @@ def test_operator_is_told_once_a_minute_of_what_fails_every_request(
     store.error = RecordCorruptError("torn")
     assert isinstance(ask(guard, issued), Denied)
     assert "cannot decide: torn" in caplog.text
+    caplog.clear()
+    for number in range(200):
+        store.error = StoreUnavailableError(f"down at {number}")
+        assert isinstance(ask(guard, issued), Denied)
+    assert caplog.text.count("cannot decide") < 100
 
 
 def test_threads_agree_and_a_revocation_holds_for_all_of_them():

@@ -44,12 +44,13 @@ def test_miss_of_rules_that_are_over_is_not(guard: Guard):
 
 
 def test_miss_of_another_application_is_not(guard: Guard):
-    """Each has its own table."""
+    """Each has its own table; a guard of none has what all of them declare."""
     request, outcome = missed(guard)
-    application = type("Application", (), {})()
-    part = guard.of(application)
-    guard.engine.declare_routes(application, [Route("/{tenant}")])
-    assert isinstance(guard.authorize(*request, outcome=outcome), Allowed)
-    decided = part.authorize(*request, outcome=outcome)
-    assert isinstance(decided, Denied)
-    assert decided.reason == "tenant_mismatch"
+    declaring, other = type("Application", (), {})(), type("Application", (), {})()
+    part, plain = guard.of(declaring), guard.of(other)
+    guard.engine.declare_routes(declaring, [Route("/{tenant}")])
+    assert isinstance(plain.authorize(*request, outcome=outcome), Allowed)
+    for each in (part, guard):
+        decided = each.authorize(*request, outcome=outcome)
+        assert isinstance(decided, Denied)
+        assert decided.reason == "tenant_mismatch"

@@ -17,6 +17,7 @@ import keybound.asgi
 import keybound.fastapi
 import keybound.wsgi
 from keybound import Guard, Limits
+from keybound.core.decision import Denied
 from keybound.flask import Keybound
 
 PATH = "/search"
@@ -87,6 +88,17 @@ def test_what_one_application_declares_decides_no_other(declaring: Any, other: A
     asked = [ask_declaring, ask_other] if first == "declaring" else [ask_other, ask_declaring]
     for ask in asked * 2:
         assert {name: ask(each) for name, each in headers.items()} == expected[ask]
+
+
+@pytest.mark.parametrize("declaring", [fastapi, flask])
+def test_guard_of_no_application_is_no_wider_than_any(declaring: Any):
+    """Whoever asks a guard itself is told what all applications on it declare."""
+    guard = Guard.from_settings(database="memory://", protect=["/elsewhere"])
+    ask = declaring(guard, declares=True)
+    secret = guard.issue(name="CI", limits=Limits()).secret.reveal()
+    assert ask({"Authorization": f"Bearer {secret}"}) == 403
+    decided = guard.authorize("POST", PATH, None, f"Bearer {secret}".encode())
+    assert isinstance(decided, Denied)
 
 
 def test_identity_of_an_outer_guard_is_not_that_of_an_inner_one():

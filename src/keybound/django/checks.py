@@ -30,7 +30,7 @@ from django.core.checks import Warning as CheckWarning
 from django.utils.module_loading import import_string
 
 from keybound.core.errors import InputError, KeyboundError
-from keybound.core.patterns import fixed_start, may_meet
+from keybound.core.patterns import may_meet
 from keybound.django.configuration import MisconfiguredError
 from keybound.django.projects import current
 from keybound.settings import HOW_TO_MAKE_ONE
@@ -38,8 +38,6 @@ from keybound.settings import HOW_TO_MAKE_ONE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from keybound.core.table import RouteTable
-    from keybound.django.expressions import Loose
     from keybound.django.projects import Project
 
 APP = "keybound.django"
@@ -136,7 +134,7 @@ def _of_settings() -> Iterator[CheckMessage]:
         yield _error(error, "keybound.E008")
         return
     for loose in project.router.loose if project.router is not None else ():
-        if _opens(loose, table):
+        if loose.opens(table.protect):
             yield Error(
                 f"re_path({loose.written!r}) answers paths outside of KEYBOUND['PROTECT'], too.",
                 hint=f"{_TIGHTEN} Django searches for it, from anywhere.",
@@ -177,7 +175,7 @@ def _warnings() -> Iterator[CheckMessage]:
         return  # an error already
     if project.router is not None and (project.guard.settings.routes or "/*" not in table.protect):
         for loose in project.router.loose:
-            if not _opens(loose, table):
+            if not loose.opens(table.protect):
                 yield CheckWarning(
                     f"re_path({loose.written!r}) answers other paths than those that it shows.",
                     hint=f"{_TIGHTEN} PROTECT and ROUTES match whole paths.",
@@ -193,14 +191,6 @@ def _warnings() -> Iterator[CheckMessage]:
 
 
 _TIGHTEN = "Begin it with ^ and end it with $, without (?i) and without | outside of groups:"
-
-
-def _opens(loose: Loose, table: RouteTable) -> bool:
-    """Return whether what a pattern shows is guarded, and paths that it answers as well are not."""
-    if loose.start is None or "/*" in table.protect:
-        return False
-    starts = map(fixed_start, table.protect)
-    return any(loose.start.startswith(start) for start in starts)
 
 
 def _middleware() -> Iterator[frozenset[str]]:

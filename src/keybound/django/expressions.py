@@ -11,71 +11,123 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.urls import URLResolver
-from django.urls.resolvers import LocalePrefixPattern, RegexPattern, RoutePattern
+from django.urls.resolvers import RegexPattern, RoutePattern
+
+from keybound.core.patterns import may_meet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from django.urls import URLPattern
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Loose:
-    """An expression as it is written, for whole URLconfs as well as for views.
+    """An expression as it is written, of a view or of an included URLconf.
 
-    ``start``: what the paths that it shows begin with, as far as that can be told, if it answers
-    paths that begin otherwise, too; else ``None``, and it answers longer ones.
+    ``prefix``: what paths begin with that come here at all. ``shown``: patterns of the paths that
+    it shows. It answers paths that begin otherwise, or, if it is ``longer``, that go on otherwise.
     """
 
     written: str
-    start: str | None
+    prefix: str
+    shown: Sequence[str]
+    longer: bool = False
+
+    def opens(self, protect: Sequence[str]) -> bool:
+        """Return whether what it shows is guarded, and what it answers besides is not."""
+        if any(_covers(pattern, self.prefix) for pattern in protect):
+            return False
+        if self.longer:  # ``/v1x`` is not under ``/v1``
+            starts = {path.partition("{")[0] for path in self.shown}
+            return any(pattern.removesuffix("/*") in starts for pattern in protect)
+        return any(may_meet(pattern, path) for pattern in protect for path in self.shown)
 
 
 def loose_expressions(resolver: URLResolver, prefix: str = "/") -> Iterator[Loose]:
     """Yield every such expression beneath a resolver, whose own paths begin with ``prefix``."""
     for each in resolver.url_patterns:
-        pattern, beneath = each.pattern, isinstance(each, URLResolver)
-        if isinstance(pattern, RegexPattern):
-            yield from _loose(pattern.regex, prefix, view=not beneath)
+        if isinstance(each.pattern, RegexPattern):
+            yield from _loose(each, each.pattern.regex, prefix)
         if isinstance(each, URLResolver):
-            yield from loose_expressions(each, prefix + _start(pattern))
+            yield from loose_expressions(each, prefix + _shown(each.pattern).partition("{")[0])
 
 
-def _loose(expression: re.Pattern[str], prefix: str, *, view: bool) -> Iterator[Loose]:
-    written = expression.pattern
+def _loose(
+    each: URLPattern | URLResolver, expression: re.Pattern[str], prefix: str
+) -> Iterator[Loose]:
+    written, view = expression.pattern, not isinstance(each, URLResolver)
     whole = view and written.endswith("$")  # Django asks no less of the whole path then
-    forks = _forks(written)
-    begins = whole or written == "" or (_BEGINS.match(written) and not forks)
-    if not begins or expression.flags & re.IGNORECASE:
-        for way in written.split("|") if forks else [written]:
-            yield Loose(written, prefix + _literal(way))
-    elif view and not whole and not written.endswith(r"\Z"):
-        yield Loose(written, None)
+    any_case = expression.flags & re.IGNORECASE or _ANY_CASE.search(written)
+    for way in _alternatives(written):
+        shown = [prefix + path for path in _paths(each, way)]
+        if any_case or not (whole or way == "" or _BEGINS.match(way)):
+            yield Loose(written=written, prefix=prefix, shown=shown)
+        elif view and not whole and not way.endswith(r"\Z"):
+            yield Loose(written=written, prefix=prefix, shown=shown, longer=True)
 
 
-def _literal(written: str) -> str:
-    """Return what every path that an expression shows begins with."""
-    found = _LITERAL.match(written)
-    return "" if found is None else found[1].replace("\\", "")
+def _paths(each: URLPattern | URLResolver, written: str) -> list[str]:
+    """Return patterns of the paths that an expression shows, each with what is beneath it."""
+    start = _of_expression(written)
+    if not isinstance(each, URLResolver):
+        return [] if start == _SPAN else [start]  # a view for any path shows none
+    return _with_beneath(start, each)
 
 
-_BEGINS = re.compile(r"\^|\\A")
-_LITERAL = re.compile(r"(?:\(\?[a-zA-Z]+\))?(?:\^|\\A)?((?:[\w/-]|\\[./-])*)", re.ASCII)
-_NO_STRUCTURE = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
-_GROUP = re.compile(r"\([^()]*\)")
+def _with_beneath(start: str, each: URLPattern | URLResolver) -> list[str]:
+    """Return what a pattern shows together with what is beneath it; nobody tells where it ends."""
+    if start.endswith(_SPAN) or not isinstance(each, URLResolver):
+        return [start]
+    return [
+        start + path
+        for child in each.url_patterns
+        for path in _with_beneath(_shown(child.pattern), child)
+    ]
 
 
-def _forks(written: str) -> bool:
-    """Return whether an expression has alternatives that are not in a group."""
-    rest = _NO_STRUCTURE.sub("", written)
-    while (shorter := _GROUP.sub("", rest)) != rest:
-        rest = shorter
-    return "|" in rest
-
-
-def _start(pattern: object) -> str:
-    """Return what the paths of an included URLconf begin with, as far as that can be told."""
-    if isinstance(pattern, LocalePrefixPattern):
-        return ""
+def _shown(pattern: object) -> str:
+    """Return what a pattern shows, as far as that can be told."""
     if isinstance(pattern, RegexPattern):
-        return _literal(pattern.regex.pattern)
-    written: object = getattr(pattern, "_route", "") if isinstance(pattern, RoutePattern) else ""
-    return written.partition("<")[0] if isinstance(written, str) else ""
+        return _of_expression(pattern.regex.pattern)
+    written: object = getattr(pattern, "_route", None)
+    if not isinstance(pattern, RoutePattern) or not isinstance(written, str):
+        return _SPAN
+    return _ARGUMENT.sub(_SPAN, written)
+
+
+def _of_expression(written: str) -> str:
+    """Return what every path that an expression shows begins with, and whether it goes on."""
+    found = _LITERAL.match(written)
+    literal = "" if found is None else found[1].replace("\\", "")
+    rest = written if found is None else written[found.end() :]
+    return literal if rest in {"", "$", r"\Z"} and literal else literal + _SPAN
+
+
+_SPAN = "{_:path}"
+_ARGUMENT = re.compile("<[^>]*>")
+_BEGINS = re.compile(r"\^|\\A")
+_ANY_CASE = re.compile(r"\(\?[a-zA-Z]*i[a-zA-Z-]*[:)]")
+_LITERAL = re.compile(r"(?:\^|\\A|\(\?[a-zA-Z-]+[:)])*((?:[\w/-]|\\[./-])*)(?![*?{])", re.ASCII)
+
+
+def _alternatives(written: str) -> list[str]:
+    """Return the alternatives of an expression that are not in a group: mostly there is one."""
+    ways, depth = [""], 0
+    for token in _TOKEN.findall(written):
+        depth += (token == "(") - (token == ")")  # noqa: S105 - of an expression
+        if token == "|" and not depth:  # noqa: S105 - the same
+            ways.append("")
+        else:
+            ways[-1] += token
+    return ways
+
+
+_TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.", re.DOTALL)
+"""An escaped character, a class of characters, or a character."""
+
+
+def _covers(pattern: str, prefix: str) -> bool:
+    """Return whether a pattern of ``PROTECT`` guards every path that begins like this."""
+    branch = pattern.removesuffix("/*")
+    return branch != pattern and prefix.startswith(f"{branch}/")

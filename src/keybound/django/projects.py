@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from keybound.core.effects import Effect
+    from keybound.core.identity import Identity
     from keybound.core.table import RouteMatch
     from keybound.django.facts import Asked
     from keybound.engine import Engine
@@ -132,12 +133,12 @@ class Project:
     @cached_property
     def _owner(self) -> Callable[..., Any]:
         load = self.configuration.load_owner()
-        return async_to_sync(load) if is_async(load) else load
+        return async_to_sync(load) if is_async(load) else _raising(load)
 
     @cached_property
     def _async_owner(self) -> Callable[..., Awaitable[Any]]:
         load = self.configuration.load_owner()
-        return load if is_async(load) else sync_to_async(load, thread_sensitive=True)
+        return load if is_async(load) else sync_to_async(_raising(load), thread_sensitive=True)
 
     def _declare(self, engine: Engine) -> None:
         if self.guard.engine is engine:
@@ -149,6 +150,19 @@ class Project:
         self.router = None if urlconf is None else URLRouter(urlconf)
         if self.router is not None:
             engine.declare_router(self, self.router)
+
+
+def _raising(load: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function whose ``StopIteration`` is an error: no future can hold it, and waits."""
+
+    def call(owner: str, identity: Identity) -> object:
+        try:
+            found: object = load(owner, identity)
+        except StopIteration as error:
+            raise RuntimeError from error
+        return found
+
+    return call
 
 
 _lock = ForkLock()

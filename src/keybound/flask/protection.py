@@ -96,7 +96,7 @@ class Protection(APIKeyMiddleware):
         app.wsgi_app = self  # type: ignore[method-assign]
         app.preprocess_request = self._admitting(app.preprocess_request)  # type: ignore[method-assign]
         app.register_error_handler(HTTPRefusedError, _answered)
-        app.handle_exception = _refusing(app.handle_exception)  # type: ignore[method-assign]
+        app.handle_exception = _refusing(app)  # type: ignore[method-assign]
 
     def prepare(self, engine: Engine) -> None:
         """Read the rules, and raise ``SettingsError`` where nothing at all is guarded.
@@ -273,14 +273,16 @@ def _recording(inner: WSGIApp) -> WSGIApp:
     return record
 
 
-def _refusing(handle: Callable[..., Response]) -> Callable[..., Response]:
+def _refusing(app: Flask) -> Callable[..., Response]:
     """Return what Flask calls for what no handler handled: a handler may ask for more, too."""
+    handle = app.handle_exception
+    finalize: Callable[..., Response] = app.finalize_request
 
-    def answer(*context_and_error: Any) -> Response:  # noqa: ANN401 - later versions hand it on
-        error: object = context_and_error[-1]
-        return (
-            _answered(error) if isinstance(error, HTTPRefusedError) else handle(*context_and_error)
-        )
+    def answer(*given: Any) -> Response:  # noqa: ANN401 - later versions hand on a context
+        *context, error = given
+        if not isinstance(error, HTTPRefusedError):
+            return handle(*given)
+        return finalize(*context, _answered(error), from_error_handler=True)
 
     return answer
 
