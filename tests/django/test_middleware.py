@@ -15,8 +15,9 @@ from django.test import AsyncClient, Client, RequestFactory
 from django.urls import path
 
 from keybound import current_key
-from keybound.django import guard, require, requires
+from keybound.django import require, requires
 from keybound.django.middleware import APIKeyMiddleware
+from keybound.django.projects import current
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -171,17 +172,19 @@ def test_a_warm_request_under_asgi_leaves_the_loop_alone(
 
     async def ask() -> int:
         await AsyncClient().get("/", headers=headers)
-        real = guard().decide
+        mine = current().guard
+        real = mine.decide
 
         def noting(*args: Any) -> Any:
             decided_in.append(threading.get_ident())
             return real(*args)
 
-        monkeypatch.setattr(guard(), "decide", noting)
+        monkeypatch.setattr(mine, "decide", noting)
         await AsyncClient().get("/", headers=headers)
         return threading.get_ident()
 
     loop = asyncio.run(ask())
+    assert decided_in
     assert {*decided_in, *threads} == {loop}
 
 

@@ -13,7 +13,9 @@ from django.http import HttpResponse
 from django.test import AsyncClient, Client
 from django.test.utils import override_settings
 from django.urls import path
+from webtest import TestApp
 
+import keybound.wsgi
 from keybound import Settings, SettingsError
 from keybound.django import async_guard, guard, requires
 from tests.django.project import MIDDLEWARE
@@ -110,6 +112,23 @@ def test_both_guards_are_over_one_engine(project: Project):
     assert guard() is guard()
     assert async_guard() is async_guard()
     assert guard().engine is async_guard().engine
+
+
+def test_guard_of_a_project_decides_another_application_by_itself(project: Project):
+    """What the URLconf asks of a path is no favour to who has the same path elsewhere."""
+    asks = requires("a", model="invoice", access="read")
+    project.use(path("x", asks(lambda _: HttpResponse("served"))))
+    key = project.key(scopes=["a"], read_only=True)
+
+    def plain(_environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"wrote"]
+
+    other = TestApp(keybound.wsgi.APIKeyMiddleware(plain, guard()))
+    for _ in range(2):
+        assert project.send("/x", key, method="POST").content == b"served"
+        answer = other.post("/x", headers={"Authorization": key}, expect_errors=True)
+        assert answer.json["reason"] == "method_not_allowed"
 
 
 def test_nothing_is_opened_before_the_first_request(project: Project, tmp_path: Path):

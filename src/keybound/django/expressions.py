@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.urls import URLResolver
-from django.urls.resolvers import RegexPattern, RoutePattern
+from django.urls.converters import IntConverter, SlugConverter, StringConverter, UUIDConverter
+from django.urls.resolvers import LocalePrefixPattern, RegexPattern, RoutePattern
 
 from keybound.core.patterns import may_meet
 
@@ -50,7 +51,7 @@ def loose_expressions(resolver: URLResolver, prefix: str = "/") -> Iterator[Loos
         if isinstance(each.pattern, RegexPattern):
             yield from _loose(each, each.pattern.regex, prefix)
         if isinstance(each, URLResolver):
-            yield from loose_expressions(each, prefix + _shown(each.pattern).partition("{")[0])
+            yield from loose_expressions(each, prefix + _start(each.pattern).partition("{")[0])
 
 
 def _loose(
@@ -60,11 +61,11 @@ def _loose(
     whole = view and written.endswith("$")  # Django asks no less of the whole path then
     any_case = expression.flags & re.IGNORECASE or _ANY_CASE.search(written)
     for way in _alternatives(written):
-        shown = [prefix + path for path in _paths(each, way)]
+        paths = [prefix + path for path in _paths(each, way)]
         if any_case or not (whole or way == "" or _BEGINS.match(way)):
-            yield Loose(written=written, prefix=prefix, shown=shown)
+            yield Loose(written=written, prefix=prefix, shown=paths)
         elif view and not whole and not way.endswith(r"\Z"):
-            yield Loose(written=written, prefix=prefix, shown=shown, longer=True)
+            yield Loose(written=written, prefix=prefix, shown=paths, longer=True)
 
 
 def _paths(each: URLPattern | URLResolver, written: str) -> list[str]:
@@ -82,18 +83,15 @@ def _with_beneath(start: str, each: URLPattern | URLResolver) -> list[str]:
     return [
         start + path
         for child in each.url_patterns
-        for path in _with_beneath(_shown(child.pattern), child)
+        for path in _with_beneath(_start(child.pattern), child)
     ]
 
 
-def _shown(pattern: object) -> str:
-    """Return what a pattern shows, as far as that can be told."""
+def _start(pattern: object) -> str:
+    """Return what a pattern shows, an expression as well."""
     if isinstance(pattern, RegexPattern):
         return _of_expression(pattern.regex.pattern)
-    written: object = getattr(pattern, "_route", None)
-    if not isinstance(pattern, RoutePattern) or not isinstance(written, str):
-        return _SPAN
-    return _ARGUMENT.sub(_SPAN, written)
+    return shown(pattern)
 
 
 def _of_expression(written: str) -> str:
@@ -104,8 +102,6 @@ def _of_expression(written: str) -> str:
     return literal if rest in {"", "$", r"\Z"} and literal else literal + _SPAN
 
 
-_SPAN = "{_:path}"
-_ARGUMENT = re.compile("<[^>]*>")
 _BEGINS = re.compile(r"\^|\\A")
 _ANY_CASE = re.compile(r"\(\?[a-zA-Z]*i[a-zA-Z-]*[:)]")
 _LITERAL = re.compile(r"(?:\^|\\A|\(\?[a-zA-Z-]+[:)])*((?:[\w/-]|\\[./-])*)(?![*?{])", re.ASCII)
@@ -131,3 +127,26 @@ def _covers(pattern: str, prefix: str) -> bool:
     """Return whether a pattern of ``PROTECT`` guards every path that begins like this."""
     branch = pattern.removesuffix("/*")
     return branch != pattern and prefix.startswith(f"{branch}/")
+
+
+_SPAN = "{_:path}"
+"""In patterns for people and for comparing: any number of segments."""
+
+_ONE_SEGMENT = (IntConverter, SlugConverter, StringConverter, UUIDConverter)
+
+
+def shown(pattern: object) -> str:
+    """Return a pattern as a route writes it, wider where it cannot be told."""
+    if isinstance(pattern, LocalePrefixPattern):
+        return "{_}/" if pattern.prefix_default_language else _SPAN
+    written: object = getattr(pattern, "_route", None)
+    if not isinstance(pattern, RoutePattern) or not isinstance(written, str):
+        return _SPAN
+    shown, rest = "", written
+    for name, converter in pattern.converters.items():
+        before, _, behind = rest.partition("<")
+        parameter, _, rest = behind.partition(">")
+        one = type(converter) in _ONE_SEGMENT and parameter.endswith(name)
+        shown += before + (f"{{{name}}}" if one else f"{{{name}:path}}")
+    shown += rest
+    return shown if "*" not in shown else _SPAN

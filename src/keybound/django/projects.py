@@ -40,23 +40,29 @@ def guard() -> Guard:
     Nothing is opened before it is used. Ask again rather than keep it: ``override_settings`` makes
     another. Raises ``MisconfiguredError``, which is an ``ImproperlyConfigured``.
     """
-    return current().guard
+    return current().given
 
 
 def async_guard() -> AsyncGuard:
     """Return the awaiting guard over the same engine."""
-    return current().async_guard
+    return current().given_async
 
 
 class Project:
-    """The guards of a project, and what it says of owners."""
+    """The guards of a project, and what it says of owners.
+
+    Its own code is given guards of no application: what the URLconf asks decides nothing that
+    somebody else puts behind them.
+    """
 
     def __init__(self) -> None:
         """Read the settings; raises ``MisconfiguredError``."""
         self.configuration = Configuration.read()
         with self.configuration.named():
-            self.guard = Guard.from_settings(**self.configuration.settings).of(self)
-        self.async_guard = self.guard.to_async()
+            self.given = Guard.from_settings(**self.configuration.settings)
+        self.given_async = self.given.to_async()
+        self.guard = self.given.of(self)
+        self.async_guard = self.given_async.of(self)
         self.owned = self.configuration.owner is not None
         self.checked: object = None
         self.views: dict[tuple[str, str], Remembered] = {}

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.urls import Resolver404, URLResolver, get_resolver
-from django.urls.converters import IntConverter, SlugConverter, StringConverter, UUIDConverter
-from django.urls.resolvers import LocalePrefixPattern, RegexPattern, RoutePattern
+from django.urls.resolvers import LocalePrefixPattern, RegexPattern
 from django.utils.translation import get_language
 
 from keybound.core.declared import Arguments, DeclaredRoute
@@ -16,7 +15,7 @@ from keybound.core.errors import InputError
 from keybound.core.facts import MAY_READ
 from keybound.core.patterns import fill, template_fields
 from keybound.core.table import View
-from keybound.django.expressions import loose_expressions
+from keybound.django.expressions import loose_expressions, shown
 from keybound.django.views import demand_of, falsely_read, fields_of
 
 if TYPE_CHECKING:
@@ -175,7 +174,7 @@ def _translated(pattern: object, path: str) -> bool:
 def _routes(resolver: URLResolver, prefix: str, names: frozenset[str]) -> Iterator[ViewRoute]:
     for each in resolver.url_patterns:
         pattern = each.pattern
-        path = prefix + _shown(pattern)
+        path = prefix + shown(pattern)
         inner = names | _names(pattern)
         if isinstance(each, URLResolver):
             yield from _routes(each, path, inner | each.default_kwargs.keys())
@@ -214,26 +213,3 @@ def _names(pattern: object) -> frozenset[str]:
     if isinstance(pattern, RegexPattern):
         return frozenset(pattern.regex.groupindex)
     return frozenset(getattr(pattern, "converters", {}))
-
-
-_SPAN = "{_:path}"
-"""In patterns for people and for comparing: any number of segments."""
-
-_ONE_SEGMENT = (IntConverter, SlugConverter, StringConverter, UUIDConverter)
-
-
-def _shown(pattern: object) -> str:
-    """Return a pattern as a route writes it, wider where it cannot be told."""
-    if isinstance(pattern, LocalePrefixPattern):
-        return "{_}/" if pattern.prefix_default_language else _SPAN
-    written: object = getattr(pattern, "_route", None)
-    if not isinstance(pattern, RoutePattern) or not isinstance(written, str):
-        return _SPAN
-    shown, rest = "", written
-    for name, converter in pattern.converters.items():
-        before, _, behind = rest.partition("<")
-        parameter, _, rest = behind.partition(">")
-        one = type(converter) in _ONE_SEGMENT and parameter.endswith(name)
-        shown += before + (f"{{{name}}}" if one else f"{{{name}:path}}")
-    shown += rest
-    return shown if "*" not in shown else _SPAN
