@@ -1,10 +1,14 @@
-"""What installed packages add to keybound: dimensions of limits, found by their entry points."""
+"""What others add to keybound: dimensions of installed packages, and functions of the site."""
 
 from __future__ import annotations
 
+import re
 import sys
-from functools import cache
+from collections.abc import Callable
+from functools import cache, cached_property
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any, cast
 
 from keybound.core.errors import LimitError, SettingsError
 from keybound.core.limits import Clause, register
@@ -41,3 +45,47 @@ def load_dimensions() -> None:
 def _announced(_path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
     """Return what is found along ``sys.path``; looking there takes milliseconds."""
     return tuple(sorted(entry_points(group=DIMENSIONS), key=lambda point: point.name))
+
+
+_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
+
+
+class SiteFunction:
+    """A function of the site that a setting names: ``"package.module:function"``.
+
+    It is imported at the first use, since the module that has it may be the one that makes the
+    guard.
+    """
+
+    def __init__(self, setting: str, name: str) -> None:
+        """Remember the name; raises ``SettingsError`` for what is none."""
+        if not _NAME.fullmatch(name):
+            raise SettingsError(setting, f"{name!r} is no function", fix="write 'package.module:f'")
+        self.setting = setting
+        self.name = name
+
+    @cached_property
+    def function(self) -> Callable[..., Any]:
+        """The function; raises ``SettingsError`` if it cannot be had."""
+        module, _, name = self.name.partition(":")
+        try:
+            found: object = getattr(import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            problem = f"{self.name} cannot be imported ({type(error).__qualname__})"
+            raise SettingsError(self.setting, problem, fix="write 'package.module:f'") from error
+        if not callable(found):
+            raise SettingsError(self.setting, f"{self.name} cannot be called", fix="name a function")
+        return found
+
+    def __call__(self, *given: Any) -> Any:  # noqa: ANN401 - the setting says what
+        """Call it."""
+        return self.function(*given)
+
+
+def site_function(setting: str, value: object) -> Callable[..., Any]:
+    """Return a function of the site, given itself or by name; raises ``SettingsError``."""
+    if isinstance(value, str):
+        return SiteFunction(setting, value)
+    if not callable(value):
+        raise SettingsError(setting, f"is {type(value).__name__}", fix="give a function")
+    return cast("Callable[..., Any]", value)

@@ -74,6 +74,7 @@ class Rules:
             new_hasher=new_indexer(),
             forms=forms,
             key_format=key_format,
+            strangers=bool(settings.authenticators),
         )
         self._whole = judge(self.table)
         self._alone = judge(_table(settings, routes))

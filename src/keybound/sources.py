@@ -28,6 +28,9 @@ FILE_VARIABLE = "KEYBOUND_SETTINGS"
 # Kubernetes and Docker links tell containers where a service called keybound (or keybound-x) is.
 _INJECTED = re.compile(r"(?:.+_)?(?:service_host|service_port(?:_.+)?|port(?:_[0-9]+_.+)?)")
 
+# Not those between parentheses: a form of credentials may have two arguments.
+_COMMA = re.compile(r",(?![^()]*\))")
+
 
 def load_values(
     given: Mapping[str, Any],
@@ -114,7 +117,7 @@ def _split(name: str, text: str) -> object:
             return msgspec.json.decode(text)
         except msgspec.DecodeError:
             raise SettingsError(name, "is not JSON", fix="write a JSON list, or a, b") from None
-    parts = (part.strip(" \t") for part in text.split(","))
+    parts = (part.strip(" \t") for part in _COMMA.split(text))
     return [part for part in parts if part]
 
 

@@ -126,6 +126,11 @@ class Chain:
         self.ends = min([life.ends for life in lives]) if lives else inf
 
     @property
+    def limited_in_models(self) -> bool:
+        """Whether there are models that a request may not be about."""
+        return bool(self._terms.models)
+
+    @property
     def checks(self) -> tuple[Check, ...]:
         """The clauses with the nodes that they are of: for who is refused, or asks why."""
         if self._checks is None:

@@ -17,7 +17,9 @@ from keybound.core.patterns import compile_path, fill, fixed_start, may_meet, sa
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from keybound.core.bodies import BodyFields
     from keybound.core.facts import Access
+    from keybound.core.models_of import NamesModels
     from keybound.core.routes import Auth, Route
 
     Fields = Mapping[str, str | None]
@@ -61,7 +63,8 @@ class RouteMatch:
     """What the table says of one method and path.
 
     ``route`` is what matched, if anything did. ``view`` is the router's route where it was asked,
-    which is when the facts depend on it.
+    which is when the facts depend on it. ``names_model`` tells a model that is not known from one
+    that nobody names; ``model_in_path`` and ``tenant_in_path``, that fields of the path say so.
     """
 
     auth: Auth
@@ -71,6 +74,11 @@ class RouteMatch:
     tenant: str | None
     route: Route | None = None
     view: Route | None = None
+    names_model: bool = False
+    model_in_path: bool = False
+    tenant_in_path: bool = False
+    models_by: tuple[NamesModels, ...] = ()
+    body: BodyFields | None = None
 
 
 class RouteTable:
@@ -207,6 +215,9 @@ class RouteTable:
             tenant=fill(route.tenant, fields) or (None if self.tenancy else OWN_TENANT),
             route=route,
             view=None if view is None else view.route,
+            names_model=route.model is not None,
+            model_in_path="{" in (route.model or ""),
+            tenant_in_path="{" in (route.tenant or ""),
         )
 
     def _protects(self, path: str) -> bool:

@@ -10,9 +10,12 @@ from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 
 from keybound.django.streams import with_identity
+from keybound.hiding import DEPRECATION
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+
+    from django.http import HttpRequest
 
     from keybound.core.decision import Denied
     from keybound.django.facts import Asked, GuardedRequest
@@ -24,10 +27,19 @@ _KEY = "Authorization"
 _VARY = "Vary", _KEY
 
 
-def refusal(project: Project, denied: Denied) -> HttpResponse:
+def refusal(project: Project, request: HttpRequest, denied: Denied) -> HttpResponse:
     """Return what a denied request is answered with."""
     answer = project.guard.refuse(denied)
-    return HttpResponse(answer.body, status=answer.status, headers=answer.fields)
+    response = HttpResponse(answer.body, status=answer.status, headers=answer.fields)
+    return deprecated(request, response)
+
+
+def deprecated(request: HttpRequest, response: T) -> T:
+    """Return an answer that says so where a key came in the query."""
+    if "keybound_deprecated" in vars(request):
+        name, value = DEPRECATION
+        cast("Any", response)[name] = value
+    return response
 
 
 def finished(
@@ -38,6 +50,7 @@ def finished(
     Where a key counts, or would have, it varies with the key; the request may have been decided
     again since, as something else.
     """
+    deprecated(request, response)
     if request.api_key is not None:
         _mark(response)
         return with_identity(response, request.api_key) if response.streaming else response
