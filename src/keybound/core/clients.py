@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from keybound.core.head import Head
 
 REMEMBERED_MAX: Final = 4_096
-"""Values of the header that are remembered."""
+"""Peers, each with a value of the header, whose clients are remembered."""
 
 VALUE_REMEMBERED_MAX: Final = 256
 """Bytes of the longest value that is remembered."""
+
+PEER_REMEMBERED_MAX: Final = 64
+"""Characters of the longest peer that is: a server that believes everybody hands on any text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,13 @@ class ClientAddress:
     anybody: bool = False
     """Whether every peer counts as a proxy, because nobody else can reach the port."""
 
-    _remember: Callable[[bytes], str | None] = field(init=False, repr=False, compare=False)
+    _remember: Callable[[str | None, bytes], str | None] = field(
+        init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         """Remember nothing yet."""
-        object.__setattr__(self, "_remember", lru_cache(maxsize=REMEMBERED_MAX)(self._walk))
+        object.__setattr__(self, "_remember", lru_cache(maxsize=REMEMBERED_MAX)(self._find))
 
     @classmethod
     def parse(cls, client_ip: object = None, trusted_proxies: object = ()) -> Self:
@@ -84,17 +89,21 @@ class ClientAddress:
     def of(self, head: Head) -> str | None:
         """Return the client's address in its canonical spelling, or ``None`` for unknown.
 
-        An IPv4 address that is mapped into IPv6 is IPv4. The header of a peer that is not trusted
-        is not even read.
+        An IPv4 address that is mapped into IPv6 is IPv4. A peer that is not trusted is the client,
+        whatever its header says.
         """
         peer = head.peer
-        if self.header is None or not self.trusts(peer):
-            return _text(pack_address(peer))
-        lines = head.lines(self.header)
+        lines = () if self.header is None else head.lines(self.header)
         if not lines:
-            return _text(pack_address(peer)) if self.hops is None else None
+            counted = self.hops is not None and self.trusts(peer)
+            return None if counted else _text(pack_address(peer))
         value = lines[0] if len(lines) == 1 else b",".join(lines)  # as a WSGI server joins them
-        return self._walk(value) if len(value) > VALUE_REMEMBERED_MAX else self._remember(value)
+        if len(value) > VALUE_REMEMBERED_MAX or len(peer or "") > PEER_REMEMBERED_MAX:
+            return self._find(peer, value)
+        return self._remember(peer, value)
+
+    def _find(self, peer: str | None, value: bytes) -> str | None:
+        return self._walk(value) if self.trusts(peer) else _text(pack_address(peer))
 
     def _walk(self, value: bytes) -> str | None:
         form = FORMS[self.header or ""]
