@@ -15,6 +15,7 @@ from keybound.core.decision import Allowed
 from keybound.core.demands import Demand
 from keybound.core.errors import RefusedError, SettingsError, StoreUnavailableError
 from keybound.core.facts import WEBSOCKET
+from keybound.core.forwarded import rewritten
 from keybound.core.identity import NO_GRANTS, NOBODY, Identity
 from keybound.core.inquiry import NeedBody
 from keybound.core.overriding import HEADERS, may_ask
@@ -22,7 +23,7 @@ from keybound.core.reasons import Reason
 from keybound.guard import AsyncGuard
 from keybound.heads import ScopeHead
 from keybound.hiding import deprecating, hide_in_scope
-from keybound.installing import nested, refuse_open_app, refuse_twice, usable_guard
+from keybound.installing import nested, refuse_open_app, refuse_twice, tell_inner_cors, usable_guard
 from keybound.judge import UNSETTLED, Unguarded, denial
 from keybound.watching import Watch
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 
     from keybound.core.facts import Access
+    from keybound.core.head import Head
     from keybound.core.refusals import RefusalResponse
     from keybound.judge import Outcome
 
@@ -79,6 +81,7 @@ class APIKeyMiddleware:
         self.app = app
         guard = usable_guard(AsyncGuard, guard)
         self.guard = guard.of(self) if guard.application is None else guard
+        self._looks = not self.guard.reader.client.plain
 
     async def __call__(  # noqa: C901, PLR0912, PLR0915 - one function, since calls are what a request costs
         self, scope: Scope, receive: Receive, send: Send
@@ -122,6 +125,8 @@ class APIKeyMiddleware:
         try:
             if odd or guard.reader.always:
                 peer, raw, told, head = guard.reader.read(ScopeHead(scope, method, path))
+                if self._looks:
+                    self._tell_rewritten(scope, head)
             outcome = guard.decide(method, path, peer, raw, told, head)
             if outcome.__class__ in UNSETTLED:
                 settling = self._settle(
@@ -187,6 +192,15 @@ class APIKeyMiddleware:
         hide_in_scope(scope, places, everywhere=everywhere)
         return send if scope.get("query_string") == query else deprecating(send)
 
+    def _tell_rewritten(self, scope: Scope, head: Head) -> None:
+        """Warn, once, of a server that reads headers of proxies by itself."""
+        if rewritten(scope.get("client"), head.lines("x-forwarded-for")):
+            self._looks = False
+            logger.warning(
+                "the server has put an address of X-Forwarded-For in the place of its peer: let it "
+                "not (uvicorn --no-proxy-headers), so that trusted_proxies alone decides"
+            )
+
     def _watching(self, head: ScopeHead) -> ASGIApp:
         """Return the application with a look, every now and then, at the key of its socket."""
         guard, method, path = self.guard, WEBSOCKET, head.path
@@ -244,6 +258,8 @@ class APIKeyMiddleware:
     def check(self) -> None:
         """Raise ``SettingsError`` for an application whose routes are seen, and all open."""
         refuse_open_app(self.guard.table, self.app)
+        if not self.guard.settings.exempt_preflight:
+            tell_inner_cors(self.app)
 
 
 class Handshake:

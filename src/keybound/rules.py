@@ -111,4 +111,10 @@ class Rules:
 def _table(settings: Settings, routes: Sequence[Route], *declared: Declared) -> RouteTable:
     read = chain.from_iterable(each.routes for each in declared)
     routers = [each.router for each in declared if each.router is not None]
-    return RouteTable([*routes, *read], protect=settings.protect, routers=routers)
+    return RouteTable(
+        [*routes, *read],
+        protect=settings.protect,
+        routers=routers,
+        tenancy=settings.tenant_from is not None,
+        models=settings.model_from,
+    )

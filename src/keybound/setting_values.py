@@ -12,6 +12,7 @@ import msgspec
 from keybound.core.durations import parse_duration
 from keybound.core.errors import InputError, SettingsError
 from keybound.core.patterns import check_protected
+from keybound.core.proxies import read_trusted
 from keybound.core.routes import Route
 from keybound.core.secret import Secret
 from keybound.plugins import site_function
@@ -64,11 +65,13 @@ def of_type(kind: object, *, fix: str = "") -> Callable[[str, object], object]:
 
 
 def patterns(name: str, value: object) -> tuple[str, ...]:
+    """Read patterns of what is guarded."""
     patterns = cast("tuple[str, ...]", of_type(Texts)(name, value))
     return tuple(check_protected(name, pattern) for pattern in patterns)
 
 
 def routes(name: str, value: object) -> tuple[Route, ...]:
+    """Read the route table."""
     listed = enumerate(_listed(name, value))
     return tuple(_route(f"{name}[{index}]", each) for index, each in listed)
 
@@ -87,6 +90,7 @@ def _route(place: str, value: object) -> Route:
 
 
 def secret(name: str, value: object) -> Secret | None:
+    """Read a secret, or that there is none."""
     if value is None:
         return None
     text = value.reveal() if isinstance(value, Secret) else value
@@ -100,6 +104,7 @@ def secret(name: str, value: object) -> Secret | None:
 
 
 def redis(name: str, value: object) -> Secret | None:
+    """Read the URL of a Redis server, or that there is none."""
     if value is None:
         return None
     text = value.reveal() if isinstance(value, Secret) else value
@@ -131,6 +136,7 @@ def _plain_url(text: str) -> bool:
 
 
 def redis_timeout(name: str, value: object) -> float:
+    """Read a short time, such as ``50ms``."""
     found = _MILLISECONDS.fullmatch(value) if isinstance(value, str) else None
     timeout = int(found[1]) / 1_000 if found else seconds(name, value)
     low, high = _REDIS_TIMEOUTS
@@ -140,6 +146,7 @@ def redis_timeout(name: str, value: object) -> float:
 
 
 def secrets(name: str, value: object) -> tuple[Secret, ...]:
+    """Read earlier secrets."""
     listed = (secret(name, each) for each in _listed(name, value))
     return tuple(each for each in listed if each is not None)
 
@@ -151,16 +158,19 @@ def _listed(name: str, value: object) -> Sequence[object]:
 
 
 def seconds(name: str, value: object) -> float:
+    """Read a span of time."""
     if isinstance(value, str) and value.replace(".", "", 1).isdecimal():
         value = float(value)
     return parse_duration(name, value)
 
 
 def interval(name: str, value: object) -> float:
+    """Read one that may be left to us."""
     return UNCHOSEN if value is UNCHOSEN else seconds(name, value)
 
 
 def grace(name: str, value: object) -> float:
+    """Read one that may be none at all."""
     return 0.0 if value in {0, "0"} and not isinstance(value, bool) else seconds(name, value)
 
 
@@ -188,10 +198,6 @@ def parsed(kind: Any) -> Callable[[str, object], object]:  # noqa: ANN401 - a cl
     return read
 
 
-def proxies(name: str, value: object) -> int | tuple[str, ...]:
-    """Read networks, or a number of proxies, which the environment has as a list of one."""
-    if isinstance(value, int):
-        return value
-    listed = of_type(tuple[Text, ...])(name, value)
-    texts = cast("tuple[str, ...]", listed)
-    return int(texts[0]) if len(texts) == 1 and texts[0].isdecimal() else texts
+def proxies(_name: str, value: object) -> int | tuple[str, ...]:
+    """Read networks of proxies, or how many there are."""
+    return read_trusted(value)

@@ -202,6 +202,5 @@ _LISTS = frozenset(
         "retired_secrets",
         "routes",
         "tenant_from",
-        "trusted_proxies",
     }
 )

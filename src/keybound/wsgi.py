@@ -24,7 +24,7 @@ from keybound.forged import HARMLESS, drop_forged, is_odd
 from keybound.guard import Guard
 from keybound.heads import EnvironHead
 from keybound.hiding import hide_in_environ, start_deprecating
-from keybound.installing import refuse_twice, usable_guard
+from keybound.installing import refuse_twice, tell_inner_cors, usable_guard
 from keybound.judge import UNSETTLED, Unguarded, denial
 
 if TYPE_CHECKING:
@@ -162,6 +162,8 @@ class APIKeyMiddleware:
     def prepare(self, engine: Engine) -> None:
         """Do what comes before the first request under an engine; what it raises is a 503."""
         self._prepared = engine
+        if not engine.settings.exempt_preflight:
+            tell_inner_cors(self.app)
 
     def answer(self, denied: Denied) -> RefusalResponse:
         """Return what a denied request is answered with."""

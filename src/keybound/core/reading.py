@@ -47,7 +47,7 @@ class Reader:
     ) -> None:
         """Read these places; ``needs_head``: functions of the site's own are given the head."""
         self.places = places
-        self._client = client
+        self.client = client
         self._tenants = tenants
         self._exempts = exempt_preflight
         self.always = (
@@ -61,13 +61,13 @@ class Reader:
         """Return what there is to a request; raises what a function of the site's own raises."""
         raw = self.places.find(head)
         told = Told(
-            tenant=UNSAID if self._tenants is None else self._tenants.of(head, self._client.trusts),
+            tenant=UNSAID if self._tenants is None else self._tenants.of(head, self.client.trusts),
             taken_for=methods_asked(head),
             crooked=_is_crooked(head),
             preflight=self._exempts and raw is None and _is_preflight(head),
             in_header=self.places.in_header(raw),
         )
-        return Reading(self._client.of(head), raw, None if told == PLAIN else told, head)
+        return Reading(self.client.of(head), raw, None if told == PLAIN else told, head)
 
 
 def _is_preflight(head: Head) -> bool:

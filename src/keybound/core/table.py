@@ -90,9 +90,13 @@ class RouteTable:
         *,
         protect: Iterable[str] = ("/*",),
         routers: Sequence[Router] = (),
+        tenancy: bool = False,
         memo_max: int = 4_096,
     ) -> None:
-        """Compile ``routes`` and the patterns of ``protect``: what is guarded at all."""
+        """Compile ``routes`` and the patterns of ``protect``: what is guarded at all.
+
+        ``tenancy``: requests are about tenants, whatever the routes say.
+        """
         self.routes = tuple(routes)
         self._routers = tuple(routers)
         self._compiled = [(route, route.pattern()) for route in self.routes]
@@ -100,7 +104,7 @@ class RouteTable:
         self._protect = [compile_path(pattern, whole_branch=True) for pattern in self.protect]
         starts = [fixed_start(pattern) for pattern in self.protect]
         every = [*self.routes, *(route for router in routers for route in router.routes)]
-        self.tenancy = any(
+        self.tenancy = tenancy or any(
             route.tenant is not None and _may_be_guarded(route, starts) for route in every
         )
         self._memo: dict[tuple[str, str], RouteMatch | None] = {}
