@@ -124,8 +124,12 @@ class Harness:
         return TestKey(issued, self._form())
 
     def _form(self) -> CredentialForm:
-        """Return a form that every guard reads, or else one that the guard of this does."""
-        forms = parse_forms(self.guard.settings.credentials)
+        """Return a form that every guard reads, or else one that the guard of this does.
+
+        One of a header comes before one of the query.
+        """
+        parsed = parse_forms(self.guard.settings.credentials)
+        forms = sorted(parsed, key=lambda form: form.place.header is None)
         shared = [parse_forms(each.settings.credentials) for each in self._guards]
         common = (form for form in forms if all(form in others for others in shared))
         return next(common, forms[0])
