@@ -123,7 +123,7 @@ class Judge:
         self._boot = clock.boot
         self._wall = clock.wall
         self._forms = forms
-        self._starts = tuple([form.write("") for form in forms])
+        self._starts = tuple([form.prefix for form in forms if form.prefix is not None])
         self._format = key_format
         self._new_hasher = new_hasher
         self._decisions: Decisions = {}

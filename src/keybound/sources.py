@@ -111,6 +111,10 @@ def _from_environment(known: Collection[str], lists: Collection[str]) -> dict[st
     return values
 
 
+_COMMA = re.compile(r",(?![^()]*\))")
+"""Those in parentheses separate arguments."""
+
+
 def _split(name: str, text: str) -> object:
     if text.lstrip(" \t").startswith("["):
         try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from keybound.core.credentials import challenges
 from keybound.core.reasons import Reason
 
 if TYPE_CHECKING:
@@ -197,4 +198,4 @@ class Refusals:
         extra = f', error="{refusal.error}"' if refusal.error else ""
         if scopes:
             extra += f', scope="{" ".join(scopes)}"'
-        return [form.challenge(self._realm) + extra for form in self._forms]
+        return [challenge + extra for challenge in challenges(self._forms, self._realm)]

@@ -71,8 +71,21 @@ class TestKey:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers that carry the key."""
-        return {"Authorization": self.form.write(self.issued.secret.reveal()).decode()}
+        """The headers that carry the key; none where ``query`` does."""
+        place, written = self.form.place, self._written()
+        if place.header is None:
+            return {}
+        return {place.header: f"{place.name}={written}" if place.kind == "cookie" else written}
+
+    @property
+    def query(self) -> str:
+        """The query string that carries the key; empty where ``headers`` do."""
+        return "" if self.headers else f"{self.form.place.name}={self._written()}"
+
+    def _written(self) -> str:
+        return (
+            self.form.write(self.issued.secret.reveal()).removeprefix(self.form.place.tag).decode()
+        )
 
 
 class Harness:
@@ -111,10 +124,14 @@ class Harness:
         return TestKey(issued, self._form())
 
     def _form(self) -> CredentialForm:
-        """Return a form that every guard reads, or else one that the guard of this does."""
-        forms = parse_forms(self.guard.settings.credentials)
-        shared = [each.settings.credentials for each in self._guards]
-        common = (form for form in forms if all(form.name in names for names in shared))
+        """Return a form that every guard reads, or else one that the guard of this does.
+
+        One of a header comes before one of the query.
+        """
+        parsed = parse_forms(self.guard.settings.credentials)
+        forms = sorted(parsed, key=lambda form: form.place.header is None)
+        shared = [parse_forms(each.settings.credentials) for each in self._guards]
+        common = (form for form in forms if all(form in others for others in shared))
         return next(common, forms[0])
 
     def revoke(self, key: TestKey | str, **options: Unpack[ChangeOptions]) -> Receipt:
