@@ -5,7 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from keybound.core.bodies import worth_reading
+from keybound.core.bodies import head_allows
 from keybound.core.told import PLAIN, ReadBody, Told
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def models_in(fields: BodyFields, head: Head, body: bytes | None) -> tuple[str, 
 def is_worth_reading(head: Head, body_max: int) -> bool:
     """Return whether a body may be JSON that is short enough, by what the head says of it."""
     once = all(len(head.lines(name)) <= 1 for name in _NAMES)
-    return once and worth_reading(*(_first(head, name) for name in _NAMES), body_max)
+    return once and head_allows(*(_first(head, name) for name in _NAMES), body_max)
 
 
 _NAMES = ("content-type", "content-encoding", "content-length")

@@ -37,12 +37,13 @@ def hide_in_environ(
             if mark:
                 environ[name] = f"{path}?{_without(places, rest)}"
     if everywhere:
-        for name in places.headers:
-            key = f"HTTP_{name.upper().replace('-', '_')}"
-            kept = dict(places.without_headers([(name.encode(), _bytes(environ.pop(key, "")))]))
-            value = kept.get(name.encode())
-            if value:
-                environ[key] = value.decode("latin-1")
+        for name in (*places.headers, b"cookie"):
+            key = f"HTTP_{name.decode().upper().replace('-', '_')}"
+            value: str | None = environ.pop(key, None)
+            if value is None:
+                continue
+            for _, kept in places.without_headers([(name, _bytes(value))]):
+                environ[key] = kept.decode("latin-1")
 
 
 def deprecating(

@@ -82,6 +82,12 @@ class SiteFunction:
         return self.function(*given)
 
 
+def named_function(setting: str, value: object) -> object:
+    """Return the function that a text names, and anything else as it is."""
+    named = isinstance(value, str) and _NAME.fullmatch(value)
+    return SiteFunction(setting, value) if named else value
+
+
 def site_function(setting: str, value: object) -> Callable[..., Any]:
     """Return a function of the site, given itself or by name; raises ``SettingsError``."""
     if isinstance(value, str):

@@ -116,5 +116,5 @@ def _table(settings: Settings, routes: Sequence[Route], *declared: Declared) -> 
         protect=settings.protect,
         routers=routers,
         tenancy=settings.tenant_from is not None,
-        models=settings.model_from,
+        model_from=settings.model_from,
     )

@@ -15,7 +15,7 @@ from keybound.core.patterns import check_protected
 from keybound.core.proxies import read_trusted
 from keybound.core.routes import Route
 from keybound.core.secret import Secret
-from keybound.plugins import site_function
+from keybound.plugins import named_function, site_function
 
 SECRET_LENGTH_MIN = 32
 """Characters of the shortest secret."""
@@ -45,7 +45,7 @@ class _RouteValues(msgspec.Struct, forbid_unknown_fields=True):
 
     path: str
     methods: str | list[str] | None = None
-    model: str | None = None
+    model: str | list[str] | None = None
     access: str | None = None
     scopes: str | list[str] = ""
     tenant: str | None = None
@@ -192,8 +192,10 @@ def functions(name: str, value: object) -> tuple[Callable[..., Any], ...]:
 def parsed(kind: Any) -> Callable[[str, object], object]:  # noqa: ANN401 - a class with ``parse``
     """Return the reader of what ``kind.parse`` makes of a value; of ``None`` it makes nothing."""
 
-    def read(_name: str, value: object) -> object:
-        return value if value is None or isinstance(value, kind) else kind.parse(value)
+    def read(name: str, value: object) -> object:
+        if value is None or isinstance(value, kind):
+            return value
+        return kind.parse(named_function(name, value))
 
     return read
 

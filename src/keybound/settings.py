@@ -149,6 +149,11 @@ class Settings:
         """Return the format of new keys."""
         return KeyFormat(self.prefix, self.environment, self.accepted_prefixes)
 
+    def _calls(self) -> bool:
+        """Return whether functions of the site name models, which are given the head."""
+        calls = any(route.models_by for route in self.routes)
+        return calls or (self.model_from is not None and bool(self.model_from.calls))
+
     def reader(self) -> Reader:
         """Return what reads requests; raises ``SettingsError`` for what contradicts itself."""
         return Reader(
@@ -156,7 +161,7 @@ class Settings:
             ClientAddress.parse(self.client_ip, self.trusted_proxies),
             self.tenant_from,
             exempt_preflight=self.exempt_preflight,
-            needs_head=self.hide_credentials or bool(self.authenticators),
+            needs_head=self.hide_credentials or bool(self.authenticators) or self._calls(),
         )
 
 

@@ -28,9 +28,6 @@ FILE_VARIABLE = "KEYBOUND_SETTINGS"
 # Kubernetes and Docker links tell containers where a service called keybound (or keybound-x) is.
 _INJECTED = re.compile(r"(?:.+_)?(?:service_host|service_port(?:_.+)?|port(?:_[0-9]+_.+)?)")
 
-# Not those between parentheses: a form of credentials may have two arguments.
-_COMMA = re.compile(r",(?![^()]*\))")
-
 
 def load_values(
     given: Mapping[str, Any],

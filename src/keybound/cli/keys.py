@@ -124,6 +124,6 @@ def _advise(session: Session, guard: Guard, limits: Limits) -> None:
     if guard.settings.secret is None:
         session.out.warn(f"{UNPROTECTED}; make one: {MAKE_SECRET}")
     # Routes that a framework declares are known to the application alone.
-    if limits.of("models") and not any(route.model for route in guard.engine.table.routes):
+    if limits.of("models") and not any(route.names_models for route in guard.engine.table.routes):
         text = "no route here names a model, and a key limited to models is refused without one"
         session.out.warn(text)

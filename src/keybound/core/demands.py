@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from keybound.core.decision import Denied
 from keybound.core.errors import InputError, RefusedError
 from keybound.core.facts import OWN_TENANT, Access, default_access
+from keybound.core.models_of import ModelSource
 from keybound.core.patterns import fill
 from keybound.core.reasons import Reason
 from keybound.core.routes import Auth, Route
@@ -44,6 +45,10 @@ class Demand:
     ) -> Demand:
         """Return a demand as people write it; raises ``InputError`` naming what is wrong."""
         checked = Route("/{any:path}", methods="GET", access=access, scopes=scopes)
+        if model is not None and ModelSource.parse(model, field="model", templates=True).body:
+            raise InputError(
+                "model", f"{model!r} is not for views", fix=f"write Route(path, model={model!r})"
+            )
         return cls(scopes=checked.scopes, model=model, access=access, tenant=tenant)
 
     def check(

@@ -48,6 +48,8 @@ class Place:
         return _HEADERS.get(self.kind, self.name)
 
 
+_IN_HEADERS = frozenset({"authorization", "header"})
+
 AUTHORIZATION = Place("authorization", "Authorization", b"")
 
 _HEADERS: dict[Kind, str | None] = {"query": None, "cookie": "Cookie"}
@@ -57,10 +59,11 @@ class Places:
     """The places that the configured forms name; compiled once, and asked for each request.
 
     ``plain``: nothing but ``Authorization`` is looked at, which a shell reads faster by itself.
-    ``varies`` are the headers that answers depend on, for ``Vary``.
+    ``varies`` are the headers that answers depend on, for ``Vary``; ``headers``, in lower case,
+    those whose whole value is a credential.
     """
 
-    __slots__ = ("_all", "_cookies", "_queries", "plain", "varies")
+    __slots__ = ("_all", "_cookies", "_queries", "headers", "plain", "varies")
 
     def __init__(self, forms: Iterable[CredentialForm]) -> None:
         """Collect the places of the forms, each once."""
@@ -68,6 +71,9 @@ class Places:
         self._queries = self._names("query")
         self._cookies = self._names("cookie")
         self.plain = self._all == (AUTHORIZATION,)
+        self.headers = frozenset(
+            place.name.lower().encode("ascii") for place in self._all if place.kind in _IN_HEADERS
+        )
         headers = (place.header for place in self._all)
         self.varies: tuple[str, ...] = tuple(dict.fromkeys(name for name in headers if name))
 
@@ -92,6 +98,20 @@ class Places:
         """Return where a value came from that ``find`` returned and a form accepted."""
         tagged = (place for place in self._all if place.tag and raw.startswith(place.tag))
         return next(tagged, AUTHORIZATION)
+
+    def in_header(self, raw: bytes | Reason | None) -> bool:
+        """Return whether a value came in a header that is no cookie, if there is one."""
+        return not isinstance(raw, bytes) or self.place_of(raw).kind in _IN_HEADERS
+
+    def without_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Return headers, their names in lower case, without what carries keys."""
+        kept: list[tuple[bytes, bytes]] = []
+        for name, value in headers:
+            if name == b"cookie" and self._cookies:
+                kept += [(name, line) for line in self.without_cookie([value])]
+            elif name not in self.headers:
+                kept.append((name, value))
+        return kept
 
     def without_query(self, query: bytes) -> bytes:
         """Return a query string without the parameters that carry keys; the rest as it was."""
