@@ -89,7 +89,7 @@ class Engine:
         self.peppers = Peppers(settings.secret, settings.retired_secrets)
         self.format = settings.key_format()
         forms = parse_forms(settings.credentials)
-        self.refuser = Refuser(settings, forms, clock.wall)
+        self.refuser = Refuser(settings, forms, clock)
         self._open = False
         self._forms = forms
         self._declared: WeakKeyDictionary[object, Declared] = WeakKeyDictionary()

@@ -17,10 +17,13 @@ from keybound.core.keys import KeyFormat
 from keybound.core.patterns import check_protected
 from keybound.core.routes import Route
 from keybound.core.secret import Secret
+from keybound.rendering import read_renderer
 from keybound.sources import load_values
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from keybound.rendering import Renderer
 
 SECRET_LENGTH_MIN = 32
 """Characters of the shortest secret."""
@@ -79,6 +82,8 @@ class Settings:
         revoked key may then live for ``revoke_within + stale_grace``.
     :param realm: name of the protected space in challenges.
     :param reveal_reason: tell holders of a dead key why it is dead.
+    :param renderer: a function that renders refusals, or ``"package.module:function"``; it changes
+        how they look, never what is decided.
     :param wildcard_scopes: a key with the scope ``*`` has every scope.
     """
 
@@ -100,6 +105,7 @@ class Settings:
     stale_grace: float = 0.0
     realm: str = "api"
     reveal_reason: bool = False
+    renderer: Renderer | str | None = None
     wildcard_scopes: bool = False
 
     def __post_init__(self) -> None:
@@ -290,6 +296,7 @@ _READERS: dict[str, Callable[[str, object], object]] = {
     "stale_grace": _grace,
     "realm": _of_type(_Quotable),
     "reveal_reason": _switch,
+    "renderer": lambda _, value: read_renderer(value),
     "wildcard_scopes": _switch,
 }
 

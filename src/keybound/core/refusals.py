@@ -28,7 +28,7 @@ RETRY_AFTER = 1
 _LATER = frozenset({429, 503})
 """The statuses of what another try may change."""
 
-_CHALLENGED = frozenset({401, 403})
+CHALLENGED = frozenset({401, 403})
 """The statuses of what another key may change."""
 
 
@@ -206,7 +206,7 @@ class Refusals:
         ]
         if self.varies:
             headers.append(("vary", ", ".join(self.varies)))
-        if refusal.status in _CHALLENGED:
+        if refusal.status in CHALLENGED:
             extra = _extra(refusal, scopes)
             headers += [("www-authenticate", challenge + extra) for challenge in self.challenges]
         if refusal.status in _LATER:
