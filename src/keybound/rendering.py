@@ -158,6 +158,8 @@ def _completed(
         if not ours and shown.status == 401:  # noqa: PLR2004 - RFC 9110 section 15.5.2
             ours = [(CHALLENGE, challenge) for challenge in challenges]
         kept += ours
+    if "content-type" not in set_by_them:  # some frameworks would call it HTML
+        kept.append(("content-type", "text/plain; charset=utf-8"))
     length = ("content-length", str(len(shown.body)))
     return RefusalResponse(shown.status, (length, *kept, *shown.headers), shown.body)
 

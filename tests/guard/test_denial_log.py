@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +18,7 @@ from keybound.core.decision import Denied
 from keybound.core.limits import Clause
 from keybound.core.reasons import LIMIT_REASONS
 from keybound.core.refusals import REFUSALS
-from keybound.denial_log import LOGGED_EVERY, DenialLog
+from keybound.denial_log import EVENTS, LOGGED_EVERY, DenialLog
 from keybound.engine import Engine
 from keybound.stores.memory import MemoryStore
 from keybound.testing import FakeClock
@@ -131,6 +133,20 @@ def test_a_line_is_json_with_members_in_one_order(guard: Guard, kept: Kept):
     assert dict(record.keybound) == line
     assert record.getMessage().isascii()
     assert len(record.getMessage().splitlines()) == 1
+
+
+def test_page_shows_the_line_and_every_reason():
+    """Whoever reads the page knows what to expect of a line, and of an answer."""
+    page = (Path(__file__).parents[2] / "docs" / "refusals.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r'^{"event":.*}$', page, re.MULTILINE)
+    assert list(json.loads(shown)) == MEMBERS
+    words = set(re.findall(r"`([a-z_]+)`", page))
+    assert {*MEMBERS, *EVENTS} <= words
+    for reason in Reason:
+        if REFUSALS[reason].status != 429:  # no limit of ours has it yet
+            assert {reason.value, REFUSALS[reason].problem} <= words
+    assert f"every {LOGGED_EVERY:g} seconds" in page
+    assert f"{denial_log.PAIRS_MAX:,} keys and reasons" in page
 
 
 @pytest.mark.parametrize("reason", Reason)

@@ -69,7 +69,11 @@ def test_a_renderer_may_set_these_itself():
     denied = Denied(Reason.STORE_UNAVAILABLE)
     answer = refuse(lambda *_: RefusalResponse(401, tuple(own.items()), b""), denied)
     assert sorted(answer.headers) == sorted(
-        [("content-length", "0"), *((name.lower(), value) for name, value in own.items())]
+        [
+            ("content-length", "0"),
+            ("content-type", "text/plain; charset=utf-8"),
+            *((name.lower(), value) for name, value in own.items()),
+        ]
     )
 
 

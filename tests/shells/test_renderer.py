@@ -142,3 +142,4 @@ def test_status_that_nobody_registered_can_be_sent(make: Callable[..., Site]):
     answer = site.request(key=b"Bearer nonsense")
     assert (answer.status, answer.body) == (498, b"invalid token")
     assert answer.all("www-authenticate") == []
+    assert answer.all("content-type") == ["text/plain; charset=utf-8"]

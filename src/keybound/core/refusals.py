@@ -73,7 +73,7 @@ _MISSING = Refusal(
     status=401,
     problem="missing_credentials",
     title="Credentials required",
-    detail="Send an API key in the Authorization header.",
+    detail="Send an API key, as WWW-Authenticate says.",
 )
 _TOKEN = Refusal(
     status=401,

@@ -60,8 +60,8 @@ class Project:
         self.configuration = Configuration.read()
         with self.configuration.named():
             self.given = Guard.from_settings(**self.configuration.settings)
+            self.guard = self.given.of(self)
         self.given_async = self.given.to_async()
-        self.guard = self.given.of(self)
         self.async_guard = self.given_async.of(self)
         self.owned = self.configuration.owner is not None
         self.checked: object = None
