@@ -101,9 +101,9 @@ class Engine:
         self.peppers = Peppers(settings.secret, settings.retired_secrets)
         self.format = settings.key_format()
         forms = parse_forms(settings.credentials)
-        self.refuser = Refuser(settings, forms, clock.wall)
         self.authenticators = Authenticators(settings.authenticators)
         self.reader = settings.reader()
+        self.refuser = Refuser(settings, forms, clock, varies=self.reader.varies)
         self._open = False
         self._forms = forms
         self._declared: WeakKeyDictionary[object, Declared] = WeakKeyDictionary()

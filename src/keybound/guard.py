@@ -101,6 +101,7 @@ class BaseGuard:
 
         All else they have in common, even if this one is bound to another engine.
         """
+        self.engine.refuser.load()
         part = type(self)(self.engine, application)
         self._parts.add(part)
         return part

@@ -47,7 +47,8 @@ def _announced(_path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
     return tuple(sorted(entry_points(group=DIMENSIONS), key=lambda point: point.name))
 
 
-_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", re.ASCII)
+_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_FIX = "write package.module:function"
 
 
 class SiteFunction:
@@ -60,21 +61,28 @@ class SiteFunction:
     def __init__(self, setting: str, name: str) -> None:
         """Remember the name; raises ``SettingsError`` for what is none."""
         if not _NAME.fullmatch(name):
-            raise SettingsError(setting, f"{name!r} is no function", fix="write 'package.module:f'")
+            raise SettingsError(setting, f"{name!r} names no function", fix=_FIX)
         self.setting = setting
         self.name = name
 
     @cached_property
     def function(self) -> Callable[..., Any]:
         """The function; raises ``SettingsError`` if it cannot be had."""
-        module, _, name = self.name.partition(":")
+        module, _, path = self.name.partition(":")
         try:
-            found: object = getattr(import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            problem = f"{self.name} cannot be imported ({type(error).__qualname__})"
-            raise SettingsError(self.setting, problem, fix="write 'package.module:f'") from error
+            found: object = import_module(module)
+            for attribute in path.split("."):
+                found = getattr(found, attribute)
+        except Exception as error:
+            # The text of somebody else's error may hold anything; that a name is missing is plain.
+            plain = isinstance(error, ImportError | AttributeError)
+            said = str(error) if plain else type(error).__qualname__
+            problem = f"{self.name!r} cannot be imported ({said})"
+            fix = f"try: python -c 'import {module}'"
+            raise SettingsError(self.setting, problem, fix=fix) from error
         if not callable(found):
-            raise SettingsError(self.setting, f"{self.name} cannot be called", fix="name a function")
+            problem = f"is {type(found).__qualname__}, no function"
+            raise SettingsError(self.setting, problem, fix=_FIX)
         return found
 
     def __call__(self, *given: Any) -> Any:  # noqa: ANN401 - the setting says what
@@ -93,5 +101,5 @@ def site_function(setting: str, value: object) -> Callable[..., Any]:
     if isinstance(value, str):
         return SiteFunction(setting, value)
     if not callable(value):
-        raise SettingsError(setting, f"is {type(value).__name__}", fix="give a function")
+        raise SettingsError(setting, f"is {type(value).__qualname__}, no function", fix=_FIX)
     return cast("Callable[..., Any]", value)

@@ -17,6 +17,7 @@ from keybound.core.models_of import ModelSource
 from keybound.core.places import Places
 from keybound.core.reading import Reader
 from keybound.core.tenants_of import TenantSource
+from keybound.rendering import read_renderer
 from keybound.setting_values import HOW_TO_MAKE_ONE
 from keybound.sources import load_values
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from keybound.authenticators import Authenticator
     from keybound.core.routes import Route
     from keybound.core.secret import Secret
-    from keybound.refusing import Renderer
+    from keybound.rendering import Renderer
 
 SYNC_EVERY_MAX = 1.0
 """Seconds between two questions to the store where nobody chose."""
@@ -68,7 +69,6 @@ class Settings:
     :param body_max: bytes of the longest body that is read to find a model.
     :param exempt_preflight: let CORS preflights, in their exact form, pass without a key.
     :param close_on_revoke: close an open WebSocket when its key ends.
-    :param renderer: function that renders refusals in the site's own way.
     :param authenticators: functions that know who sends what is no key.
     :param revoke_within: a revoked key may live this long, whatever fails.
     :param sync_every: how often a process asks the store what changed; at most a third of
@@ -77,6 +77,8 @@ class Settings:
         revoked key may then live for ``revoke_within + stale_grace``.
     :param realm: name of the protected space in challenges.
     :param reveal_reason: tell holders of a dead key why it is dead.
+    :param renderer: a function that renders refusals, or ``"package.module:function"``; it changes
+        how they look, never what is decided.
     :param wildcard_scopes: a key with the scope ``*`` has every scope.
     """
 
@@ -101,13 +103,13 @@ class Settings:
     body_max: int = BODY_MAX
     exempt_preflight: bool = False
     close_on_revoke: bool = False
-    renderer: Renderer | None = None
     authenticators: tuple[Authenticator, ...] = ()
     revoke_within: float = 5.0
     sync_every: float = read.UNCHOSEN
     stale_grace: float = 0.0
     realm: str = "api"
     reveal_reason: bool = False
+    renderer: Renderer | None = None
     wildcard_scopes: bool = False
 
     def __post_init__(self) -> None:
@@ -187,7 +189,7 @@ _READERS: dict[str, Callable[[str, object], object]] = {
     "body_max": read.of_type(Annotated[int, msgspec.Meta(ge=1, le=1 << 30)]),
     "exempt_preflight": read.switch,
     "close_on_revoke": read.switch,
-    "renderer": read.function,
+    "renderer": lambda _, value: read_renderer(value),
     "authenticators": read.functions,
     "revoke_within": read.seconds,
     "sync_every": read.interval,

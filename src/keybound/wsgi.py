@@ -178,7 +178,9 @@ class APIKeyMiddleware:
         ]
         raised = sys.exc_info()
         try:
-            start_response(_PHRASES[answer.status], headers, *((raised,) if raised[0] else ()))
+            # A site may render a refusal with a status of its own.
+            line = _PHRASES.get(answer.status, f"{answer.status} Refused")
+            start_response(line, headers, *((raised,) if raised[0] else ()))
         finally:
             del raised  # it holds this very frame
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import shlex
 from typing import TYPE_CHECKING
 
@@ -204,6 +206,22 @@ def test_id_of_a_denial_is_opened(site: Callable[..., Ran]):
         ran = site("explain", wrong)
         assert ran.status == 2
         assert "denial id" in ran.err
+
+
+def test_id_in_the_log_is_opened(site: Callable[..., Ran], caplog: pytest.LogCaptureFixture):
+    """Whoever reads a line of the log pastes its id, and finds the key and the check."""
+    secret = site("issue --name x --tenant acme --read-only --json").data
+    guard = Guard.from_settings()
+    raw = f"Bearer {secret['key']}".encode()
+    denied = guard.authorize("POST", "/domains/acme/messages", "10.0.0.1", raw)
+    assert isinstance(denied, Denied)
+    with caplog.at_level(logging.INFO, logger="keybound.denials"):
+        guard.refuse(denied)
+    guard.close()
+    line = json.loads(caplog.messages[-1])
+    told = site("explain", line["id"], "--json").data
+    assert (told["reason"], told["key"]) == (line["reason"], line["key"])
+    assert (told["check"]["check"], told["check"]["node"]) == (line["limit"], line["node"])
 
 
 def test_denial_of_a_key_names_the_check(site: Callable[..., Ran]):

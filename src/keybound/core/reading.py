@@ -57,6 +57,11 @@ class Reader:
             or needs_head
         )
 
+    @property
+    def varies(self) -> tuple[str, ...]:
+        """The headers that answers depend on, for ``Vary``."""
+        return (*self.places.varies, *(self._tenants.varies if self._tenants else ()))
+
     def read(self, head: Head) -> Reading:
         """Return what there is to a request; raises what a function of the site's own raises."""
         raw = self.places.find(head)

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_KEY = "Authorization"
-_VARY = "Vary", _KEY
 
 
 def refusal(project: Project, request: HttpRequest, denied: Denied) -> HttpResponse:
@@ -52,35 +50,35 @@ def finished(
     """
     deprecated(request, response)
     if request.api_key is not None:
-        _mark(response)
+        _mark(project, response)
         return with_identity(response, request.api_key) if response.streaming else response
     now = request.keybound_asked
     if _reads_key(project, now) or (asked is not now and _reads_key(project, asked)):
-        _mark(response)
+        _mark(project, response)
     return response
 
 
-def marked(response: T) -> T:
+def marked(project: Project, response: T) -> T:
     """Return an answer, or what is awaited for one, that varies with the key of its request."""
     if isinstance(response, HttpResponseBase):
-        _mark(response)
+        _mark(project, response)
     elif isawaitable(response):
-        return cast("T", _awaited(response))
+        return cast("T", _awaited(project, response))
     return response
 
 
-def _mark(response: HttpResponseBase) -> None:
+def _mark(project: Project, response: HttpResponseBase) -> None:
     headers: Any = response.headers
     # To set a header costs as much as the decision, since both of its parts are encoded.
     stored: dict[str, tuple[str, str]] = headers._store  # noqa: SLF001
     if "vary" in stored:
-        patch_vary_headers(response, (_KEY,))
-    else:
-        stored["vary"] = _VARY
+        patch_vary_headers(response, project.varies)
+    elif project.varies:
+        stored["vary"] = "Vary", ", ".join(project.varies)
 
 
-async def _awaited(response: Awaitable[T]) -> T:
-    return marked(await response)
+async def _awaited(project: Project, response: Awaitable[T]) -> T:
+    return marked(project, await response)
 
 
 def _reads_key(project: Project, asked: Asked) -> bool:

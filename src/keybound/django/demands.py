@@ -75,7 +75,7 @@ def requires(
             request: Any = first.request if isinstance(first, View) else first
             if templated or not _decided(request, name):
                 _check(request, demand)
-            return marked(view(*args, **kwargs))  # a cache around it comes before the middleware
+            return marked(current(), view(*args, **kwargs))  # a cache around it comes before the middleware
 
         setattr(checked, name, demand)
         if is_async(view):

@@ -19,7 +19,7 @@ from keybound.core.errors import RefusedError
 from keybound.core.reading import Reading
 from keybound.core.reasons import Reason
 from keybound.flask.declarations import Declarations
-from keybound.flask.refusals import HTTPRefusedError, rendered
+from keybound.flask.refusals import HTTPRefusedError, renderer_of
 from keybound.flask.settled import Settled
 from keybound.wsgi import ALLOWED, READING, APIKeyMiddleware, facts_of
 
@@ -172,9 +172,9 @@ class Protection(APIKeyMiddleware):
 
     def answer(self, denied: Denied) -> RefusalResponse:
         """Return the same for whoever speaks WSGI."""
-        answer = super().answer(denied)
         render = self._renderer()
-        return answer if render is None else rendered(self._flask, answer, render)
+        renderer = None if render is None else renderer_of(self._flask, render)
+        return self.guard.refuse(denied, renderer)
 
     def _admit(self, asked: Request) -> Response | None:
         """Return the refusal of a request that may not go on, having looked at everything."""
