@@ -12,7 +12,7 @@ from keybound.clocks import read_entropy
 from keybound.core.credentials import Credential, read_credential
 from keybound.core.decision import Allowed, Denied, decide
 from keybound.core.effects import Moment
-from keybound.core.facts import OWN_TENANT, RequestFacts, pack_address
+from keybound.core.facts import RequestFacts, own_tenant, pack_address
 from keybound.core.reasons import Reason
 from keybound.core.table import METHOD_REMEMBERED_MAX, PATH_REMEMBERED_MAX, RouteMatch
 from keybound.warm import warm_path
@@ -212,7 +212,7 @@ def _decide(  # noqa: PLR0917 - the same
         method=method,
         path=path,
         address=pack_address(peer),
-        tenant=chain.home if match.tenant == OWN_TENANT else match.tenant,
+        tenant=own_tenant(match.tenant, chain.home),
         model=match.model,
         access=match.access,
         scopes=match.scopes,
