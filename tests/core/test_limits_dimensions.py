@@ -10,6 +10,8 @@ import pytest
 from keybound.core.errors import LimitError
 from keybound.core.facts import RequestFacts
 from keybound.core.limits import (
+    HeaderOnly,
+    Hours,
     Lifetime,
     Limits,
     Methods,
@@ -454,9 +456,11 @@ def test_no_clause_covers_one_of_another_dimension():
         read_only=True,
         models="a",
         scopes="a",
+        hours="daily 00:00-24:00 UTC",
+        header_only=True,
         expires_at=END,
     ).clauses
-    kinds = {Lifetime, Tenants, Networks, Methods, ReadOnly, Scopes, Models}
+    kinds = {Lifetime, HeaderOnly, Tenants, Networks, Methods, ReadOnly, Scopes, Hours, Models}
     assert {type(clause) for clause in clauses} == kinds
     for one in clauses:
         assert [other for other in clauses if one.covers(other)] == [one]

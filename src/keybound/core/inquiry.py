@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from keybound.core.decision import Allowed, Denied, decide
-from keybound.core.facts import OWN_TENANT, RequestFacts, pack_address
-from keybound.core.reasons import Reason
+from keybound.core.facts import RequestFacts, own_tenant, pack_address
 from keybound.core.models_of import called
+from keybound.core.reasons import Reason
 from keybound.core.told import PLAIN, UNSAID, Told
 
 if TYPE_CHECKING:
@@ -138,4 +138,4 @@ def _tenant(match: RouteMatch, told: Told, chain: Chain) -> str | None:
         return None
     if said is not UNSAID and said is not None and said != tenant:
         tenant = said if tenant is None else None
-    return chain.home if tenant == OWN_TENANT else tenant
+    return own_tenant(tenant, chain.home)
