@@ -124,7 +124,8 @@ class APIKeyMiddleware:
         guard = self.guard
         try:
             if odd or guard.reader.always:
-                peer, raw, told, head = guard.reader.read(ScopeHead(scope, method, path))
+                head = ScopeHead(scope, method, path)
+                peer, raw, told, _ = guard.reader.read(head)
                 if self._looks:
                     self._tell_rewritten(scope, head)
             outcome = guard.decide(method, path, peer, raw, told, head)

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     Receive = Callable[[], Awaitable[Message]]
 
 
-def with_models(
-    told: Told | None, fields: BodyFields, models: tuple[str, ...] | None
-) -> Told:
+def with_models(told: Told | None, fields: BodyFields, models: tuple[str, ...] | None) -> Told:
     """Return what a request tells now that its body was looked at."""
     return (told or PLAIN)._replace(body=ReadBody(fields, models))
 
@@ -29,21 +27,18 @@ def models_in(fields: BodyFields, head: Head, body: bytes | None) -> tuple[str, 
     """Return the models that a body names, ``None`` where it is not there or cannot be told."""
     if body is None:
         return None
-    return fields.models(body, _first(head, "content-type"), _first(head, "content-encoding"))
+    return fields.models(body, _whole(head, "content-type"), _whole(head, "content-encoding"))
 
 
 def is_worth_reading(head: Head, body_max: int) -> bool:
     """Return whether a body may be JSON that is short enough, by what the head says of it."""
-    once = all(len(head.lines(name)) <= 1 for name in _NAMES)
-    return once and head_allows(*(_first(head, name) for name in _NAMES), body_max)
+    kind, encoding = _whole(head, "content-type"), _whole(head, "content-encoding")
+    return head_allows(kind, encoding, _whole(head, "content-length"), body_max)
 
 
-_NAMES = ("content-type", "content-encoding", "content-length")
-
-
-def _first(head: Head, name: str) -> bytes | None:
-    lines = head.lines(name)
-    return lines[0] if lines else None
+def _whole(head: Head, name: str) -> bytes | None:
+    """Return all lines of a header as one: where there are several, nobody knows which counts."""
+    return b",".join(head.lines(name)) if head.lines(name) else None
 
 
 async def buffered(receive: Receive, body_max: int) -> tuple[bytes | None, Receive]:
@@ -75,10 +70,11 @@ async def buffered(receive: Receive, body_max: int) -> tuple[bytes | None, Recei
 def buffer_input(environ: MutableMapping[str, Any], body_max: int) -> bytes | None:
     """Return the body of a request of WSGI, and put it back; ``None`` where it is longer."""
     length: str = environ.get("CONTENT_LENGTH") or ""
+    expected: int | None = 0
     if length:
         expected = int(length) if length.isascii() and length.isdecimal() else body_max + 1
-    else:  # a server that ends the input itself, of a body in chunks
-        expected = None if environ.get("wsgi.input_terminated") else 0
+    elif environ.get("wsgi.input_terminated"):  # by the server, as a body in chunks is
+        expected = None
     if expected is not None and expected > body_max:
         return None
     source = environ["wsgi.input"]

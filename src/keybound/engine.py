@@ -38,7 +38,7 @@ from keybound.locks import ForkLock
 from keybound.plugins import load_dimensions
 from keybound.refusing import Refuser
 from keybound.rules import Declared, Rules
-from keybound.settings import HOW_TO_MAKE_ONE
+from keybound.setting_values import HOW_TO_MAKE_ONE
 from keybound.syncing import Syncer
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from keybound.core.table import Router, RouteTable
     from keybound.core.terms import ChainPolicy
     from keybound.core.told import Told
-    from keybound.judge import Outcome, Settled
+    from keybound.judge import Judge, Outcome, Settled
     from keybound.settings import Settings
     from keybound.stores import Store
 
@@ -148,6 +148,7 @@ class Engine:
                 peppers=self.peppers,
                 flights=self._flights,
                 records=self._records,
+                report=self.refuser.report,
             )
             for guard in list(self._guards):
                 if guard.engine is self:
@@ -242,7 +243,7 @@ class Engine:
             else:
                 declare(self)
 
-    def authorized(
+    def authorized(  # noqa: PLR0917 - as the warm path has them
         self,
         method: str,
         path: str,
@@ -269,7 +270,7 @@ class Engine:
                 outcome = decide(method, path, peer, raw, told, head)
             try:
                 if isinstance(outcome, Stranger):
-                    return (yield from self._authenticated(outcome, rules.worker.policy))
+                    return (yield from self._authenticated(outcome, judge, rules.worker.policy))
                 if not isinstance(outcome, Miss):
                     return outcome
                 yield from self.settle(outcome)
@@ -282,7 +283,9 @@ class Engine:
             outcome = None
         return Denied(Reason.STORE_UNAVAILABLE)
 
-    def _authenticated(self, stranger: Stranger, policy: ChainPolicy) -> Steps[Settled]:
+    def _authenticated(
+        self, stranger: Stranger, judge: Judge, policy: ChainPolicy
+    ) -> Steps[Settled]:
         """Decide for whom the site's authenticators say it is."""
         inquiry = stranger.inquiry
         assert inquiry.head is not None  # noqa: S101 - with authenticators every head is read
@@ -290,7 +293,7 @@ class Engine:
         if principal is None:
             return stranger.otherwise
         now = (yield from ask(ReadClock())).wall
-        return inquiry.decide(principal.chain(policy), now)
+        return judge.decide_chain(principal.chain(policy), inquiry, now)
 
     def settle(self, miss: Miss) -> Steps[bool]:
         """Ask the store about a key, or wait for who does, so that it can be decided."""

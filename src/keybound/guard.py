@@ -142,7 +142,7 @@ class Guard(BaseGuard):
         """Stop syncing and let the store go; the next use opens it again."""
         self.engine.close()
 
-    def authorize(
+    def authorize(  # noqa: PLR0917 - as the warm path has them
         self,
         method: str,
         path: str,
@@ -255,7 +255,7 @@ class AsyncGuard(BaseGuard):
             await self.engine.shared.awaiting.close()
         self.engine.close()
 
-    async def authorize(
+    async def authorize(  # noqa: PLR0917 - as the warm path has them
         self,
         method: str,
         path: str,

@@ -24,9 +24,7 @@ def hide_in_scope(scope: MutableMapping[str, Any], places: Places, *, everywhere
         scope["headers"] = places.without_headers(scope["headers"])
 
 
-def hide_in_environ(
-    environ: MutableMapping[str, Any], places: Places, *, everywhere: bool
-) -> None:
+def hide_in_environ(environ: MutableMapping[str, Any], places: Places, *, everywhere: bool) -> None:
     """Take keys out of an environment in the same way."""
     query: str | None = environ.get("QUERY_STRING")
     if query:
@@ -37,12 +35,12 @@ def hide_in_environ(
             if mark:
                 environ[name] = f"{path}?{_without(places, rest)}"
     if everywhere:
-        for name in (*places.headers, b"cookie"):
-            key = f"HTTP_{name.decode().upper().replace('-', '_')}"
+        for header in (*places.headers, b"cookie"):
+            key = f"HTTP_{header.decode().upper().replace('-', '_')}"
             value: str | None = environ.pop(key, None)
             if value is None:
                 continue
-            for _, kept in places.without_headers([(name, _bytes(value))]):
+            for _, kept in places.without_headers([(header, _bytes(value))]):
                 environ[key] = kept.decode("latin-1")
 
 

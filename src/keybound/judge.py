@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from keybound.caches.local import Entry, LocalCache
     from keybound.clocks import Clock
+    from keybound.core.chain import Chain
     from keybound.core.credentials import CredentialForm
     from keybound.core.decision import Decision
     from keybound.core.head import Head
@@ -113,9 +114,11 @@ class Judge:
         new_hasher: Callable[[], Any],
         forms: Sequence[CredentialForm],
         key_format: KeyFormat,
-        strangers: bool = False,
+        report: Callable[[Denied], None],
+        strangers: bool,
     ) -> None:
         """Remember nothing yet; ``strangers``: there are authenticators for who has no key."""
+        self._report = report
         self._strangers = strangers
         self.table = table
         self._match = table.match
@@ -171,7 +174,7 @@ class Judge:
             return Unguarded.UNGUARDED
         wall = self._wall()
         if known is not None and self._cache.holds(known, self._boot(), wall):
-            decision = _decide(known, inquiry, wall)
+            decision = self._decide(known, inquiry, wall)
             self._remember(known, inquiry, decision)
             return decision
         credential = self._read(raw)
@@ -186,7 +189,7 @@ class Judge:
         if entry is None or not self._cache.holds(entry, boot, wall):
             repeats = routed and credential.canonical == raw
             return Miss(index, credential.token, inquiry, Moment(boot, wall), repeats, self)
-        return _decide(entry, inquiry, wall)
+        return self._decide(entry, inquiry, wall)
 
     def decide_settled(self, miss: Miss) -> Decision | NeedBody | None:
         """Decide the request of a miss once the store was asked; ``None`` if it must be again."""
@@ -194,7 +197,7 @@ class Judge:
         wall = self._wall()
         if entry is None or not self._cache.holds(entry, self._boot(), wall):
             return None
-        decision = _decide(entry, miss.inquiry, wall)
+        decision = self._decide(entry, miss.inquiry, wall)
         if miss.repeats:
             self._remember(entry, miss.inquiry, decision)
         return decision
@@ -205,6 +208,21 @@ class Judge:
         if self._strangers and reason in _NO_KEY_OF_OURS:
             return Stranger(inquiry, otherwise)
         return otherwise
+
+    def _decide(self, entry: Entry, inquiry: Inquiry, now: float) -> Decision | NeedBody:
+        chain = entry.chain
+        if chain is None:
+            return Denied(Reason.UNKNOWN_KEY)
+        entry.used = True
+        return self.decide_chain(chain, inquiry, now)
+
+    def decide_chain(self, chain: Chain, inquiry: Inquiry, now: float) -> Decision | NeedBody:
+        """Decide for whom a chain is, and report what nodes that only report would refuse."""
+        decision = inquiry.decide(chain, now)
+        if isinstance(decision, Allowed):
+            for denied in decision.reported:
+                self._report(denied)
+        return decision
 
     def _read(self, raw: bytes | Reason | None) -> Credential | Reason:
         if raw is None:
@@ -236,11 +254,3 @@ class Judge:
 
 _NO_KEY_OF_OURS = frozenset({Reason.MISSING_CREDENTIALS, Reason.MALFORMED_CREDENTIALS})
 """These are left to the site's own authentication: by authenticators, and on optional routes."""
-
-
-def _decide(entry: Entry, inquiry: Inquiry, now: float) -> Decision | NeedBody:
-    chain = entry.chain
-    if chain is None:
-        return Denied(Reason.UNKNOWN_KEY)
-    entry.used = True
-    return inquiry.decide(chain, now)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
 from functools import cache, cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from keybound.core.errors import LimitError, SettingsError
 from keybound.core.limits import Clause, register
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DIMENSIONS = "keybound.dimensions"
 """The group of entry points; each leads to a subclass of ``Clause``."""
@@ -92,8 +94,9 @@ class SiteFunction:
 
 def named_function(setting: str, value: object) -> object:
     """Return the function that a text names, and anything else as it is."""
-    named = isinstance(value, str) and _NAME.fullmatch(value)
-    return SiteFunction(setting, value) if named else value
+    if isinstance(value, str) and _NAME.fullmatch(value):
+        return SiteFunction(setting, value)
+    return value
 
 
 def site_function(setting: str, value: object) -> Callable[..., Any]:

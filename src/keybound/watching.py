@@ -54,8 +54,9 @@ class Watch:
         if self._waiting is None:
             self._waiting = asyncio.ensure_future(self._receive())
         over = asyncio.ensure_future(self._over.wait())
+        either: tuple[asyncio.Future[Any], ...] = self._waiting, over
         try:
-            await asyncio.wait({self._waiting, over}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         finally:
             over.cancel()
         if self._over.is_set():

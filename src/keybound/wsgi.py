@@ -95,7 +95,7 @@ class APIKeyMiddleware:
             outcome = guard.decide(method, path, peer, raw, told, head)
             if outcome.__class__ in UNSETTLED:
                 remembered = False
-                reading = reading or Reading(peer, raw, None, EnvironHead(environ, method, path))
+                reading = reading or Reading(peer, raw, None, None)
                 outcome, reading = self._settle(environ, outcome, method, path, reading)
         except UnicodeEncodeError:  # no server may make such a value out of bytes
             outcome = Denied(Reason.MALFORMED_CREDENTIALS)
@@ -142,7 +142,7 @@ class APIKeyMiddleware:
         settled: Outcome = guard.authorize(method, path, *reading, outcome=outcome)
         if not isinstance(settled, NeedBody):
             return settled, reading
-        head, body_max, body = reading.head, guard.settings.body_max, None
+        head, body_max, body = EnvironHead(environ, method, path), guard.settings.body_max, None
         if is_worth_reading(head, body_max):
             body = buffer_input(environ, body_max)
         told = with_models(reading.told, settled.fields, models_in(settled.fields, head, body))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from keybound.core.reasons import LIMIT_REASONS, Reason
@@ -68,6 +68,16 @@ def decide(chain: Chain, facts: RequestFacts, now: float) -> Decision:
             reported = (*reported, denied)
     begins, ends = (now, now) if reported else _holding(chain, now)
     return Allowed(chain.identity(facts.tenant), begins, ends, reported)
+
+
+def both(first: Decision, second: Decision) -> Decision:
+    """Return the decision on a request that is two in one: the first refusal, if there is one."""
+    if not (isinstance(first, Allowed) and isinstance(second, Allowed)):
+        return second if isinstance(first, Allowed) else first
+    if not first.reported:
+        return second
+    reported = first.reported + second.reported
+    return replace(second, begins=first.begins, ends=first.ends, reported=reported)
 
 
 def _holding(chain: Chain, now: float) -> tuple[float, float]:

@@ -6,21 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from keybound.core.decision import Allowed, Denied, decide
+from keybound.core.bodies import BodyFields
+from keybound.core.decision import Allowed, Denied, both, decide
 from keybound.core.facts import RequestFacts, own_tenant, pack_address
+from keybound.core.head import Head
 from keybound.core.models_of import called
 from keybound.core.reasons import Reason
+from keybound.core.table import RouteMatch
 from keybound.core.told import PLAIN, UNSAID, Told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from keybound.core.bodies import BodyFields
     from keybound.core.chain import Chain
     from keybound.core.decision import Decision
-    from keybound.core.head import Head
     from keybound.core.routes import Auth
-    from keybound.core.table import RouteMatch
 
 _LOOSEST: tuple[Auth, ...] = ("required", "optional", "exempt")
 
@@ -79,12 +79,15 @@ class Inquiry(Struct, frozen=True):
     def decide(self, chain: Chain, now: float) -> Decision | NeedBody:
         """Return whether a chain permits all of it at ``now`` (POSIX seconds)."""
         address = pack_address(self.peer)
-        decision: Decision | NeedBody = Denied(Reason.INVALID_PATH)
+        decision: Decision | None = None
         for method, match in self.asks:
-            decision = self._decide_as(method, match, address, chain, now)
-            if not isinstance(decision, Allowed):
+            found = self._decide_as(method, match, address, chain, now)
+            if isinstance(found, NeedBody):
+                return found
+            decision = found if decision is None else both(decision, found)
+            if isinstance(decision, Denied):
                 break
-        return decision
+        return decision or Denied(Reason.INVALID_PATH)
 
     def _decide_as(
         self, method: str, match: RouteMatch, address: int | None, chain: Chain, now: float
@@ -92,7 +95,7 @@ class Inquiry(Struct, frozen=True):
         told = self.told or PLAIN
         tenant = _tenant(match, told, chain)
         named, unread = self._models(match, told)
-        decision: Decision = Denied(Reason.MODEL_UNRESOLVED)
+        decision: Decision | None = None
         for model in named or (None,):
             facts = RequestFacts(
                 method=method,
@@ -104,9 +107,11 @@ class Inquiry(Struct, frozen=True):
                 scopes=match.scopes,
                 in_header=told.in_header,
             )
-            decision = decide(chain, facts, now)
-            if not isinstance(decision, Allowed):
+            found = decide(chain, facts, now)
+            decision = found if decision is None else both(decision, found)
+            if isinstance(decision, Denied):
                 break
+        assert decision is not None  # noqa: S101 - there is one for each model, or for none
         if unread is None or not chain.limited_in_models:
             return decision
         lacks = not named and isinstance(decision, Denied)
@@ -133,9 +138,10 @@ class Inquiry(Struct, frozen=True):
 
 def _tenant(match: RouteMatch, told: Told, chain: Chain) -> str | None:
     """Return the tenant that a request is about: none where two that it names differ."""
-    tenant, said = match.tenant, told.tenant
-    if match.tenant_in_path and (told.crooked or tenant is None):
+    if match.tenant_in_path and (told.crooked or match.tenant is None):
         return None
-    if said is not UNSAID and said is not None and said != tenant:
-        tenant = said if tenant is None else None
-    return own_tenant(tenant, chain.home)
+    tenant = own_tenant(match.tenant, chain.home)
+    said = None if told.tenant is UNSAID else own_tenant(told.tenant, chain.home)
+    if tenant is None or said is None:
+        return tenant or said
+    return tenant if tenant == said else None

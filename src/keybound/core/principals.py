@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from keybound.core.chain import Chain
 from keybound.core.effects import Effect
-from keybound.core.limits import Lifetime, Limits
+from keybound.core.limits import Limits
 from keybound.core.nodes import APIKey, check_metadata, check_text
 
 if TYPE_CHECKING:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-
 def refusal(project: Project, request: HttpRequest, denied: Denied) -> HttpResponse:
     """Return what a denied request is answered with."""
     answer = project.guard.refuse(denied)

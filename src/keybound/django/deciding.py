@@ -86,7 +86,8 @@ def _authorize(project: Project, request: GuardedRequest, asked: Asked) -> Steps
     if body is not None and len(body) > body_max:
         body = None
     told = with_models(reading.told, outcome.fields, models_in(outcome.fields, head, body))
-    return (yield from ask(Decide((method, path, *reading._replace(told=told)), routed)))
+    outcome = yield from ask(Decide((method, path, *reading._replace(told=told)), routed))
+    return outcome
 
 
 def decide_on_view(

@@ -80,13 +80,13 @@ def credential_of(request: HttpRequest) -> bytes | Reason | None:
 
 
 def reading_of(reader: Reader, request: HttpRequest, asked: Asked) -> Reading:
-    """Return what there is to a request: what was read of it first, if anything was hidden since."""
+    """Return what there is to a request: what was read of it first, if anything was odd of it."""
     known: Reading | None = getattr(request, "keybound_reading", None)
     if known is not None:
         return known
     method, path, peer, _ = asked
     meta = request.META
-    if reader.always or is_unplain(meta) or not HARMLESS.issuperset(meta) and is_odd(meta):
+    if reader.always or is_unplain(meta) or (not HARMLESS.issuperset(meta) and is_odd(meta)):
         reading = reader.read(EnvironHead(meta, method, path))
         cast("GuardedRequest", request).keybound_reading = reading
         return reading

@@ -120,4 +120,6 @@ class APIKeyMiddleware:
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Answer a view that asked for more than the key may do."""
-        return refusal(current(), request, error.denied) if isinstance(error, RefusedError) else None
+        if not isinstance(error, RefusedError):
+            return None
+        return refusal(current(), request, error.denied)

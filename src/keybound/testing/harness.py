@@ -6,7 +6,7 @@ import gc
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from keybound.core.credentials import parse_forms
 from keybound.core.decision import Allowed
@@ -27,12 +27,11 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from keybound.core.credentials import CredentialForm
-    from keybound.core.decision import Denied
     from keybound.core.effects import Effect, Steps
     from keybound.core.issuing import IssuedKey
     from keybound.core.lifecycle import Receipt
     from keybound.engine import Decide
-    from keybound.judge import Outcome, Unguarded
+    from keybound.judge import Outcome, Settled
     from keybound.options import ChangeOptions, KeyOptions
 
 R = TypeVar("R")
@@ -250,29 +249,17 @@ class NotedEngine(Engine):
         """Return what decides requests to an application."""
         decide = super().decide_for(application)
 
-        def noting(method: str, path: str, peer: str | None, raw: bytes | Reason | None) -> Outcome:
-            outcome = decide(method, path, peer, raw)
+        def noting(*asked: Any) -> Outcome:  # noqa: ANN401 - as the engine has them
+            outcome = decide(*asked)
             if isinstance(outcome, Allowed):
                 self.noted.allowed = True
             return outcome
 
         return noting
 
-    def authorized(
-        self,
-        method: str,
-        path: str,
-        peer: str | None,
-        raw: bytes | Reason | None,
-        *,
-        application: object | None = None,
-        routed: bool = True,
-        outcome: Outcome | None = None,
-    ) -> Steps[Allowed | Denied | Unguarded]:
+    def authorized(self, *asked: Any, **how: Any) -> Steps[Settled]:  # noqa: ANN401 - the same
         """Decide a request."""
-        decided = yield from super().authorized(
-            method, path, peer, raw, application=application, routed=routed, outcome=outcome
-        )
+        decided = yield from super().authorized(*asked, **how)
         if isinstance(decided, Allowed):
             self.noted.allowed = True
         return decided
