@@ -13,35 +13,13 @@ from dataclasses import dataclass, field
 from typing import Literal, cast
 
 from keybound.core.errors import SettingsError
+from keybound.core.names import checked_name
 from keybound.core.places import AUTHORIZATION, Place
 
 _TOKEN68 = r"[A-Za-z0-9._~+/-]+=*"  # RFC 9110 section 11.2
 _KEY = re.compile(_TOKEN68, re.ASCII)
 _VALUE = re.compile(rf'"({_TOKEN68})"|({_TOKEN68})', re.ASCII)
-_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]{1,64}", re.ASCII)  # RFC 3986 section 2.3
 _PRINTABLE = re.compile(rb"[\x20-\x7e]*")
-
-_NAMES: dict[str, tuple[str, re.Pattern[str], str]] = {
-    "token": (
-        "a scheme or parameter",
-        re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}", re.ASCII),  # RFC 9110 section 5.6.2
-        "letters, digits and - . _",
-    ),
-    "header": (
-        "a header",
-        re.compile(r"[A-Za-z0-9!#$%&'*+.^`|~-]{1,64}", re.ASCII),
-        "letters, digits and hyphens: some servers take _ and - for the same",
-    ),
-    "query": ("a parameter", _UNRESERVED, "letters, digits and - . _ ~"),
-    "cookie": ("a cookie", _UNRESERVED, "letters, digits and - . _ ~"),
-}
-"""What may be named, how, and what to write."""
-
-_OTHERWISE = {
-    "authorization": "that header is read by bearer, scheme(Token), param(name), bare, basic(...)",
-    "cookie": "write cookie(name)",
-}
-"""Headers that are no form by themselves, and what to write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +33,7 @@ class Scheme:
 
     def __post_init__(self) -> None:
         """Check the scheme; raises ``SettingsError``."""
-        name = _checked("token", self.scheme)
+        name = checked_name("token", self.scheme)
         if name.lower() == "basic":
             raise SettingsError(
                 "credentials",
@@ -95,7 +73,7 @@ class Param:
 
     def __post_init__(self) -> None:
         """Check the name; raises ``SettingsError``."""
-        object.__setattr__(self, "param", _checked("token", self.param).lower())
+        object.__setattr__(self, "param", checked_name("token", self.param).lower())
         object.__setattr__(self, "prefix", f"{self.param}=".encode("ascii"))
 
     @property
@@ -127,7 +105,7 @@ class SchemeParam:
 
     def __post_init__(self) -> None:
         """Check both names; raises ``SettingsError``."""
-        written = f"{_checked('token', self.scheme)} {_checked('token', self.param)}="
+        written = f"{checked_name('token', self.scheme)} {checked_name('token', self.param)}="
         object.__setattr__(self, "prefix", written.encode("ascii"))
 
     @property
@@ -223,11 +201,7 @@ class Elsewhere:
     @classmethod
     def of(cls, kind: Literal["header", "query", "cookie"], name: str) -> Elsewhere:
         """Return the form for the place of that name; raises ``SettingsError``."""
-        if kind == "header" and name.lower() in _OTHERWISE:
-            raise SettingsError(
-                "credentials", f"header({name}) is no form", fix=_OTHERWISE[name.lower()]
-            )
-        return cls(Place.of(kind, _checked(kind, name)))
+        return cls(Place.of(kind, checked_name(kind, name)))
 
     @property
     def name(self) -> str:
@@ -254,8 +228,8 @@ class Elsewhere:
 
 def _behind(scheme: str, value: str) -> str | None:
     """Return what follows a scheme and its blanks; a tab is none of them."""
-    name, blank, rest = value.partition(" ")
-    return rest.lstrip(" ") if blank and name.lower() == scheme.lower() else None
+    name, _, rest = value.partition(" ")
+    return rest.lstrip(" ") if name.lower() == scheme.lower() else None
 
 
 def _parameter(param: str, value: str) -> str | None:
@@ -275,11 +249,3 @@ def _decoded(text: str) -> str | None:
     if b64encode(pair).decode("ascii") != text or not _PRINTABLE.fullmatch(pair):
         return None
     return pair.decode("ascii")
-
-
-def _checked(kind: str, name: str) -> str:
-    """Return a name that needs neither quotes nor escapes; raises ``SettingsError``."""
-    what, pattern, fix = _NAMES[kind]
-    if not pattern.fullmatch(name):
-        raise SettingsError("credentials", f"{name!r} cannot be the name of {what}", fix=fix)
-    return name
