@@ -129,9 +129,10 @@ class FunctionTenant(TenantSource):
 
 
 def _tenant(value: object) -> str | None:
-    if type(value) is not str or len(value) > MEMBER_LENGTH_MAX:
+    if not isinstance(value, str) or len(value) > MEMBER_LENGTH_MAX:
         return None
-    return value if _names_tenant(value) else None
+    text = str.__str__(value)  # a member of an enumeration is text, too
+    return text if _names_tenant(text) else None
 
 
 @lru_cache(maxsize=4_096)
