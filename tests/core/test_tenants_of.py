@@ -134,6 +134,7 @@ def test_the_peer_of_the_request_is_who_must_be_trusted():
         (b"ACME", "ACME"),
         (b"R1/acme/100", "R1/acme/100"),
         (b"~", OWN_TENANT),
+        (b"~/100", "~/100"),
         (b"a" * 256, "a" * 256),
     ],
 )
@@ -163,7 +164,7 @@ def test_a_header_names_a_tenant_as_it_is_written(value, tenant):
         (b"a//b",),
         (b"a/../b",),
         (b"./a",),
-        (b"~/a",),
+        (b"~a/",),
         (b"*",),
         (b"*/acme",),
         (b"ac*",),
@@ -280,10 +281,10 @@ def test_a_name_that_is_too_long_tells_nothing():
 
 def test_hosts_may_be_written_out():
     """Exact names win over patterns; ``~`` is the caller's own."""
-    source = [HOST, "host(www.api.example) = ~", "host(Acme.example)=R1/acme"]
+    source = [HOST, "host(www.api.example) = ~/www", "host(Acme.example)=R1/acme"]
     hosts = (b"acme.example:80", b"www.api.example", b"other.api.example", b"x.example")
     tenants = [by_host(host, source=source) for host in hosts]
-    assert tenants == ["R1/acme", OWN_TENANT, "other", None]
+    assert tenants == ["R1/acme", "~/www", "other", None]
 
 
 def test_a_host_that_two_patterns_read_in_two_ways_tells_nothing():
