@@ -10,7 +10,7 @@ import pytest
 
 from keybound.core.errors import FactError, InputError
 from keybound.core.models_of import ModelSource, called
-from tests.core.heads import FakeHead
+from tests.core.fake_heads import FakeHead
 
 
 def by_header(head):

@@ -12,7 +12,7 @@ from keybound.core.errors import FactError, InputError
 from keybound.core.facts import OWN_TENANT, RequestFacts
 from keybound.core.limits.tenants import Tenants
 from keybound.core.tenants_of import TenantSource
-from tests.core.heads import FakeHead, everybody, nobody
+from tests.core.fake_heads import FakeHead, everybody, nobody
 
 HOST = "host({tenant}.api.example)"
 
