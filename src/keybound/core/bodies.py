@@ -40,7 +40,7 @@ _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"  # noqa: S105 - token of RFC 9110 secti
 _PARAMETER = rf';[ \t]*+(?:({_TOKEN})=({_TOKEN}|"(?:[^"\\]|\\.)*+"))?+'
 _MEDIA_TYPE = re.compile(rf"({_TOKEN}/{_TOKEN})(?:[ \t]*+{_PARAMETER})*+")
 _EACH_PARAMETER = re.compile(_PARAMETER)
-_JSON = re.compile(r"application/json|.+\+json", re.IGNORECASE)
+_JSON = re.compile(r"application/json|[^/]+/[^/]+\+json", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def named(models: Iterable[object]) -> tuple[str, ...] | None:
             continue
         if len(found) == MODELS_MAX or _SURROGATE.search(model):
             return None
-        found[model] = None
+        found[str.__str__(model)] = None  # a member of an enumeration is text, too
     return tuple(found)
 
 

@@ -45,7 +45,8 @@ class Demand:
     ) -> Demand:
         """Return a demand as people write it; raises ``InputError`` naming what is wrong."""
         checked = Route("/{any:path}", methods="GET", access=access, scopes=scopes)
-        if model is not None and ModelSource.parse(model, field="model", templates=True).body:
+        asked = model and ModelSource.parse(model, field="model", templates=True)
+        if asked and asked.template != model:
             raise InputError(
                 "model", f"{model!r} is not for views", fix=f"write Route(path, model={model!r})"
             )

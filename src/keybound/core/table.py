@@ -108,11 +108,12 @@ class RouteTable:
         self._protect = [compile_path(pattern, whole_branch=True) for pattern in self.protect]
         starts = [fixed_start(pattern) for pattern in self.protect]
         every = [*self.routes, *(route for router in routers for route in router.routes)]
-        self._tenants_in_paths = any(
+        self.tenancy = tenancy or any(
             route.tenant is not None and _may_be_guarded(route, starts) for route in every
         )
-        self.tenancy = tenancy or self._tenants_in_paths
-        self._models_in_routes = any(route.names_models for route in every)
+        declared = [route for route in every if not route.configured]
+        self._tenants_declared = any(route.tenant is not None for route in declared)
+        self._models_declared = any(route.names_models for route in declared)
         self._body = None if model_from is None else model_from.body
         self._models_by = () if model_from is None else model_from.calls
         self._memo: dict[tuple[str, str], RouteMatch | None] = {}
@@ -205,8 +206,8 @@ class RouteTable:
             access=default_access(method),
             scopes=(),
             tenant=None if self.tenancy else OWN_TENANT,
-            names_model=not routed and self._models_in_routes,
-            tenant_in_path=not routed and self._tenants_in_paths,
+            names_model=not routed and self._models_declared,
+            tenant_in_path=not routed and self._tenants_declared,
             models_by=self._models_by,
             body=self._body,
         )
@@ -245,7 +246,7 @@ class RouteTable:
 
     def _hides(self, route: Route, fact: str) -> bool:
         """Return whether a route may be about a fact that it does not tell, as some route does."""
-        told = self._models_in_routes if fact == "model" else self._tenants_in_paths
+        told = self._models_declared if fact == "model" else self._tenants_declared
         return told and fact in route.unresolved
 
     def _protects(self, path: str) -> bool:

@@ -70,7 +70,7 @@ class TenantSource(ABC):
 
     @abstractmethod
     def of(self, head: Head, trusts: Trusts) -> str | None:
-        """Return the tenant, ``~`` for the caller's own; ``None`` where it cannot be told.
+        """Return the tenant, ``~`` where it is the caller's own; ``None`` if it cannot be told.
 
         Raises ``FactError`` where a function of the site fails: the tenant is then unknown, too.
         """
@@ -129,17 +129,24 @@ class FunctionTenant(TenantSource):
 
 
 def _tenant(value: object) -> str | None:
-    if type(value) is not str or len(value) > MEMBER_LENGTH_MAX:
+    if not isinstance(value, str) or len(value) > MEMBER_LENGTH_MAX:
         return None
-    return value if _names_tenant(value) else None
+    text = str.__str__(value)  # a member of an enumeration is text, too
+    return text if _names_tenant(text) else None
 
 
 @lru_cache(maxsize=4_096)
 def _names_tenant(text: str) -> bool:
+    named = _without_own(text)
     try:
-        return text == OWN_TENANT or parse_tenant(text) == text  # blanks around it are not folded
+        return parse_tenant(named) == named  # blanks around it are not folded
     except LimitError:
         return False
+
+
+def _without_own(tenant: str) -> str:
+    """Return a tenant with a name for each segment that is the caller's own."""
+    return "/".join("own" if part == OWN_TENANT else part for part in tenant.split("/"))
 
 
 def _texts(value: object) -> Sequence[str]:
@@ -165,9 +172,10 @@ def _spelled(text: str) -> tuple[str, tuple[str, ...], str | None]:
         raise InputError(FIELD, f"cannot read {text!r}", fix=_FIX)
     tenant = tenant.strip(" \t")
     try:
-        return name, arguments, tenant if tenant == OWN_TENANT else parse_tenant(tenant)
+        parse_tenant(_without_own(tenant))
     except LimitError as error:
         raise InputError(FIELD, error.problem, fix=error.fix) from None
+    return name, arguments, tenant
 
 
 def _only(arguments: tuple[str, ...]) -> str:
