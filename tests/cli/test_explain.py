@@ -77,6 +77,32 @@ def test_printed_edit_admits_the_request(
     assert site(f"explain {key} {request_}").status == 0
 
 
+def test_hours_that_refuse_are_named(site: Callable[..., Ran]):
+    """The edit adds the hour of the request, by the clock of the zone."""
+    key = issue(site, "--tenant acme --hours 'mon-fri 08:00-18:00 Europe/Zurich'")
+    request = f"{LIST} --at 2026-07-04T10:30:00Z"  # a Saturday
+    assert site(f"explain {key} {request} --json").data["reason"] == "outside_time_window"
+    (line,) = mend(site, key, request)
+    assert line.startswith("wait, or keybound update ")
+    assert "'mon-fri 08:00-18:00 Europe/Zurich'" in line
+    assert "'sat 12:00-13:00 Europe/Zurich'" in line
+    assert site(f"explain {key} {request}").status == 0
+    assert site(f"explain {key} {LIST} --at 2026-07-04T11:00:00Z").status == 1
+
+
+def test_what_is_only_reported_is_told_and_passes(site: Callable[..., Ran]):
+    """The verdict is that it passes, and beside the check stands what it would be."""
+    key = issue(site, "--tenant acme --read-only --right report_only")
+    ran = site(f"explain {key} {SEND}")
+    assert ran.status == 0
+    assert "reported: method_not_allowed" in ran.out
+    assert "what refuses it only reports" in ran.out
+    told = site(f"explain {key} {SEND} --json").data
+    assert (told["allowed"], told["reason"], told["mends"]) == (True, None, [])
+    (check,) = [check for check in told["checks"] if check["check"] == "read_only"]
+    assert (check["passes"], check["reported"]) == (True, "method_not_allowed")
+
+
 def test_edits_of_ceilings_come_first(site: Callable[..., Ran]):
     """Where the parent and the group refuse as well, the edits work in the order printed."""
     group = site("groups create staff --method GET --json").data["id"]

@@ -110,6 +110,10 @@ def test_a_tenant_is_that_of_the_request():
     own = Demand(tenant="~")
     assert refused(own, an_identity()) is None
     assert refused(own, an_identity(request_tenant="beta")) is Reason.TENANT_MISMATCH
+    assert refused(demand, an_identity(), fields={"domain": "~"}) is None
+    segments = Demand(tenant="{domain}/{user}")
+    fields = {"domain": "~", "user": "~"}
+    assert refused(segments, an_identity(), fields=fields) is Reason.TENANT_UNRESOLVED
 
 
 @pytest.mark.parametrize(

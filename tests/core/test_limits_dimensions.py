@@ -56,6 +56,17 @@ def test_a_tenant_pattern_covers_the_tenant_and_all_beneath(
     assert [name for name in outside if limits.permits(about(name), 0.0)] == []
 
 
+def test_a_key_for_headers_alone_is_refused_elsewhere():
+    """Queries are logged and cookies are sent by themselves."""
+    (clause,) = Limits(header_only=True)
+    assert clause.permits(GET, 0.0)
+    elsewhere = RequestFacts(method="GET", path="/", access="read", in_header=False)
+    assert not clause.permits(elsewhere, 0.0)
+    assert clause.reason(elsewhere, 0.0) is Reason.CREDENTIAL_NOT_ALLOWED
+    assert Limits(header_only=True).describe() == {"header_only": "in a header only"}
+    assert Limits(header_only=True).dump() == {"header_only": [True]}
+
+
 def test_every_tenant_is_a_clause_of_its_own():
     """Leaving tenants out means the home tenant, so ``*`` must be said, and is kept."""
     (clause,) = Limits(tenants="*")

@@ -88,7 +88,7 @@ def _holding(chain: Chain, now: float) -> tuple[float, float]:
             start, end = clause.holds(now)
             holds = start <= now < end  # no number is between what is none
         except Exception:  # noqa: BLE001 - a site's own dimension may raise anything
-            holds = False
+            return now, now
         if not holds:
             return now, now
         begins, ends = max(begins, start), min(ends, end)
