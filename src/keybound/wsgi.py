@@ -87,13 +87,13 @@ class APIKeyMiddleware:
             if guard.engine is not self._prepared:
                 self.prepare(guard.engine)
             odd = not HARMLESS.issuperset(environ) and is_odd(environ)
-            if odd or guard.reader.always or is_unplain(environ):
+            if odd or guard.reads_all or is_unplain(environ):
                 reading = self.read(environ, method, path)
                 peer, raw, told, head = reading
             else:
                 raw = None if value is None else value.encode("latin-1")
             outcome = guard.decide(method, path, peer, raw, told, head)
-            if outcome.__class__ in UNSETTLED:
+            if outcome.__class__ is not Allowed and outcome.__class__ in UNSETTLED:
                 remembered = False
                 reading = reading or Reading(peer, raw, None, None)
                 outcome, reading = self._settle(environ, outcome, method, path, reading)
