@@ -58,8 +58,8 @@ _FORGED = b"x-keybound-"
 """How names begin that look like an identity of ours: no such header exists, so none goes on."""
 
 _OVERRIDES = frozenset(name.encode() for name in HEADERS)
-_ODD = b"x-h"
-"""Names that come before this one are neither of these: most, and comparing bytes is cheap."""
+_ODD, _NEXT = b"x-h", b"x-n"
+"""These names lie between the two. Most do not, and comparing bytes is the cheapest way to tell."""
 
 _ENDS = frozenset(
     {"lifespan.startup.failed", "lifespan.shutdown.complete", "lifespan.shutdown.failed"}
@@ -112,7 +112,7 @@ class APIKeyMiddleware:
             if name == b"authorization":
                 raw = value if raw is None else Reason.DUPLICATE_CREDENTIALS
             elif name >= _ODD:  # noqa: SIM102 - one comparison is enough for most headers
-                if name in _OVERRIDES or name.startswith(_FORGED):
+                if name < _NEXT and (name in _OVERRIDES or name.startswith(_FORGED)):
                     odd = True
         path = scope["path"]
         root = scope.get("root_path")
