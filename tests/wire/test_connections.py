@@ -167,9 +167,14 @@ HIDDEN = {
 """Ends of requests that may end where servers and proxies disagree, with one hidden inside."""
 
 
+TOO_LARGE = {"size too large", "size that turns over"}
+"""Sizes at which Werkzeug's server ends, with some Pythons, when an application reads the body."""
+
+
 @pytest.mark.parametrize("shape", HIDDEN)
 def test_nothing_guarded_is_reached_from_within_a_body(fleet: Fleet, shape: str):
     """Wherever a server thinks that a body ends, what is hidden in it has no key and gets none."""
+    servers = [name for name in KINDS if name != "werkzeug" or shape not in TOO_LARGE]
     for path, key in (("/open", None), ("/search", "plain")):
         sent = request(key, f"POST {path}").removesuffix(b"\r\n") + HIDDEN[shape]
         raw = fleet.with_keys(sent)
@@ -179,7 +184,7 @@ def test_nothing_guarded_is_reached_from_within_a_body(fleet: Fleet, shape: str)
                 connection.send(raw)
                 return connection.read_all(within=0.1)
 
-        for name, answers in fleet.on_each(ask).items():
+        for name, answers in fleet.on_each(ask, servers).items():
             for answer in answers:
                 check(answer, {key})
                 assert answer.told is None or (name, answer.told["path"]) == (name, path)
