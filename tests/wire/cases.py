@@ -1,8 +1,7 @@
 """Requests that can be read in more ways than one: who is let in, whatever a server makes of them.
 
 ``{name}`` in a line is the key of that name. A case says what the middleware makes of it where the
-server hands it on; a server that refuses it first is always right. ``differs`` says why servers may
-hand on different requests; what is handed on alike is decided alike nevertheless.
+server hands it on; a server that refuses it first is always right.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tests.wire.connections import ANSWERS_WITHIN
+from tests.wire.servers import KINDS
 
 Expected = Literal["served", "open", "refused"]
 """With the identity of the key, without any, or not at all."""
@@ -21,6 +21,14 @@ NONE = b"X: y"
 
 
 @dataclass(frozen=True, slots=True)
+class Differs:
+    """Why some servers hand on another request than the rest; behind the rest it is refused."""
+
+    why: str
+    servers: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """One request and who is let in by it."""
 
@@ -28,7 +36,7 @@ class Case:
     start: bytes
     lines: tuple[bytes, ...]
     expected: Expected
-    differs: str = ""
+    differs: Differs | None = None
     end: bytes = b"\r\n"
 
     @property
@@ -42,25 +50,24 @@ class Case:
         return self.end.join((self.start, *self.lines)) + 2 * self.end
 
 
-def of(expected: Expected, *cases: tuple[str, bytes] | tuple[str, bytes, str]) -> list[Case]:
+def of(expected: Expected, *cases: tuple[str, bytes], differs: Differs | None = None) -> list[Case]:
     """Return requests for ``/own`` that differ in their lines; a host is added."""
-    whole = [(*case, "")[:3] for case in cases]
     return [
-        Case(name, b"GET /own HTTP/1.1", (HOST, lines), expected, differs)
-        for name, lines, differs in whole
+        Case(name, b"GET /own HTTP/1.1", (HOST, lines), expected, differs) for name, lines in cases
     ]
 
 
 def starting(
     expected: Expected,
     line: bytes,
-    *starts: bytes | tuple[bytes, str],
+    *starts: bytes,
     what: str,
+    differs: Differs | None = None,
 ) -> list[Case]:
     """Return requests that differ in their first line, which names them."""
     made = []
     for start in starts:
-        first, differs = start if isinstance(start, tuple) else (start, "")
+        first = start
         if b" HTTP/" not in first:
             first = b"GET " + first + b" HTTP/1.1"
         shown = first.decode("latin-1").encode("unicode_escape").decode()[:60]
@@ -69,9 +76,19 @@ def starting(
     return made
 
 
-UNFOLDED = "a folded line is put together, refused, or kept with its line break"
-RETURN = "a bare CR ends a line for some"
-STRIPPED = "wsgiref takes white space away that is none in HTTP"
+DEVELOPMENT = frozenset({"werkzeug", "wsgiref"})
+OVER_WSGI = frozenset(name for name, kind in KINDS.items() if kind.interface == "wsgi")
+
+UNFOLDED = Differs(
+    "a folded line is put together, refused, or kept with its line break",
+    DEVELOPMENT | {"uvicorn, h11", "hypercorn", "waitress"},
+)
+RETURN = Differs("a bare CR ends a line", DEVELOPMENT)
+STRIPPED = Differs("white space is taken away that is none in HTTP", frozenset({"wsgiref"}))
+FORWARDED = Differs(
+    "SCRIPT_NAME is taken from proxies that are trusted: those of this machine",
+    frozenset({"gunicorn, sync", "gunicorn, threads"}),
+)
 
 CREDENTIALS = [
     *of(
@@ -84,17 +101,29 @@ CREDENTIALS = [
         ("a hundred other lines", b"\r\n".join([*(b"A%d: b" % n for n in range(60)), GOOD])),
         ("100 KB beside", b"X: " + b"a" * 100_000 + b"\r\n" + GOOD),
         ("a forged identity beside", b"X-Keybound-Tenant: evil\r\nX_Keybound_Key: evil\r\n" + GOOD),
-        ("folded before the key", b"Authorization: Bearer\r\n {plain}", UNFOLDED),
-        ("folded with tabs", b"Authorization:\r\n\tBearer {plain}", UNFOLDED),
-        ("folded after the key", GOOD + b"\r\n ", UNFOLDED),
-        ("behind a bare CR", b"X: y\r" + GOOD, RETURN),
-        ("a bare CR behind", GOOD + b"\rX: y", RETURN),
-        ("NBSP before", b"Authorization: \xa0Bearer {plain}", STRIPPED),
-        ("NBSP behind", GOOD + b"\xa0", STRIPPED),
-        ("0x85 behind", GOOD + b"\x85", STRIPPED),
-        ("unit separator behind", GOOD + b"\x1f", STRIPPED),
-        ("form feed before", b"Authorization: \x0cBearer {plain}", STRIPPED),
-        ("vertical tab behind", GOOD + b"\x0b", STRIPPED),
+    ),
+    *of(
+        "served",
+        ("folded before the key", b"Authorization: Bearer\r\n {plain}"),
+        ("folded with tabs", b"Authorization:\r\n\tBearer {plain}"),
+        ("folded after the key", GOOD + b"\r\n "),
+        differs=UNFOLDED,
+    ),
+    *of(
+        "served",
+        ("behind a bare CR", b"X: y\r" + GOOD),
+        ("a bare CR behind", GOOD + b"\rX: y"),
+        differs=RETURN,
+    ),
+    *of(
+        "served",
+        ("NBSP before", b"Authorization: \xa0Bearer {plain}"),
+        ("NBSP behind", GOOD + b"\xa0"),
+        ("0x85 behind", GOOD + b"\x85"),
+        ("unit separator behind", GOOD + b"\x1f"),
+        ("form feed before", b"Authorization: \x0cBearer {plain}"),
+        ("vertical tab behind", GOOD + b"\x0b"),
+        differs=STRIPPED,
     ),
     *of(
         "refused",
@@ -147,8 +176,6 @@ CREDENTIALS = [
         ("in the body", b"Content-Length: 46\r\n\r\n" + GOOD),
     ),
 ]
-
-FORWARDED = "gunicorn takes SCRIPT_NAME from proxies that it trusts: those of this machine"
 
 
 def hosts(expected: Expected, line: bytes, what: str, **cases: tuple[bytes, ...]) -> list[Case]:

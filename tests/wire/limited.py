@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.wire.cases import GOOD, HOST, NONE, Case, Expected, starting
+from tests.wire.cases import GOOD, HOST, NONE, OVER_WSGI, Case, Differs, Expected, starting
 
-CAPITALS = "some make capitals of a method"
+CAPITALS = Differs("a method is written in capitals", frozenset({"hypercorn"}))
 
 READER = b"Authorization: Bearer {reader}"
 
@@ -16,9 +16,15 @@ METHODS = [
         b"HEAD /own HTTP/1.1",
         b"OPTIONS /own HTTP/1.1",
         b"POST /search HTTP/1.1",
-        (b"get /own HTTP/1.1", CAPITALS),
-        (b"post /search HTTP/1.1", CAPITALS),
         what="only reads",
+    ),
+    *starting(
+        "served",
+        READER,
+        b"get /own HTTP/1.1",
+        b"post /search HTTP/1.1",
+        what="only reads",
+        differs=CAPITALS,
     ),
     *starting(
         "refused",
@@ -120,10 +126,10 @@ LIMITS = [
     ),
 ]
 
-JOINED = "WSGI servers make one line of two, which is then a foreign one"
+JOINED = Differs("two lines are one, which is then a foreign one", OVER_WSGI)
 
 
-def optional(expected: Expected, name: str, *lines: bytes, differs: str = "") -> Case:
+def optional(expected: Expected, name: str, *lines: bytes, differs: Differs | None = None) -> Case:
     """Return a request for what may be had with a key and without."""
     start = b"GET /optional HTTP/1.1"
     return Case(f"optional: {name}", start, (HOST, *lines), expected, differs)
