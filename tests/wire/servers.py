@@ -21,7 +21,7 @@ T = TypeVar("T")
 _ASGI = "tests.wire.application:asgi"
 _WSGI = "tests.wire.application:wsgi"
 _UVICORN = ["uvicorn", _ASGI, "--no-proxy-headers"]
-_GUNICORN = ["gunicorn", _WSGI, "--no-control-socket", "--bind", "127.0.0.1:{port}"]
+_GUNICORN = ["gunicorn", _WSGI, "--bind", "127.0.0.1:{port}"]
 _GRANIAN = ["granian", "--host", "127.0.0.1", "--port", "{port}", "--interface"]
 
 

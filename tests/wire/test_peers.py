@@ -93,3 +93,16 @@ def test_uvicorn_believes_its_own_machine_unless_told(fleet: Fleet):
         assert ask(address, fleet, "here", FORWARDED).outcome == "refused"
         told = ask(address, fleet, "plain", FORWARDED).told or {}
         assert told["peer"] == "10.0.0.1"
+
+
+def test_some_servers_take_an_underscore_for_a_hyphen(fleet: Fleet):
+    """Behind these, a header is forged past a proxy that hands names with underscores on."""
+    lines = (b"Host: localhost", b"X-Forwarded-For: 192.0.2.1", b"X_Forwarded_For: 10.0.0.1")
+    answers = fleet.ask(b"\r\n".join((b"GET /open HTTP/1.1", *lines, b"", b"")))
+    taken = {
+        server: value
+        for server, answer in answers.items()
+        for name, value in (answer.seen or {})["headers"]
+        if name in {"x-forwarded-for", "HTTP_X_FORWARDED_FOR"} and value != "192.0.2.1"
+    }
+    assert taken == {"granian, WSGI": "10.0.0.1", "wsgiref": "192.0.2.1,10.0.0.1"}
