@@ -42,11 +42,12 @@ _LONG = 120
 
 
 def seen_of(
-    method: str, path: str, peer: str | None, headers: Iterable[tuple[str, str]]
+    method: str, path: str, raw: str | None, peer: str | None, headers: Iterable[tuple[str, str]]
 ) -> dict[str, Any]:
     """Return what a server handed over, without keys and without long values."""
+    target = None if raw is None else raw.partition("?")[0]
     short = [(name, _KEY.sub("KEY", value)[:_LONG]) for name, value in headers]
-    return {"method": method, "path": path, "peer": peer, "headers": short}
+    return {"method": method, "path": path, "raw": target, "peer": peer, "headers": short}
 
 
 def told(method: str, path: str, peer: str | None, body: bytes | None, names: Iterable[str]) -> str:
@@ -113,6 +114,7 @@ def shown_by_asgi(app: Any) -> Any:
         seen = seen_of(
             scope.get("method", scope["type"]),
             scope["path"],
+            (scope.get("raw_path") or b"").decode("latin-1") or None,
             scope["client"][0] if scope.get("client") else None,
             [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]],
         )
@@ -156,6 +158,7 @@ def shown_by_wsgi(app: Any) -> Any:
         seen = seen_of(
             environ["REQUEST_METHOD"],
             environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace"),
+            environ.get("RAW_URI") or environ.get("REQUEST_URI"),
             environ.get("REMOTE_ADDR"),
             [(name, value) for name, value in environ.items() if name.startswith("HTTP_")],
         )

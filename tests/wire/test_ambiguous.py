@@ -50,7 +50,7 @@ def test_no_server_makes_a_request_more_than_it_is(fleet: Fleet, case: Case):
         decided: dict[str, str] = {}
         for name, answer in answers.items():
             if answer.seen is not None:
-                what = json.dumps([handed(answer), answer.seen["peer"]])
+                what = json.dumps([handed(answer), answer.seen["peer"], answer.seen["raw"]])
                 assert decided.setdefault(what, outcomes[name]) == outcomes[name]
         if case.expected != "refused" and not case.differs:
             assert case.expected in outcomes.values()
