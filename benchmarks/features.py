@@ -107,7 +107,7 @@ def case(
         limits=limits or Limits(read_only=True) if read_only else limits or Limits(),
     ).secret.reveal()
     bearer = None if sent in _WITHOUT else b"Bearer " + key.encode()
-    how = _HOW.get(sent, lambda _: {})(key.encode())
+    how = _HOW[sent](key.encode()) if sent in _HOW else {}
     app = APIKeyMiddleware(application, guard.to_async())
     return Sent(name, app, bearer, None if name == BASE else BASE, **how)
 

@@ -15,8 +15,7 @@ from keybound.core.facts import WEBSOCKET
 from keybound.core.reading import Reading
 from keybound.core.reasons import Reason
 from keybound.forged import HARMLESS, is_odd
-from keybound.heads import EnvironHead
-from keybound.wsgi import is_unplain
+from keybound.wsgi import is_unplain, read_environ
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -87,7 +86,7 @@ def reading_of(guard: BaseGuard, request: HttpRequest, asked: Asked) -> Reading:
     method, path, peer, _ = asked
     meta = request.META
     if guard.reads_all or is_unplain(meta) or (not HARMLESS.issuperset(meta) and is_odd(meta)):
-        reading = guard.reader.read(EnvironHead(meta, method, path))
+        reading = read_environ(guard.reader, meta, method, path)
         cast("GuardedRequest", request).keybound_reading = reading
         return reading
     return Reading(peer, credential_of(request), None, None)
