@@ -92,7 +92,7 @@ def denial(outcome: Outcome) -> Denied:
 
 
 def new_indexer() -> Callable[[], Any]:
-    """Return what makes hashers of headers: BLAKE2s, the faster one for a header, under a random key of this process.
+    """Return what makes hashers of headers: BLAKE2s under a random key of this process.
 
     What a cache is indexed by is neither a credential nor a digest of one.
     """
