@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import keybound
 from keybound import Settings
 from keybound.clocks import SystemClock
 from keybound.core.decision import Denied
@@ -78,6 +79,13 @@ def test_import_loads_no_framework_and_no_client():
     """``import keybound`` costs nothing but keybound itself: extras load where they are used."""
     loaded = run_python("-c", "import keybound, sys; print(*sys.modules)").split()
     assert not HEAVY & set(loaded)
+
+
+def test_every_public_name_is_there():
+    """What the package says that it has can be imported from it, and is found by completion."""
+    assert set(keybound.__all__) < set(dir(keybound))
+    for name in keybound.__all__:
+        assert getattr(keybound, name).__name__ == name
 
 
 @pytest.mark.parametrize("group", ["console_scripts", "pytest11"])
