@@ -233,15 +233,15 @@ def test_request_without_a_key_needs_a_csrf_token(project: Project, auth: str):
     ],
 )
 def test_key_that_browsers_send_by_themselves_needs_a_csrf_token(
-    project: Project, form: str, status: int
+    blocking: Project, form: str, status: int
 ):
     """A page of another site can make a browser send a cookie, or a password that it keeps."""
-    project.use(path("", show), after=(CSRF,), keybound={"CREDENTIALS": [form]})
+    blocking.use(path("", show), after=(CSRF,), keybound={"CREDENTIALS": [form]})
     (parsed,) = parse_forms([form])
     key = TestKey(guard().issue(name="CI", tenant="acme"), parsed)
     target = f"/?{key.query}"
-    assert project.send(target, headers=key.headers).content == b"CI CI"
-    answer = project.send(target, method="POST", headers=key.headers, enforce_csrf_checks=True)
+    assert blocking.send(target, headers=key.headers).content == b"CI CI"
+    answer = blocking.send(target, method="POST", headers=key.headers, enforce_csrf_checks=True)
     assert answer.status_code == status
     assert "keybound-denial" not in answer.headers
 
