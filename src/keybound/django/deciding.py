@@ -10,8 +10,9 @@ from keybound.context import CURRENT, NO_KEY
 from keybound.core.decision import Allowed
 from keybound.core.effects import ask
 from keybound.core.inquiry import NeedBody
+from keybound.django.browsers import is_deliberate
 from keybound.django.demands import unmet
-from keybound.django.facts import Decide, body_of, is_deliberate, read_facts, reading_of
+from keybound.django.facts import Decide, body_of, read_facts, reading_of
 from keybound.django.hiding import hide
 from keybound.django.owners import find_owner
 from keybound.django.routers import reached, untouched

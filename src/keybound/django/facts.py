@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from keybound.core.identity import Identity
     from keybound.core.reading import Reader
-    from keybound.guard import BaseGuard
 
 
 Asked: TypeAlias = tuple[str, str, str | None, bool]
@@ -92,20 +91,6 @@ def reading_of(reader: Reader, request: HttpRequest, asked: Asked) -> Reading:
         cast("GuardedRequest", request).keybound_reading = reading
         return reading
     return Reading(peer, credential_of(request), None, None)
-
-
-def is_deliberate(guard: BaseGuard, request: HttpRequest) -> bool:
-    """Return whether an allowed request has a credential that no browser sends by itself.
-
-    It sends cookies and what ``Basic`` asked for. A session's cookie is what an authenticator may
-    go by, whatever stands in the query; a header is nothing that other sites can add.
-    """
-    known: Reading | None = getattr(request, "keybound_reading", None)
-    raw = credential_of(request) if known is None else known.raw
-    if not isinstance(raw, bytes) or raw[:5].lower() == b"basic":
-        return False
-    kind = guard.reader.places.place_of(raw).kind
-    return kind != "cookie" and (kind != "query" or not guard.settings.authenticators)
 
 
 def body_of(request: HttpRequest) -> bytes | None:
