@@ -8,9 +8,11 @@ from keybound.forged import drop_forged
 from keybound.hiding import hide_in_environ, hide_in_scope
 
 if TYPE_CHECKING:
+    from keybound.core.identity import Identity
     from keybound.django.facts import GuardedRequest
     from keybound.django.projects import Project
 
+_AUTHORIZATION = "HTTP_AUTHORIZATION"
 _READ_OF_META = ("headers", "GET", "COOKIES")
 """What Django made of the environment, if somebody asked before us: it is made again."""
 
@@ -29,5 +31,20 @@ def hide(project: Project, request: GuardedRequest, *, allowed: bool) -> None:
         hide_in_scope(scope, guard.reader.places, everywhere=everywhere)
     if meta.get("QUERY_STRING") != query:
         request.keybound_deprecated = True
+    _read_anew(request)
+
+
+def stand_in(request: GuardedRequest, identity: Identity) -> None:
+    """Let a request have an ``Authorization``, by which Django's caches tell requests apart.
+
+    They would not see a key that was hidden, or stood elsewhere. It names the key, and is no
+    credential; what another part of the site reads there stays.
+    """
+    if not request.META.get(_AUTHORIZATION):
+        request.META[_AUTHORIZATION] = f"Keybound {identity.key_id}"
+        _read_anew(request)
+
+
+def _read_anew(request: GuardedRequest) -> None:
     for name in _READ_OF_META:
         vars(request).pop(name, None)
