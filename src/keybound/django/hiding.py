@@ -13,15 +13,18 @@ if TYPE_CHECKING:
     from keybound.django.projects import Project
 
 _AUTHORIZATION = "HTTP_AUTHORIZATION"
+"""By this header Django's caches tell requests apart. They would not see a key that was hidden or
+stood elsewhere, so it then names the key, which is no credential; what else stands there stays."""
+
 _READ_OF_META = ("headers", "GET", "COOKIES")
 """What Django made of the environment, if somebody asked before us: it is made again."""
 
 
-def hide(project: Project, request: GuardedRequest, *, allowed: bool) -> None:
-    """Take forged headers out, and the key where it is not to be seen."""
+def hide(project: Project, request: GuardedRequest, identity: Identity | None) -> None:
+    """Take forged headers out, and the key where it is not to be seen, of whoever is let in."""
     guard, meta = project.guard, request.META
     query = meta.get("QUERY_STRING")
-    everywhere = allowed and guard.settings.hide_credentials
+    everywhere = identity is not None and guard.settings.hide_credentials
     drop_forged(meta)
     hide_in_environ(meta, guard.reader.places, everywhere=everywhere)
     scope = getattr(request, "scope", None)
@@ -31,20 +34,7 @@ def hide(project: Project, request: GuardedRequest, *, allowed: bool) -> None:
         hide_in_scope(scope, guard.reader.places, everywhere=everywhere)
     if meta.get("QUERY_STRING") != query:
         request.keybound_deprecated = True
-    _read_anew(request)
-
-
-def stand_in(request: GuardedRequest, identity: Identity) -> None:
-    """Let a request have an ``Authorization``, by which Django's caches tell requests apart.
-
-    They would not see a key that was hidden, or stood elsewhere. It names the key, and is no
-    credential; what another part of the site reads there stays.
-    """
-    if not request.META.get(_AUTHORIZATION):
-        request.META[_AUTHORIZATION] = f"Keybound {identity.key_id}"
-        _read_anew(request)
-
-
-def _read_anew(request: GuardedRequest) -> None:
+    if identity is not None and not meta.get(_AUTHORIZATION):
+        meta[_AUTHORIZATION] = f"Keybound {identity.key_id}"
     for name in _READ_OF_META:
         vars(request).pop(name, None)
