@@ -231,6 +231,26 @@ def test_django_project_of_the_readme_is_guarded(tmp_path: Path):
     assert run_python("-c", command, folder=tmp_path) == "401\n200\n"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_of_a_page_lead_somewhere(page: Path):
+    """Whoever follows a link finds the page, and the heading that it names."""
+    missing: set[str] = set()
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", read(page)):
+        name, _, heading = target.partition("#")
+        found = (page.parent / name).resolve() if name else page
+        headings = re.findall(r"^#+ (.*)$", read(found), re.MULTILINE) if found.is_file() else []
+        anchors = {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}
+        if not found.exists() or (heading and heading not in anchors):
+            missing.add(target)
+    assert missing == set()
+
+
+def test_every_page_is_in_the_readme():
+    """Whoever reads on from there misses none."""
+    linked = set(re.findall(r"\]\((docs/[\w-]+\.md)", read(ROOT / "README.md")))
+    assert {page.relative_to(ROOT).as_posix() for page in PAGES[1:]} <= linked
+
+
 @pytest.mark.parametrize("command", [DEMO, SUITE], ids=["demo", "suite"])
 def test_readme_has_the_two_commands(command: str):
     """A newcomer needs two lines: one that shows keybound at work, one that tests it."""

@@ -21,7 +21,10 @@ _READ_OF_META = ("headers", "GET", "COOKIES")
 
 
 def hide(project: Project, request: GuardedRequest, identity: Identity | None) -> None:
-    """Take forged headers out, and the key where it is not to be seen, of whoever is let in."""
+    """Take forged headers out, and the key where it is not to be seen.
+
+    ``identity`` is that of whoever is let in.
+    """
     guard, meta = project.guard, request.META
     query = meta.get("QUERY_STRING")
     everywhere = identity is not None and guard.settings.hide_credentials
