@@ -10,6 +10,7 @@ from keybound.context import CURRENT, NO_KEY
 from keybound.core.decision import Allowed
 from keybound.core.effects import ask
 from keybound.core.inquiry import NeedBody
+from keybound.django.browsers import is_deliberate
 from keybound.django.demands import unmet
 from keybound.django.facts import Decide, body_of, credential_of, read_facts, reading_of
 from keybound.django.hiding import hide
@@ -117,11 +118,11 @@ def admit(
     """Put what was decided into the request; return why it must go no further, if it must not."""
     members = vars(request)
     if "keybound_reading" in members:
-        hide(project, request, allowed=isinstance(outcome, Allowed))
+        hide(project, request, outcome.identity if isinstance(outcome, Allowed) else None)
     if type(outcome) is Allowed:
         request.api_key = outcome.identity
         # What Django has for one request; documented only for its test client.
-        request._dont_enforce_csrf_checks = True  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        request._dont_enforce_csrf_checks = is_deliberate(project.guard, request)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     elif outcome is Unguarded.UNGUARDED:
         request.api_key = None
     else:
