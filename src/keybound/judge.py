@@ -170,7 +170,7 @@ class Judge:
         inquiry = Inquiry.of(asks, path, peer, told, head)
         if inquiry is None:
             return Denied(Reason.INVALID_PATH)
-        if inquiry.auth == "exempt" or (told is not None and told.preflight):
+        if inquiry.auth == "exempt":
             return Unguarded.UNGUARDED
         wall = self._wall()
         if known is not None and self._cache.holds(known, self._boot(), wall):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from keybound.core.overriding import methods_asked
-from keybound.core.told import PLAIN, UNSAID, Told
+from keybound.core.told import PLAIN, PREFLIGHT, UNSAID, Told
 
 if TYPE_CHECKING:
     from keybound.core.clients import ClientAddress
@@ -77,10 +78,14 @@ class Reader:
 
 def _is_preflight(head: Head) -> bool:
     """Return whether a request is exactly what browsers ask before another one (Fetch, 4.8)."""
-    if head.method != "OPTIONS" or not head.path.startswith("/"):
+    if head.method != PREFLIGHT or not head.path.startswith("/"):
         return False
+    # A server may have joined two lines: neither value has a comma.
     once = [head.lines(name) for name in ("origin", "access-control-request-method")]
-    return all(len(lines) == 1 and lines[0].strip(b" \t") for lines in once)
+    return all(len(lines) == 1 and _WORD.fullmatch(lines[0].strip(b" \t")) for lines in once)
+
+
+_WORD = re.compile(rb"[!-+\x2d-~]+")
 
 
 def _is_crooked(head: Head) -> bool:

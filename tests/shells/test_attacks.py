@@ -1,0 +1,45 @@
+"""What somebody tries who wants more than a key gives, in front of every framework."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from keybound import Route
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.shells.sites import Site
+
+ASKING = ((b"origin", b"https://shop.example"), (b"access-control-request-method", b"DELETE"))
+
+
+def test_preflight_that_asks_to_be_taken_for_more_needs_a_key(make: Callable[..., Site]):
+    """Whoever heeds the header behind us would serve a DELETE that nobody decided on."""
+    site = make(exempt_preflight=True)
+    assert site.request("OPTIONS", headers=ASKING).status == 200
+    for more in ((b"x-http-method-override", b"DELETE"), (b"x-http-method", b"get")):
+        assert site.request("OPTIONS", headers=(*ASKING, more)).status == 401
+    assert site.request("OPTIONS", headers=ASKING, query_string=b"_method=put").status == 401
+
+
+@pytest.mark.parametrize("name", [b"origin", b"access-control-request-method"])
+@pytest.mark.parametrize("value", [b"", b" ", b"a,b", b"a b"])
+def test_preflight_is_one_in_its_exact_form_alone(
+    make_plain: Callable[..., Site], name: bytes, value: bytes
+):
+    """No browser sends such a value; a server that joins two lines makes one of them."""
+    site = make_plain(exempt_preflight=True)
+    headers = tuple((each, value if each == name else kept) for each, kept in ASKING)
+    assert site.request("OPTIONS", headers=headers).status == 401
+
+
+def test_preflight_to_an_exempt_route_that_asks_for_more(make: Callable[..., Site]):
+    """A method that it is to be taken for counts as if it had come as that."""
+    routes = [Route("/own", "OPTIONS", auth="exempt")]
+    site = make(routes=routes)
+    assert site.request("OPTIONS").status == 200
+    override: Any = ((b"x-http-method-override", b"DELETE"),)
+    assert site.request("OPTIONS", headers=override).status == 401
