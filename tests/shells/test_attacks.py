@@ -43,3 +43,17 @@ def test_preflight_to_an_exempt_route_that_asks_for_more(make: Callable[..., Sit
     assert site.request("OPTIONS").status == 200
     override: Any = ((b"x-http-method-override", b"DELETE"),)
     assert site.request("OPTIONS", headers=override).status == 401
+
+
+def test_key_in_a_query_is_in_no_part_of_what_the_application_sees(
+    make_plain: Callable[..., Site],
+):
+    """Some servers have the query in the raw path as well."""
+    site = make_plain(credentials=["bearer", "query(api_key)"])
+    key = site.issue().secret.reveal().encode()
+    query = b"a=1&api%5fkey=" + key + b"&b=%20"
+    answer = site.request(query_string=query, raw_path=b"/own?" + query)
+    assert answer.status == 200
+    (scope,) = site.served
+    assert scope["query_string"] == b"a=1&b=%20"
+    assert key.decode() not in repr(scope)

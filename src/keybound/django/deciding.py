@@ -11,7 +11,7 @@ from keybound.core.decision import Allowed
 from keybound.core.effects import ask
 from keybound.core.inquiry import NeedBody
 from keybound.django.demands import unmet
-from keybound.django.facts import Decide, body_of, read_facts, reading_of
+from keybound.django.facts import Decide, body_of, is_forgeable, read_facts, reading_of
 from keybound.django.hiding import hide
 from keybound.django.owners import find_owner
 from keybound.django.routers import reached, untouched
@@ -114,8 +114,9 @@ def admit(
         hide(project, request, allowed=isinstance(outcome, Allowed))
     if type(outcome) is Allowed:
         request.api_key = outcome.identity
-        # What Django has for one request; documented only for its test client.
-        request._dont_enforce_csrf_checks = True  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        if not is_forgeable(project.guard, request):
+            # What Django has for one request; documented only for its test client.
+            request._dont_enforce_csrf_checks = True  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     elif outcome is Unguarded.UNGUARDED:
         request.api_key = None
     else:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from keybound.core.identity import Identity
     from keybound.core.reading import Reader
+    from keybound.guard import BaseGuard
 
 
 Asked: TypeAlias = tuple[str, str, str | None, bool]
@@ -91,6 +92,21 @@ def reading_of(reader: Reader, request: HttpRequest, asked: Asked) -> Reading:
         cast("GuardedRequest", request).keybound_reading = reading
         return reading
     return Reading(peer, credential_of(request), None, None)
+
+
+def is_forgeable(guard: BaseGuard, request: HttpRequest) -> bool:
+    """Return whether a browser may have sent a request that is let in because another site asked.
+
+    It sends cookies, and passwords that it keeps, of its own accord; what an authenticator went by
+    nobody knows, unless there is a header that only a script can have written.
+    """
+    places, strangers = guard.reader.places, guard.settings.authenticators
+    if not (places.kept_by_browsers or strangers):
+        return False
+    known: Reading | None = getattr(request, "keybound_reading", None)
+    raw = credential_of(request) if known is None else known.raw
+    in_header = isinstance(raw, bytes) and places.in_header(raw)
+    return places.is_kept_by_browsers(raw) or (bool(strangers) and not in_header)
 
 
 def body_of(request: HttpRequest) -> bytes | None:
