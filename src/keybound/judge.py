@@ -242,8 +242,8 @@ class Judge:
     def _remember(self, entry: Entry, inquiry: Inquiry, decision: Decision | NeedBody) -> None:
         if not isinstance(decision, Allowed) or decision.begins >= decision.ends:
             return
-        if not inquiry.repeats:
-            return
+        if not inquiry.repeats or (inquiry.told is not None and inquiry.told.body is not None):
+            return  # the next one may name others, and a body has room for many
         (method, _), path = inquiry.asks[0], inquiry.path
         if len(path) > PATH_REMEMBERED_MAX or len(method) > METHOD_REMEMBERED_MAX:
             return

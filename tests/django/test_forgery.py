@@ -40,7 +40,8 @@ def status(
     client = (AsyncClient if project.awaits else Client)(enforce_csrf_checks=True)
     client.cookies.load(cookie)
     answer: Any = client.generic("POST", url, headers=sent)
-    return (asyncio.run(answer) if project.awaits else answer).status_code
+    status: int = (asyncio.run(answer) if project.awaits else answer).status_code
+    return status
 
 
 @pytest.mark.parametrize("hides", [False, True])
