@@ -146,7 +146,7 @@ class APIKeyMiddleware:
         if is_worth_reading(head, body_max):
             body = buffer_input(environ, body_max)
         told = with_models(reading.told, settled.fields, models_in(settled.fields, head, body))
-        reading = reading._replace(told=told)
+        reading = reading.telling(told)
         return guard.authorize(method, path, *reading), reading
 
     def _hide(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from keybound import Route
+from keybound import Limits, Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,3 +57,37 @@ def test_key_in_a_query_is_in_no_part_of_what_the_application_sees(
     (scope,) = site.served
     assert scope["query_string"] == b"a=1&b=%20"
     assert key.decode() not in repr(scope)
+
+
+def by_function(_head: object) -> str:
+    """Return a model."""
+    return "invoice"
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/own", Route("/own", "POST", model=by_function, access="read")),
+        ("/own/" + "x" * 300, Route("/own/*", "POST", model="invoice", access="read")),
+    ],
+)
+def test_what_is_decided_anew_every_time_is_not_refused_within(
+    make: Callable[..., Site], path: str, route: Route
+):
+    """Whoever looks a second time does not take it for what nobody decided."""
+    site = make(routes=[route])
+    key = site.issue(limits=Limits(models="invoice:read", read_only=True))
+    for _ in range(3):
+        assert site.request("POST", path, key=key).status == 200
+
+
+def test_what_is_only_reported_is_not_refused_within(make: Callable[..., Site]):
+    """Nor is it reported twice."""
+    site = make(routes=[Route("/own", "POST", model="invoice", access="read")])
+    key = site.plant(
+        rights=("report_only",),
+        limits=Limits(models="invoice:read", read_only=True, methods=["GET"]),
+    )
+    for _ in range(3):
+        assert site.request("POST", key=key).status == 200
+    assert sum(site.guard.engine.refuser.totals("would_refuse").values()) == 3

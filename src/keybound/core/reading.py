@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
+from msgspec import Struct, structs
+
+from keybound.core.head import Head
 from keybound.core.overriding import methods_asked
+from keybound.core.reasons import Reason
 from keybound.core.told import PLAIN, PREFLIGHT, UNSAID, Told
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from keybound.core.clients import ClientAddress
-    from keybound.core.head import Head
     from keybound.core.places import Places
-    from keybound.core.reasons import Reason
     from keybound.core.tenants_of import TenantSource
 
 
-class Reading(NamedTuple):
-    """What a decision takes besides the method and the path, in its order."""
+class Reading(Struct, frozen=True):
+    """What a decision takes besides the method and the path, in its order.
+
+    It can be unpacked, but is no tuple: whoever reports errors, or writes an environment down,
+    looks into those.
+    """
 
     peer: str | None
     raw: bytes | Reason | None
@@ -28,6 +36,18 @@ class Reading(NamedTuple):
     def __repr__(self) -> str:
         """Return nothing of the credential."""
         return "Reading(...)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Return nothing of it either."""
+        return []
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield each member."""
+        return iter((self.peer, self.raw, self.told, self.head))
+
+    def telling(self, told: Told | None) -> Reading:
+        """Return the same of a request that told something else."""
+        return structs.replace(self, told=told)
 
 
 class Reader:

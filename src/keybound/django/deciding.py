@@ -86,7 +86,7 @@ def _authorize(project: Project, request: GuardedRequest, asked: Asked) -> Steps
     if body is not None and len(body) > body_max:
         body = None
     told = with_models(reading.told, outcome.fields, models_in(outcome.fields, head, body))
-    outcome = yield from ask(Decide((method, path, *reading._replace(told=told)), routed))
+    outcome = yield from ask(Decide((method, path, *reading.telling(told)), routed))
     return outcome
 
 

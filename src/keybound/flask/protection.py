@@ -13,7 +13,7 @@ from flask import Flask, current_app, g, request
 from flask.wrappers import Response
 
 from keybound.context import GUARD, NOTHING
-from keybound.core.decision import Denied
+from keybound.core.decision import Allowed, Denied
 from keybound.core.demands import Demand, strictest_access
 from keybound.core.errors import RefusedError
 from keybound.core.reading import Reading
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
     from flask.wrappers import Request
 
-    from keybound.core.decision import Allowed
     from keybound.core.identity import Identity
     from keybound.core.refusals import RefusalResponse
     from keybound.engine import Engine
@@ -201,18 +200,20 @@ class Protection(APIKeyMiddleware):
         match = guard.table.match(method, path)
         decided = None if match is None else match.view
         allowed: Allowed | None = environ[ALLOWED]
+        if allowed is not None and allowed.begins >= allowed.ends:
+            allowed = None  # to decide again would say nothing of it, and report it twice
         reading: Reading | None = environ[READING]
         if reading is None:
             raw = environ.get("HTTP_AUTHORIZATION", "").encode("latin-1")
             reading = Reading(peer, raw, None, None)
-        remembered = allowed is not None and guard.decide(method, path, *reading) is allowed
+        again = None if allowed is None else guard.decide(method, path, *reading)
         # The table decided on another view or on none, or when there were other rules.
         elsewhere = (
             news
             or match is None
             or match.route is None
             or (decided is not None and decided is not declared.route)
-            or (allowed is not None and not remembered)
+            or (allowed is not None and not isinstance(again, Allowed))
         )
         demand = declared.whole if elsewhere else declared.demand
         asks = demand.auth != "exempt" or demand.access == "write"
@@ -220,7 +221,7 @@ class Protection(APIKeyMiddleware):
             fields = demands.fields(asked.view_args)
             self._met(demand, identity, asked, fields=fields, said=demand.access, strict=elsewhere)
         environ[_MET] = self, declared.demands
-        if allowed is not None and not elsewhere:
+        if allowed is not None and again is allowed and not elsewhere:
             self._settled.add(allowed, rule, declared.demands)
 
     def _identity(self, asked: Request) -> Identity | None:
