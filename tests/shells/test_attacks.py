@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from keybound import Limits, Route
+from tests.shells.calls import call_wsgi, environ_of
+from tests.shells.sites import authorization
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,3 +93,27 @@ def test_what_is_only_reported_is_not_refused_within(make: Callable[..., Site]):
     for _ in range(3):
         assert site.request("POST", key=key).status == 200
     assert sum(site.guard.engine.refuser.totals("would_refuse").values()) == 3
+
+
+@pytest.mark.parametrize(
+    ("raw_path", "status"),
+    [
+        (b"/d/acme/x", 200),
+        (b"/d/%61cme/x", 200),
+        (b"/d/acme%2Fx", 403),
+        (b"/d%2facme/x", 403),
+    ],
+)
+def test_path_that_came_as_another_names_no_tenant(
+    make: Callable[..., Site], raw_path: bytes, status: int
+):
+    """In front of Django, too, which does not look at it: somebody behind may."""
+    site = make(routes=[Route("/d/{tenant}/x")])
+    key = site.issue()
+    if site.application.protocol == "asgi":
+        assert site.request(path="/d/acme/x", raw_path=raw_path, key=key).status == status
+        return
+    for name in ("RAW_URI", "REQUEST_URI"):
+        told: Any = {name: raw_path.decode() + "?a=%2F"}
+        environ = environ_of("/d/acme/x", headers=[*authorization(key)], **told)
+        assert call_wsgi(site.app, environ).status == status

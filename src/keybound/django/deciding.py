@@ -132,6 +132,7 @@ def recall(project: Project, request: GuardedRequest, view: View, kwargs: Kwargs
     known = project.views.get(asked[:2])
     if (
         known is None
+        or (known[2] and request.api_key is None)  # a preflight: no view has answered a key
         or not asked[3]
         or known[0] is not view
         or known[1] != kwargs

@@ -64,6 +64,7 @@ def read_facts(request: HttpRequest) -> Asked:
     method: str = meta.get("REQUEST_METHOD", "")
     if request.__class__ is not WSGIRequest or method != request.method or method == WEBSOCKET:
         method = _spelled(request)
+        _keep_raw_path(request)
     urlconf: object = getattr(request, "urlconf", None)
     routed = urlconf is None or urlconf == settings.ROOT_URLCONF
     return method, request.path_info or "/", meta.get("REMOTE_ADDR"), routed
@@ -128,6 +129,14 @@ def _spelled(request: HttpRequest) -> str:
         method = spelled
     # A client may spell that one, but gets nothing by it.
     return "websocket" if method == WEBSOCKET else method
+
+
+def _keep_raw_path(request: HttpRequest) -> None:
+    """Put the path as it came where WSGI servers have it: Django leaves it in the scope."""
+    scope: Mapping[str, Any] = getattr(request, "scope", {})
+    raw_path: bytes | None = scope.get("raw_path")
+    if raw_path is not None:
+        request.META.setdefault("RAW_URI", raw_path.decode("latin-1"))
 
 
 def guarded(request: HttpRequest) -> GuardedRequest:
