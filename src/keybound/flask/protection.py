@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from flask import Flask, current_app, g, request
 from flask.wrappers import Response
+from msgspec import structs
 
 from keybound.context import GUARD, NOTHING
 from keybound.core.decision import Allowed, Denied
@@ -21,6 +22,7 @@ from keybound.core.reasons import Reason
 from keybound.flask.declarations import Declarations
 from keybound.flask.refusals import HTTPRefusedError, renderer_of
 from keybound.flask.settled import Settled
+from keybound.heads import EnvironHead
 from keybound.wsgi import ALLOWED, READING, APIKeyMiddleware, facts_of
 
 if TYPE_CHECKING:
@@ -59,9 +61,12 @@ class Again(APIKeyMiddleware):
     """Decides on a request as it is now, and says so by what it raises."""
 
     def read(self, environ: Environ, method: str, path: str) -> Reading:
-        """Return what was read first: the key may be hidden by now."""
+        """Return what was read first, of who the client is now: the key may be hidden by then."""
         known: Reading | None = environ[READING]
-        return super().read(environ, method, path) if known is None else known
+        if known is None:
+            return super().read(environ, method, path)
+        client = self.guard.reader.client.of(EnvironHead(environ, method, path))
+        return structs.replace(known, peer=client)
 
     def refuse(
         self,
