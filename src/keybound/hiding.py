@@ -59,7 +59,8 @@ def deprecating(
 
     async def send_deprecating(message: MutableMapping[str, Any]) -> None:
         if message["type"] in {"http.response.start", "websocket.http.response.start"}:
-            message = {**message, "headers": [*message.get("headers", ()), field]}
+            headers = [each for each in message.get("headers", ()) if tuple(each) != field]
+            message = {**message, "headers": [*headers, field]}
         await send(message)
 
     return send_deprecating
