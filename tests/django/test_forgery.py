@@ -12,6 +12,7 @@ from django.test import AsyncClient, Client
 from django.urls import path
 
 from keybound.core.principals import Principal
+from keybound.django import requires
 
 if TYPE_CHECKING:
     from keybound.core.head import Head
@@ -76,3 +77,29 @@ def test_session_needs_a_csrf_token(project: Project):
     assert status(project, "Bearer eyJ.of.another", cookie="sessionid=abc") == 200
     assert status(project, project.key()) == 200
     assert status(project, cookie="sessionid=abc", url="/x?api_key=junk") == 403
+
+
+PREFLIGHT = {"Origin": "https://evil.example", "Access-Control-Request-Method": "DELETE"}
+
+
+def test_preflight_that_becomes_another_request_needs_a_key(project: Project):
+    """By whatever header somebody within takes the method from."""
+    project.use(
+        path("x", served),
+        after=("tests.django.parts.Overriding",),
+        keybound={"EXEMPT_PREFLIGHT": True},
+    )
+    headers = {**PREFLIGHT, "X-Method": "DELETE"}
+    assert project.send("/x", method="OPTIONS", headers=headers).status_code == 401
+    headers = {**PREFLIGHT, "X-Method": "OPTIONS"}
+    assert project.send("/x", method="OPTIONS", headers=headers).status_code == 200
+
+
+def test_preflight_is_not_answered_by_a_view_that_requires_a_key(project: Project):
+    """Whoever asked with one before."""
+    view = requires("reports")(served)
+    project.use(path("x", view), keybound={"EXEMPT_PREFLIGHT": True})
+    for _ in range(2):
+        assert project.send("/x", method="OPTIONS", headers=PREFLIGHT).status_code == 401
+        answer = project.send("/x", project.key(scopes="reports"), method="OPTIONS")
+        assert answer.status_code == 200
