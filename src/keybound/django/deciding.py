@@ -82,9 +82,7 @@ def _authorize(project: Project, request: GuardedRequest, asked: Asked) -> Steps
     if not isinstance(outcome, NeedBody):
         return outcome
     head, body_max = EnvironHead(request.META, method, path), guard.settings.body_max
-    body = body_of(request) if is_worth_reading(head, body_max) else None
-    if body is not None and len(body) > body_max:
-        body = None
+    body = body_of(request, body_max) if is_worth_reading(head, body_max) else None
     told = with_models(reading.told, outcome.fields, models_in(outcome.fields, head, body))
     outcome = yield from ask(Decide((method, path, *reading.telling(told)), routed))
     return outcome

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from os import SEEK_END
+from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
@@ -110,12 +111,33 @@ def is_forgeable(guard: BaseGuard, request: HttpRequest) -> bool:
     return places.is_kept_by_browsers(raw) or (bool(strangers) and not in_header)
 
 
-def body_of(request: HttpRequest) -> bytes | None:
-    """Return the body, which Django keeps for whoever asks again; ``None`` if it cannot be had."""
+def body_of(request: HttpRequest, body_max: int) -> bytes | None:
+    """Return the body, which Django keeps for whoever asks again.
+
+    ``None`` if it cannot be had, or is longer than ``body_max``.
+    """
     try:
-        return request.body
+        if _spooled(request) > body_max:
+            return None
+        body = request.body
+        return body if len(body) <= body_max else None
     except (OSError, RawPostDataException, RequestDataTooBig):
         return None
+
+
+def _spooled(request: HttpRequest) -> int:
+    """Return the length of a body that Django has in a file, as it has under ASGI.
+
+    It may have come without a length: then Django would read all of it into memory.
+    """
+    members = vars(request)
+    if "scope" not in members or "_body" in members:
+        return 0
+    file: IO[bytes] = members["_stream"]
+    at = file.tell()
+    length = file.seek(0, SEEK_END)
+    file.seek(at)
+    return length
 
 
 def _spelled(request: HttpRequest) -> str:
