@@ -64,3 +64,21 @@ def test_what_becomes_of_a_request_is_decided_as_well(
     for _ in range(2):
         assert client.get("/x/1", headers=headers).status_code == status
     assert len(served) == (2 if status == 200 else 0)
+
+
+def test_preflight_is_answered_by_flask_and_by_no_view_that_requires_a_key():
+    """Extensions add to Flask's own answer what a browser asked for."""
+    app = Flask("shop", static_folder=None)
+    kb = Keybound(app, Guard.from_settings(database="memory://", exempt_preflight=True))
+    view = kb.requires("reports")(lambda: "served")
+    app.add_url_rule("/x", "x", view, methods=["DELETE"])
+    app.add_url_rule("/y", "y", view, methods=["DELETE", "OPTIONS"])
+    client = app.test_client()
+    for _ in range(2):
+        answer = client.options("/x", headers=PREFLIGHT)
+        assert answer.status_code == 200
+        assert {*answer.headers["Allow"].split(", ")} == {"DELETE", "OPTIONS"}
+        assert client.options("/x").status_code == 401
+        assert client.options("/y", headers=PREFLIGHT).status_code == 401
+        override = {**PREFLIGHT, "X-HTTP-Method-Override": "DELETE"}
+        assert client.options("/x", headers=override).status_code == 401

@@ -19,6 +19,7 @@ from keybound.core.demands import Demand, strictest_access
 from keybound.core.errors import RefusedError
 from keybound.core.reading import Reading
 from keybound.core.reasons import Reason
+from keybound.core.told import PREFLIGHT
 from keybound.flask.declarations import Declarations
 from keybound.flask.refusals import HTTPRefusedError, renderer_of
 from keybound.flask.settled import Settled
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from flask.typing import ResponseReturnValue
     from flask.wrappers import Request
+    from werkzeug.routing import Rule
 
     from keybound.core.identity import Identity
     from keybound.core.refusals import RefusalResponse
@@ -196,7 +198,8 @@ class Protection(APIKeyMiddleware):
         if not self._alone and environ[_CAME_AS] != facts_of(environ):
             identity = self._decide_again(environ, identity)
         rule = asked.url_rule
-        if rule is None:  # no view: Flask answers 404, 405, or with a redirect
+        # No view: Flask answers with 404, 405, a redirect, or what it allows.
+        if rule is None or (identity is None and _is_preflight_for_flask(asked, rule)):
             return
         demands, news = self._declarations.demands(rule)
         declared = demands.declared(asked.method)
@@ -276,6 +279,14 @@ def protection_of(app: Flask) -> Protection:
         msg = f"{app.name} is not guarded: call init_app of keybound.flask.Keybound"
         raise RuntimeError(msg)  # noqa: TRY004 - what is missing is a call
     return protection
+
+
+def _is_preflight_for_flask(asked: Request, rule: Rule) -> bool:
+    """Return whether a request is a preflight that Flask answers by itself."""
+    reading: Reading | None = asked.environ[READING]
+    told = None if reading is None else reading.told
+    by_flask = asked.method == PREFLIGHT and getattr(rule, "provide_automatic_options", False)
+    return bool(by_flask and told is not None and told.preflight)
 
 
 def _recording(inner: WSGIApp) -> WSGIApp:
