@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from msgspec import Struct
 
 from keybound.clocks import read_entropy
+from keybound.core.clients import PEER_REMEMBERED_MAX
 from keybound.core.credentials import Credential, read_credential
 from keybound.core.decision import Allowed, Denied
 from keybound.core.effects import Moment
@@ -246,6 +247,8 @@ class Judge:
             return  # the next one may name others, and a body has room for many
         (method, _), path = inquiry.asks[0], inquiry.path
         if len(path) > PATH_REMEMBERED_MAX or len(method) > METHOD_REMEMBERED_MAX:
+            return
+        if len(inquiry.peer or "") > PEER_REMEMBERED_MAX:
             return
         if len(self._decisions) >= DECISIONS_MAX:
             self._decisions.clear()

@@ -108,3 +108,14 @@ def test_bodies_are_not_remembered():
         assert isinstance(guard.authorize("GET", "/x", None, raw, told, None), Allowed)
     judge: Any = guard.engine.rules.judge_of(None)
     assert not judge._decisions  # noqa: SLF001 - what it remembers can be seen nowhere else
+
+
+def test_peers_that_are_no_addresses_are_not_remembered():
+    """A server that believes everybody hands on whatever a client writes into a header."""
+    guard = Guard.from_settings(database="memory://")
+    raw = b"Bearer " + guard.issue(name="CI", tenant="acme").secret.reveal().encode()
+    judge: Any = guard.engine.rules.judge_of(None)
+    for peer, remembered in (("x" * 65, 0), ("10.0.0.1", 1), (None, 2)):
+        for _ in range(2):
+            assert isinstance(guard.authorize("GET", "/x", peer, raw), Allowed)
+        assert len(judge._decisions) == remembered  # noqa: SLF001 - as above
