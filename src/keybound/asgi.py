@@ -191,7 +191,9 @@ class APIKeyMiddleware:
             body, receive = await buffered(receive, body_max)
         peer, raw, told, _ = self.guard.reader.read(head)
         told = with_models(told, fields, models_in(fields, head, body))
-        return await self.guard.authorize(method, path, peer, raw, told, head), receive
+        asking = self.guard.authorize(method, path, peer, raw, told, head)
+        del raw  # as above
+        return await asking, receive
 
     def _hide(self, scope: Scope, send: Send, *, allowed: bool) -> Send:
         """Take the key out of what the application sees, where it is not to see it."""

@@ -17,9 +17,15 @@ _TARGETS = ("RAW_URI", "REQUEST_URI")
 
 def hide_in_scope(scope: MutableMapping[str, Any], places: Places, *, everywhere: bool) -> None:
     """Take keys out of a scope: out of its query always, ``everywhere`` out of headers too."""
-    query: bytes | None = scope.get("query_string")
-    if query:
+    query: bytes | str | None = scope.get("query_string")
+    if isinstance(query, str):  # by Django's test client
+        scope["query_string"] = _without(places, query)
+    elif query:
         scope["query_string"] = places.without_query(query)
+    raw_path: bytes | None = scope.get("raw_path")
+    if raw_path is not None and b"?" in raw_path:  # where no server should have put it
+        path, _, rest = raw_path.partition(b"?")
+        scope["raw_path"] = path + b"?" + places.without_query(rest)
     if everywhere:
         scope["headers"] = places.without_headers(scope["headers"])
 
@@ -53,7 +59,8 @@ def deprecating(
 
     async def send_deprecating(message: MutableMapping[str, Any]) -> None:
         if message["type"] in {"http.response.start", "websocket.http.response.start"}:
-            message = {**message, "headers": [*message.get("headers", ()), field]}
+            headers = [each for each in message.get("headers", ()) if tuple(each) != field]
+            message = {**message, "headers": [*headers, field]}
         await send(message)
 
     return send_deprecating

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from msgspec import Struct
 
 from keybound.clocks import read_entropy
+from keybound.core.clients import PEER_REMEMBERED_MAX
 from keybound.core.credentials import Credential, read_credential
 from keybound.core.decision import Allowed, Denied
 from keybound.core.effects import Moment
@@ -170,7 +171,7 @@ class Judge:
         inquiry = Inquiry.of(asks, path, peer, told, head)
         if inquiry is None:
             return Denied(Reason.INVALID_PATH)
-        if inquiry.auth == "exempt" or (told is not None and told.preflight):
+        if inquiry.auth == "exempt":
             return Unguarded.UNGUARDED
         wall = self._wall()
         if known is not None and self._cache.holds(known, self._boot(), wall):
@@ -242,10 +243,12 @@ class Judge:
     def _remember(self, entry: Entry, inquiry: Inquiry, decision: Decision | NeedBody) -> None:
         if not isinstance(decision, Allowed) or decision.begins >= decision.ends:
             return
-        if not inquiry.repeats:
-            return
+        if not inquiry.repeats or (inquiry.told is not None and inquiry.told.body is not None):
+            return  # the next one may name others, and a body has room for many
         (method, _), path = inquiry.asks[0], inquiry.path
         if len(path) > PATH_REMEMBERED_MAX or len(method) > METHOD_REMEMBERED_MAX:
+            return
+        if len(inquiry.peer or "") > PEER_REMEMBERED_MAX:
             return
         if len(self._decisions) >= DECISIONS_MAX:
             self._decisions.clear()

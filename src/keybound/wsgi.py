@@ -154,7 +154,7 @@ class APIKeyMiddleware:
         if is_worth_reading(head, body_max):
             body = buffer_input(environ, body_max)
         told = with_models(reading.told, settled.fields, models_in(settled.fields, head, body))
-        reading = reading._replace(told=told)
+        reading = reading.telling(told)
         return guard.authorize(method, path, *reading), reading
 
     def _hide(
@@ -255,7 +255,7 @@ def tell_folded(software: str) -> None:
 def is_unplain(environ: Environ) -> bool:
     """Return whether a query may ask for another method, or the raw path may be another one."""
     query: str | None = environ.get("QUERY_STRING")
-    if query and ("_method" in query or "%" in query):
+    if query and ("%" in query or "_method" in query.lower()):
         return True
     target: str | None = environ.get("RAW_URI") or environ.get("REQUEST_URI")
     return target is not None and "%" in target

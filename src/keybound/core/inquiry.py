@@ -13,7 +13,7 @@ from keybound.core.head import Head
 from keybound.core.models_of import called
 from keybound.core.reasons import Reason
 from keybound.core.table import RouteMatch
-from keybound.core.told import PLAIN, UNSAID, Told
+from keybound.core.told import PLAIN, PREFLIGHT, UNSAID, Told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,9 +66,14 @@ class Inquiry(Struct, frozen=True):
 
     @property
     def auth(self) -> Auth:
-        """How it is guarded: as the strictest of what it asks for."""
+        """How it is guarded: as the strictest of what it asks for.
+
+        A preflight asks for itself alone: what something within made of it, or would, is none.
+        """
         if len(self.asks) == 1:
-            return self.asks[0][1].auth
+            method, match = self.asks[0]
+            preflight = self.told is not None and self.told.preflight and method == PREFLIGHT
+            return "exempt" if preflight else match.auth
         return min((match.auth for _, match in self.asks), key=_STRICTEST_FIRST.index)
 
     @property

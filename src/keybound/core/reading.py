@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import re
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
+from msgspec import Struct, structs
+
+from keybound.core.head import Head
 from keybound.core.overriding import methods_asked
-from keybound.core.told import PLAIN, UNSAID, Told
+from keybound.core.reasons import Reason
+from keybound.core.told import PLAIN, PREFLIGHT, UNSAID, Told
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from keybound.core.clients import ClientAddress
-    from keybound.core.head import Head
     from keybound.core.places import Places
-    from keybound.core.reasons import Reason
     from keybound.core.tenants_of import TenantSource
 
 
-class Reading(NamedTuple):
-    """What a decision takes besides the method and the path, in its order."""
+class Reading(Struct, frozen=True):
+    """What a decision takes besides the method and the path, in its order.
+
+    It can be unpacked, but is no tuple: whoever reports errors, or writes an environment down,
+    looks into those.
+    """
 
     peer: str | None
     raw: bytes | Reason | None
@@ -27,6 +36,18 @@ class Reading(NamedTuple):
     def __repr__(self) -> str:
         """Return nothing of the credential."""
         return "Reading(...)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Return nothing of it either."""
+        return []
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield each member."""
+        return iter((self.peer, self.raw, self.told, self.head))
+
+    def telling(self, told: Told | None) -> Reading:
+        """Return the same of a request that told something else."""
+        return structs.replace(self, told=told)
 
 
 class Reader:
@@ -82,10 +103,14 @@ class Reader:
 
 def _is_preflight(head: Head) -> bool:
     """Return whether a request is exactly what browsers ask before another one (Fetch, 4.8)."""
-    if head.method != "OPTIONS" or not head.path.startswith("/"):
+    if head.method != PREFLIGHT or not head.path.startswith("/"):
         return False
+    # A server may have joined two lines: neither value has a comma.
     once = [head.lines(name) for name in ("origin", "access-control-request-method")]
-    return all(len(lines) == 1 and lines[0].strip(b" \t") for lines in once)
+    return all(len(lines) == 1 and _WORD.fullmatch(lines[0].strip(b" \t")) for lines in once)
+
+
+_WORD = re.compile(rb"[!-+\x2d-~]+")
 
 
 def _is_crooked(head: Head) -> bool:

@@ -80,7 +80,7 @@ class Sealer:
         return SealedDenial(
             at=at / 1_000,
             reason=_REASONS[int(reason)],
-            key=key.decode() or None,
+            key=key.decode(errors="ignore") or None,  # a long one is cut short, within a letter
             node_tag=node_tag,
             clause_tag=clause_tag,
         )
