@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 _UNPREFIXED = frozenset({"content-type", "content-length"})
 
@@ -14,33 +14,25 @@ _UNPREFIXED = frozenset({"content-type", "content-length"})
 class ScopeHead:
     """A request of ASGI."""
 
-    __slots__ = ("_lines", "_scope", "method", "path", "query")
+    __slots__ = ("_headers", "_lines", "method", "path", "peer", "query", "raw_path")
 
     def __init__(self, scope: Mapping[str, Any], method: str, path: str) -> None:
-        """Read a scope, as ``method`` and ``path`` were read of it."""
-        self._scope = scope
+        """Read a scope as it is now, as ``method`` and ``path`` were read of it."""
+        client: Sequence[str] | None = scope.get("client")
+        raw: bytes | None = scope.get("raw_path")
+        self.peer = client[0] if client else None
+        self.raw_path = None if raw is None else raw.partition(b"?")[0]
         self.query: bytes = scope.get("query_string") or b""
+        self._headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
         self._lines: dict[str, list[bytes]] | None = None
         self.method = method
         self.path = path
-
-    @property
-    def peer(self) -> str | None:
-        """The address of the client's socket."""
-        client: Sequence[str] | None = self._scope.get("client")
-        return client[0] if client else None
-
-    @property
-    def raw_path(self) -> bytes | None:
-        """The path as it came."""
-        raw: bytes | None = self._scope.get("raw_path")
-        return None if raw is None else raw.partition(b"?")[0]
 
     def lines(self, name: str) -> Sequence[bytes]:
         """Return the values of one header."""
         if self._lines is None:
             self._lines = {}
-            for each, value in self._scope["headers"]:
+            for each, value in self._headers:
                 self._lines.setdefault(each.decode("latin-1"), []).append(value)
         return self._lines.get(name, ())
 

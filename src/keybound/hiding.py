@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 DEPRECATION = "deprecation", "@1735689600"
 """That keys in queries are deprecated (RFC 9745), since RFC 9700 section 4.3.2 said so in 2025."""
 
+_STARTS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
+
 _TARGETS = ("RAW_URI", "REQUEST_URI")
 
 
@@ -20,6 +22,9 @@ def hide_in_scope(scope: MutableMapping[str, Any], places: Places, *, everywhere
     query: bytes | None = scope.get("query_string")
     if query:
         scope["query_string"] = places.without_query(query)
+    path, mark, rest = (scope.get("raw_path") or b"").partition(b"?")
+    if mark:  # as some servers have it
+        scope["raw_path"] = b"%s?%s" % (path, places.without_query(rest))
     if everywhere:
         scope["headers"] = places.without_headers(scope["headers"])
 
@@ -52,7 +57,7 @@ def deprecating(
     field = name.encode(), value.encode()
 
     async def send_deprecating(message: MutableMapping[str, Any]) -> None:
-        if message["type"] in {"http.response.start", "websocket.http.response.start"}:
+        if message["type"] in _STARTS:
             message = {**message, "headers": [*message.get("headers", ()), field]}
         await send(message)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     Message = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[Message]]
     Send = Callable[[Message], Awaitable[None]]
+
+
+logger = logging.getLogger("keybound")
 
 
 class Watch:
@@ -72,7 +76,18 @@ class Watch:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._every)
-            if not await self._still_allowed():
+            if not await self._is_allowed():
                 self._over.set()
                 await self._send({"type": "websocket.close", "code": self._code})
                 return
+
+    async def _is_allowed(self) -> bool:
+        try:
+            return await self._still_allowed()
+        except Exception as error:  # noqa: BLE001 - what cannot be decided is not allowed
+            # The text of somebody else's error may hold anything.
+            logger.error(  # noqa: TRY400 - the same
+                "a WebSocket is closed, since whether it may stay open cannot be told (%s)",
+                type(error).__qualname__,
+            )
+            return False

@@ -105,6 +105,7 @@ class APIKeyMiddleware:
             start_response = self._hide(environ, start_response, allowed=type(outcome) is Allowed)
         if type(outcome) is Allowed:
             identity = outcome.identity
+            remembered = remembered and outcome.begins < outcome.ends
         elif outcome is Unguarded.UNGUARDED:
             identity, remembered = None, False
         else:

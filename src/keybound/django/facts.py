@@ -95,10 +95,12 @@ def reading_of(reader: Reader, request: HttpRequest, asked: Asked) -> Reading:
 
 def body_of(request: HttpRequest) -> bytes | None:
     """Return the body, which Django keeps for whoever asks again; ``None`` if it cannot be had."""
+    length: str = request.META.get("CONTENT_LENGTH") or ""
     try:
-        return request.body
+        body = request.body
     except (OSError, RawPostDataException, RequestDataTooBig):
         return None
+    return body if not length or int(length) == len(body) else None
 
 
 def _spelled(request: HttpRequest) -> str:
