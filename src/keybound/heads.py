@@ -8,6 +8,9 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+RAW_PATH = "keybound.raw_path"
+"""Where an environment that Django made of a scope has the path as it came."""
+
 _UNPREFIXED = frozenset({"content-type", "content-length"})
 
 
@@ -57,7 +60,7 @@ class EnvironHead:
     @property
     def raw_path(self) -> bytes | None:
         """The path as it came, which some servers tell."""
-        target: str | None = self._environ.get("RAW_URI") or self._environ.get("REQUEST_URI")
+        target = target_of(self._environ)
         if target is None:
             return None
         if not target.startswith("/"):
@@ -77,6 +80,12 @@ class EnvironHead:
         key = name.upper().replace("-", "_")
         value: str | None = self._environ.get(key if name in _UNPREFIXED else f"HTTP_{key}")
         return () if value is None else (_encoded(value),)
+
+
+def target_of(environ: Mapping[str, Any]) -> str | None:
+    """Return what a client asked for, where the server tells."""
+    target: str | None = environ.get("RAW_URI") or environ.get("REQUEST_URI")
+    return target or environ.get(RAW_PATH)
 
 
 def _encoded(text: str) -> bytes:

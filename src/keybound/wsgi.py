@@ -22,7 +22,7 @@ from keybound.core.reading import Reading
 from keybound.core.reasons import Reason
 from keybound.forged import HARMLESS, drop_forged, is_odd
 from keybound.guard import Guard
-from keybound.heads import EnvironHead
+from keybound.heads import EnvironHead, target_of
 from keybound.hiding import hide_in_environ, start_deprecating
 from keybound.installing import refuse_twice, tell_inner_cors, usable_guard
 from keybound.judge import UNSETTLED, Unguarded, denial
@@ -232,8 +232,11 @@ def is_unplain(environ: Environ) -> bool:
     query: str | None = environ.get("QUERY_STRING")
     if query and ("_method" in query or "%" in query):
         return True
-    target: str | None = environ.get("RAW_URI") or environ.get("REQUEST_URI")
-    return target is not None and "%" in target
+    target = target_of(environ)
+    if target is None:
+        return False
+    path: str = environ.get("PATH_INFO") or ""
+    return "%" in target or not target.partition("?")[0].endswith(path)
 
 
 def facts_of(environ: Environ) -> tuple[str, str, str | None]:

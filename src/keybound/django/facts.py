@@ -15,7 +15,7 @@ from keybound.core.facts import WEBSOCKET
 from keybound.core.reading import Reading
 from keybound.core.reasons import Reason
 from keybound.forged import HARMLESS, is_odd
-from keybound.heads import EnvironHead
+from keybound.heads import RAW_PATH, EnvironHead
 from keybound.wsgi import is_unplain
 
 if TYPE_CHECKING:
@@ -63,6 +63,9 @@ def read_facts(request: HttpRequest) -> Asked:
     method: str = meta.get("REQUEST_METHOD", "")
     if request.__class__ is not WSGIRequest or method != request.method or method == WEBSOCKET:
         method = _spelled(request)
+        raw_path: bytes | None = getattr(request, "scope", {}).get("raw_path")
+        if raw_path is not None:
+            meta[RAW_PATH] = raw_path.partition(b"?")[0].decode("latin-1")
     urlconf: object = getattr(request, "urlconf", None)
     routed = urlconf is None or urlconf == settings.ROOT_URLCONF
     return method, request.path_info or "/", meta.get("REMOTE_ADDR"), routed
