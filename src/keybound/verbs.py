@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Unpack, cast
@@ -13,7 +14,7 @@ from keybound.core import edits, issuing, lifecycle
 from keybound.core.chain import Chain
 from keybound.core.durations import parse_duration
 from keybound.core.effects import ListNodes, ReadClock, ask
-from keybound.core.errors import InputError, nearest
+from keybound.core.errors import InputError, NotFoundError, nearest
 from keybound.core.explain import (
     MEANINGS,
     DenialExplanation,
@@ -178,10 +179,11 @@ class Verbs:
             sealed = self._engine.refuser.unseal(denial)
             step = None
             if sealed.key is not None:
-                chain = self._chain((yield from lifecycle.show(sealed.key)), sealed.key)
-                for check in chain.checks:
-                    if sealed.names(check):
-                        step = explain_check(chain, check, None, sealed.reason, sealed.at)
+                with suppress(NotFoundError):  # of whom an authenticator knows nothing is stored
+                    chain = self._chain((yield from lifecycle.show(sealed.key)), sealed.key)
+                    for check in chain.checks:
+                        if sealed.names(check):
+                            step = explain_check(chain, check, None, sealed.reason, sealed.at)
             return DenialExplanation(
                 at=datetime.fromtimestamp(sealed.at, UTC),
                 reason=sealed.reason,

@@ -62,7 +62,14 @@ class Again(APIKeyMiddleware):
     def read(self, environ: Environ, method: str, path: str) -> Reading:
         """Return what was read first: the key may be hidden by now."""
         known: Reading | None = environ[READING]
-        return super().read(environ, method, path) if known is None else known
+        if known is not None:
+            return known
+        reading = super().read(environ, method, path)
+        told = reading.told
+        if told is None or not told.crooked:
+            return reading
+        # It was not when it came: the site itself has changed the path since.
+        return reading._replace(told=told._replace(crooked=False))
 
     def refuse(
         self,
