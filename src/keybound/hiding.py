@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 DEPRECATION = "deprecation", "@1735689600"
 """That keys in queries are deprecated (RFC 9745), since RFC 9700 section 4.3.2 said so in 2025."""
 
+_STARTS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
+
 _TARGETS = ("RAW_URI", "REQUEST_URI")
 
 
@@ -22,10 +24,9 @@ def hide_in_scope(scope: MutableMapping[str, Any], places: Places, *, everywhere
         scope["query_string"] = _without(places, query)
     elif query:
         scope["query_string"] = places.without_query(query)
-    raw_path: bytes | None = scope.get("raw_path")
-    if raw_path is not None and b"?" in raw_path:  # where no server should have put it
-        path, _, rest = raw_path.partition(b"?")
-        scope["raw_path"] = path + b"?" + places.without_query(rest)
+    path, mark, rest = (scope.get("raw_path") or b"").partition(b"?")
+    if mark:  # as some servers have it
+        scope["raw_path"] = b"%s?%s" % (path, places.without_query(rest))
     if everywhere:
         scope["headers"] = places.without_headers(scope["headers"])
 
@@ -58,7 +59,7 @@ def deprecating(
     field = name.encode(), value.encode()
 
     async def send_deprecating(message: MutableMapping[str, Any]) -> None:
-        if message["type"] in {"http.response.start", "websocket.http.response.start"}:
+        if message["type"] in _STARTS:
             headers = [each for each in message.get("headers", ()) if tuple(each) != field]
             message = {**message, "headers": [*headers, field]}
         await send(message)

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from msgspec import Struct
 
 from keybound.clocks import read_entropy
-from keybound.core.clients import PEER_REMEMBERED_MAX
 from keybound.core.credentials import Credential, read_credential
 from keybound.core.decision import Allowed, Denied
 from keybound.core.effects import Moment
 from keybound.core.inquiry import Inquiry, NeedBody
 from keybound.core.reasons import Reason
-from keybound.core.table import METHOD_REMEMBERED_MAX, PATH_REMEMBERED_MAX
 from keybound.warm import warm_path
 
 if TYPE_CHECKING:
@@ -243,13 +241,7 @@ class Judge:
     def _remember(self, entry: Entry, inquiry: Inquiry, decision: Decision | NeedBody) -> None:
         if not isinstance(decision, Allowed) or decision.begins >= decision.ends:
             return
-        if not inquiry.repeats or (inquiry.told is not None and inquiry.told.body is not None):
-            return  # the next one may name others, and a body has room for many
         (method, _), path = inquiry.asks[0], inquiry.path
-        if len(path) > PATH_REMEMBERED_MAX or len(method) > METHOD_REMEMBERED_MAX:
-            return
-        if len(inquiry.peer or "") > PEER_REMEMBERED_MAX:
-            return
         if len(self._decisions) >= DECISIONS_MAX:
             self._decisions.clear()
         self._decisions[entry, method, path, inquiry.peer, inquiry.told] = decision

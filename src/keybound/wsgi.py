@@ -24,7 +24,7 @@ from keybound.core.reading import Reading
 from keybound.core.reasons import Reason
 from keybound.forged import HARMLESS, drop_forged, is_odd
 from keybound.guard import Guard
-from keybound.heads import EnvironHead
+from keybound.heads import EnvironHead, target_of
 from keybound.hiding import hide_in_environ, start_deprecating
 from keybound.installing import refuse_twice, tell_inner_cors, usable_guard
 from keybound.judge import UNSETTLED, Unguarded, denial
@@ -113,6 +113,7 @@ class APIKeyMiddleware:
             start_response = self._hide(environ, start_response, allowed=type(outcome) is Allowed)
         if type(outcome) is Allowed:
             identity = outcome.identity
+            remembered = remembered and outcome.begins < outcome.ends
         elif outcome is Unguarded.UNGUARDED:
             identity, remembered = None, False
         else:
@@ -257,8 +258,11 @@ def is_unplain(environ: Environ) -> bool:
     query: str | None = environ.get("QUERY_STRING")
     if query and ("%" in query or "_method" in query.lower()):
         return True
-    target: str | None = environ.get("RAW_URI") or environ.get("REQUEST_URI")
-    return target is not None and "%" in target
+    target = target_of(environ)
+    if target is None:
+        return False
+    path: str = environ.get("PATH_INFO") or ""
+    return "%" in target or not target.partition("?")[0].endswith(path)
 
 
 def facts_of(environ: Environ) -> tuple[str, str, str | None]:

@@ -19,9 +19,12 @@ APPLICATION = "tests.application"
 async def answer(request: HttpRequest) -> HttpResponse:
     """Answer everything."""
     seen: Any = getattr(request, "environ", None) or getattr(request, "scope", {})
-    seen[APPLICATION].served.append(
+    app = seen[APPLICATION]
+    app.served.append(
         {**request.META, "keybound": getattr(request, "api_key", 0), "current": current_key()}
     )
+    if app.look is not None:
+        app.served[-1]["looked"] = app.look(request)
     return HttpResponse("served", content_type="text/plain")
 
 

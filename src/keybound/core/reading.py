@@ -90,12 +90,12 @@ class Reader:
 
     def read(self, head: Head) -> Reading:
         """Return what there is to a request; raises what a function of the site's own raises."""
-        raw = self.places.find(head)
+        raw, taken_for = self.places.find(head), methods_asked(head)
         told = Told(
             tenant=UNSAID if self._tenants is None else self._tenants.of(head, self.client.trusts),
-            taken_for=methods_asked(head),
+            taken_for=taken_for,
             crooked=_is_crooked(head),
-            preflight=self._exempts and raw is None and _is_preflight(head),
+            preflight=self._exempts and raw is None and not taken_for and _is_preflight(head),
             in_header=self.places.in_header(raw),
         )
         return Reading(self.client.of(head), raw, None if told == PLAIN else told, head)

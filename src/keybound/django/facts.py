@@ -97,15 +97,17 @@ def reading_of(guard: BaseGuard, request: HttpRequest, asked: Asked) -> Reading:
 def body_of(request: HttpRequest, body_max: int) -> bytes | None:
     """Return the body, which Django keeps for whoever asks again.
 
-    ``None`` if it cannot be had, or is longer than ``body_max``.
+    ``None`` if it cannot be had, is cut short, or is longer than ``body_max``.
     """
+    length: str = request.META.get("CONTENT_LENGTH") or ""
     try:
         if _spooled(request) > body_max:
             return None
         body = request.body
-        return body if len(body) <= body_max else None
     except (OSError, RawPostDataException, RequestDataTooBig):
         return None
+    whole = not length or int(length) == len(body)
+    return body if whole and len(body) <= body_max else None
 
 
 def _spooled(request: HttpRequest) -> int:

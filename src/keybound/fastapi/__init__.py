@@ -27,7 +27,7 @@ from keybound.fastapi.demands import CurrentKey, OptionalKey, requires
 from keybound.fastapi.documents import Document
 from keybound.fastapi.inside import keeping, looking_again
 from keybound.guard import AsyncGuard
-from keybound.installing import refuse_twice, usable_guard
+from keybound.installing import refuse_twice, tell_inner_cors, usable_guard
 from keybound.starlette import require
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class DeclaredMiddleware(APIKeyMiddleware):
         """Wrap ``app``, which is what FastAPI made of the application."""
         super().__init__(app, declarations.guard)
         self.app = looking_again(app, declarations.app, self.guard)
+        self._within = app
         self._declarations = declarations
         self._seem_current = declarations.seem_current
         serve = super().__call__  # bound once, since calls are what a request costs
@@ -82,3 +83,5 @@ class DeclaredMiddleware(APIKeyMiddleware):
     def check(self) -> None:
         """Read the routes; raises ``InputError`` where they cannot be read, or none is guarded."""
         self._declarations.refresh()
+        if not self.guard.settings.exempt_preflight:
+            tell_inner_cors(self._within)

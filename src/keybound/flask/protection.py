@@ -65,10 +65,15 @@ class Again(APIKeyMiddleware):
     def read(self, environ: Environ, method: str, path: str) -> Reading:
         """Return what was read first, of who the client is now: the key may be hidden by then."""
         known: Reading | None = environ[READING]
-        if known is None:
-            return super().read(environ, method, path)
-        client = self.guard.reader.client.of(EnvironHead(environ, method, path))
-        return structs.replace(known, peer=client)
+        if known is not None:
+            client = self.guard.reader.client.of(EnvironHead(environ, method, path))
+            return structs.replace(known, peer=client)
+        reading = super().read(environ, method, path)
+        told = reading.told
+        if told is None or not told.crooked:
+            return reading
+        # It was not when it came: the site itself has changed the path since.
+        return structs.replace(reading, told=told._replace(crooked=False))
 
     def refuse(
         self,
