@@ -178,7 +178,11 @@ async def _delete_inside(app: ASGIRecorder, scope: Any, receive: Any, send: Any)
     if scope["method"] == "DELETE":
         await _accept(app, scope, receive, send)
         return
-    inner = dict(app.noted["scope"]) | {"method": "DELETE", "path": "/v1/chat", "raw_path": b"/v1/chat"}
+    inner = dict(app.noted["scope"]) | {
+        "method": "DELETE",
+        "path": "/v1/chat",
+        "raw_path": b"/v1/chat",
+    }
     app.served.clear()  # what counts is whether the request within gets here
     await app.outer(inner, receive, send)
 

@@ -16,6 +16,7 @@ from keybound.engine import Engine
 from keybound.stores import open_store
 from keybound.testing import FakeClock
 from tests.security import also
+from tests.security.extras import take_apart
 from tests.security.outcomes import NotReplayableError
 from tests.security.python_calls import PYTHON
 from tests.security.texts import member
@@ -92,14 +93,14 @@ def call(case: Case, tools: Tools) -> None:
 
 
 def _known(extra: str) -> None:
-    name = also.take_apart(extra).name
+    name = take_apart(extra).name
     if name in also.OF_CALLS:
         return
     if name not in also.CHECKERS:
         msg = f"nobody knows the expectation {extra!r}"
         raise NotReplayableError(msg)
     if name == "no_secret_in_spans":
-        also.CHECKERS[name](also.take_apart(extra), None, None)  # type: ignore[arg-type]
+        also.CHECKERS[name](take_apart(extra), None, None)  # type: ignore[arg-type]
 
 
 def _guard(store: Any, **settings: Any) -> Guard:
@@ -166,7 +167,12 @@ def _refused(calls: Calls, limits: Mapping[str, Any], value: object) -> None:
     raise AssertionError(msg)
 
 
-_SETTINGS = {"pepper": "secret", "secret": "secret", "prefix": "prefix", "environment": "environment"}
+_SETTINGS = {
+    "pepper": "secret",
+    "secret": "secret",
+    "prefix": "prefix",
+    "environment": "environment",
+}
 
 
 def _settings(_calls: Calls, given: Mapping[str, Any]) -> None:

@@ -229,5 +229,5 @@ def _known(entry: Mapping[str, Any], names: frozenset[str]) -> None:
 def _moment(text: object) -> datetime | None:
     if text is None:
         return None
-    moment = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+    moment = datetime.fromisoformat(str(text))
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

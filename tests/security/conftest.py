@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from keybound.core.keys import KeyFormat, Peppers
 from tests.security.cases import OWN, load
+from tests.security.keyring import Secrets
 from tests.security.replay import Tools
 from tests.security.worlds import RedisPlace
 from tests.services.redis import WHEELS
@@ -43,7 +45,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def _database(redis_named: Any) -> Callable[[], RedisPlace | None]:
-    """Return what gives an empty database of a real server, and nothing where there is no server."""
+    """Return what gives an empty database of a real server, or nothing where there is none."""
     places: dict[int, RedisPlace] = {}
     number = count()
 
@@ -77,6 +79,12 @@ def tools(
     )
     for file in folder.glob("*.db*"):
         file.unlink()
+
+
+@pytest.fixture
+def secrets() -> Secrets:
+    """Return the secrets of a world that has no keys yet."""
+    return Secrets(KeyFormat("kb", "live"), Peppers(None))
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from keybound.core.effects import LoadByDigest, Put
+from keybound.core.effects import LoadByDigest, Put, ReadShared
 from keybound.core.nodes import decode_node, encode_node
 from keybound.testing.records import commit, row_of
 from tests.security import records
@@ -90,7 +90,7 @@ def _delete(replay: Replay, name: str, how: Mapping[str, Any]) -> None:
 def _create(replay: Replay, given: Mapping[str, Any], how: Mapping[str, Any]) -> None:
     """Issue another key. Nobody chooses its id, so that it is never the one of an earlier key."""
     options = {"name": given.get("name", "a key"), "tenant": given.get("tenant", "acme")}
-    _by(replay, how).issue(**options)  # type: ignore[arg-type]
+    _by(replay, how).issue(**options)
 
 
 def _create_with_same_secret(replay: Replay, _value: Any, _how: Mapping[str, Any]) -> None:
@@ -109,11 +109,11 @@ def _rewrite(replay: Replay, name: str, _how: Mapping[str, Any]) -> None:
 
 
 def _begin_fill(replay: Replay, _name: str, _how: Mapping[str, Any]) -> None:
-    """Let a request read a key from the store, and hold it there."""
+    """Let a request read a key, from Redis or from the store, and hold it there."""
     engine = replay.place.engine
     steps = replay.authorized(replay.each)
     effect = next(steps)
-    while not isinstance(effect, LoadByDigest):
+    while not isinstance(effect, LoadByDigest | ReadShared):
         effect = steps.send(engine.perform(effect))
     replay.held = steps, engine.perform(effect)
 
@@ -132,7 +132,7 @@ def _pass(replay: Replay, seconds: float, _how: Mapping[str, Any]) -> None:
 
 
 def _set_clock(replay: Replay, moment: str, _how: Mapping[str, Any]) -> None:
-    now = datetime.fromisoformat(moment.replace("Z", "+00:00"))
+    now = datetime.fromisoformat(moment)
     replay.place.pass_time((now - replay.place.clock.now).total_seconds())
 
 

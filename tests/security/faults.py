@@ -77,13 +77,13 @@ def _full(_: Replay, place: RedisPlace) -> None:
     place.client.config_set("maxmemory", "1")
 
 
-def _swapped(replay: Replay, place: RedisPlace) -> None:
+def _swapped(_: Replay, place: RedisPlace) -> None:
     """Let each name answer what stands under another one, as a connection that is one late does."""
     names = sorted(place.client.scan_iter())
-    values = place.client.mget(names)
-    if len(names) > 1:
-        place.client.mset(dict(zip(names, [*values[1:], values[0]], strict=True)))
-    del replay
+    values = [place.client.get(name) for name in names]
+    for name, value in zip(names, [*values[1:], *values[:1]], strict=True):
+        assert isinstance(value, bytes)
+        place.client.set(name, value)
 
 
 _REDIS: dict[str, Callable[[Replay, RedisPlace], object]] = {
@@ -120,7 +120,7 @@ def _record(replay: Replay, given: Mapping[str, Any], _how: Mapping[str, Any]) -
     if place.redis is None:
         return
     forger = SharedRecords(Secret("somebody who does not know the secret at all"))
-    merged = (place.case.world.key or {}) | given
+    merged = {**(place.case.world.key or {}), **given}
     node = records.key_of("K1", members(merged, place.secrets), above={})
     for name in _names(place.redis.client):
         old = place.redis.client.get(name)
@@ -158,12 +158,20 @@ def _sql(replay: Replay, what: str, _how: Mapping[str, Any]) -> None:
     if what not in {"down", "hung", "timeout", "slow", "hang", "pool_exhausted", "deadlock"}:
         msg = f"nobody knows the trouble {what!r} of a store"
         raise NotReplayableError(msg)
+    _ask_store(replay)
     replay.place.store.reachable = False
+
+
+def _ask_store(replay: Replay) -> None:
+    """Empty the Redis in front of a store, so that a fault of the store is met."""
+    if replay.place.redis is not None and replay.place.redis.server.running:
+        replay.place.redis.client.flushdb()
 
 
 def _duplicate(replay: Replay, name: str, _how: Mapping[str, Any]) -> None:
     """Have a second key that the same credential finds: stored without the secret."""
     place = replay.place
+    _ask_store(replay)
     digest = Peppers(None).digest(place.secrets.of(name))
     node = records.key_of(f"{name}again", {}, above={})
     commit(place.store, Put(node=node, expected=None, digest=digest))
@@ -171,6 +179,7 @@ def _duplicate(replay: Replay, name: str, _how: Mapping[str, Any]) -> None:
 
 def _returns(replay: Replay, name: str, _how: Mapping[str, Any]) -> None:
     """Let the store answer another key's row."""
+    _ask_store(replay)
     replay.place.store.instead = name
 
 
@@ -178,8 +187,9 @@ def _cancel(replay: Replay, what: str, how: Mapping[str, Any]) -> None:
     if what != "sql" or how.get("cancel_during") not in {"get", "lookup"}:
         msg = f"nobody knows the fault {what!r} with {dict(how)}"
         raise NotReplayableError(msg)
+    _ask_store(replay)
     replay.cancels = True
-    replay.place.store.before_load = lambda: time.sleep(0.05)
+    replay.place.store.before_load = lambda: time.sleep(0.06)
 
 
 def _nothing(_replay: Replay, _value: Any, _how: Mapping[str, Any]) -> None:

@@ -103,4 +103,4 @@ def _plant(place: Place, number: int) -> None:
 def _measure(place: Place) -> dict[str, float]:
     resident = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE
     redis = place.redis.client.dbsize() if place.redis is not None else 0
-    return {"memory": resident, "reads": place.store.loads, "redis": int(redis)}  # type: ignore[arg-type]
+    return {"memory": resident, "reads": place.store.loads, "redis": int(redis)}

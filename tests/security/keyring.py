@@ -70,7 +70,7 @@ def _entropy(start: str) -> bytes:
     digits = [BASE62.index(char) for char in start]
     digits += [byte % 62 for byte in rest[: _RANDOM - len(digits)]]
     number = sum(digit * 62**place for place, digit in enumerate(digits))
-    return number.to_bytes(ENTROPY_BYTES, "big")
+    return int(number).to_bytes(ENTROPY_BYTES, "big")
 
 
 def _swap_last(text: str) -> str:

@@ -98,4 +98,4 @@ def reasons_of(name: str, *, odd: bool, ended: bool) -> frozenset[str] | None:
 def reasons_with(status: int) -> frozenset[str]:
     """Return every reason that is answered with a status: for a status that is as good."""
     found = {reason.value for reason in Reason if REFUSALS[reason].status == status}
-    return frozenset(found | {"ok", "exempt"} if status < 400 else found)  # noqa: PLR2004
+    return frozenset(found | {"ok", "exempt"} if status < 400 else found)

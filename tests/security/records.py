@@ -26,11 +26,14 @@ _LIMITS = {"ips": "networks", "models": "models", "methods": "methods", "hours":
 _UNKNOWN = frozenset({"models_deny", "routes", "max_uses", "delegation"})
 """Limits that keybound does not have: a record with one is a record with an unknown limit."""
 
-_MEMBERS = frozenset(
-    {"id", "v", "tenant", "all_tenants", "enabled", "not_before", "expires_at", "read_only"}
-    | {"ips", "ips_deny", "models", "methods", "scopes", "groups", "parent", "owner", "hours"}
-    | {"restrictions", "custom", "revoked", "name", "tenants", "role"}
-) | _UNKNOWN
+_MEMBERS = (
+    frozenset(
+        {"id", "v", "tenant", "all_tenants", "enabled", "not_before", "expires_at", "read_only"}
+        | {"ips", "ips_deny", "models", "methods", "scopes", "groups", "parent", "owner", "hours"}
+        | {"restrictions", "custom", "revoked", "name", "tenants", "role"}
+    )
+    | _UNKNOWN
+)
 
 
 class FutureKey(APIKey, frozen=True, kw_only=True, tag="key/999"):

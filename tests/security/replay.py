@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.security import also, events, faults, floods, records, subjects, verdicts
-from tests.security.calls import call
-from tests.security.cases import HTTP
-from tests.security.logs import Log, listening
-from tests.security.outcomes import ComesLaterError, Outcome
+from tests.security import also, events, faults, floods, subjects, verdicts
+from tests.security.extras import take_apart
+from tests.security.outcomes import Outcome
 from tests.security.sending import Sent, altered, sent
 from tests.security.sockets import Socket
 from tests.security.texts import text
@@ -25,16 +24,15 @@ if TYPE_CHECKING:
 
     from keybound.core.effects import Steps
     from tests.security.cases import Case
+    from tests.security.logs import Log
     from tests.security.worlds import RedisPlace
-
-MEMORY, SQLITE, REDIS = Way(store="memory"), Way(store="sqlite"), Way(store="sqlite", redis=True)
 
 PURE = "pure"
 
-LATER = {"management": "the management API"}
-"""Kinds of requests whose part of keybound is not there yet."""
-
 PARALLEL_MAX = 200
+
+STORE_TAKES = 0.06
+"""Seconds that a store takes which is asked by a request that is given up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,119 +88,14 @@ class Replay:
         return subjects.steps(self.place, each)
 
 
-def replay(case: Case, tools: Tools) -> None:
-    """Replay a case at every subject and over every way; raises what does not hold."""
-    if case.kind in LATER:
-        raise ComesLaterError(LATER[case.kind])
-    if case.kind not in HTTP:
-        with listening() as log:
-            call(case, tools)
-            log.check()
-        return
-    outcomes: dict[str, Outcome] = {}
-    for way, names in _ways(case, tools):
-        for name in names:
-            with listening() as log:
-                label = f"{name} over {way.name}"
-                outcomes[label] = _labelled(label, lambda: _run(case, tools, way, name, log))  # noqa: B023 - called at once
-    verdicts.same(outcomes)
-
-
-def _labelled(label: str, run: Callable[[], Outcome]) -> Outcome:
-    """Say where it was that something does not hold."""
-    try:
-        return run()
-    except AssertionError as error:
-        msg = f"{label}: {error}"
-        raise AssertionError(msg) from error
-
-
-def _ways(case: Case, tools: Tools) -> list[tuple[Way, list[str]]]:
-    """Return every way to the records of a case, and who replays it over each.
-
-    What a framework does is the same over every store, and what a store does in front of every
-    framework: all of them run in memory, and few over the others. Redis holds records alone, so it
-    is in the way where those are what the case is about.
-    """
-    names = _names(case)
-    if "test.flood" in (case.request.get("scope") or {}):
-        return [(MEMORY, [PURE]), *([(REDIS, [PURE])] if _about_redis(case) else [])]
-    few = [name for name in names if name in {PURE, "asgi", "wsgi"}][:2]
-    ways = [(MEMORY, names), (SQLITE, few)]
-    if case.kind != "lifespan" and _about_records(case) and tools.redis() is not None:
-        broken = any(faults.needs_redis(fault) for fault in case.world.faults)
-        ways.append((REDIS, names if broken else few))
-    return ways
-
-
-def _about_redis(case: Case) -> bool:
-    return any(each.startswith("redis_") for each in case.expected.also)
-
-
-def _about_records(case: Case) -> bool:
-    """Return whether something is stored that Redis may hold in another way than the store."""
-    world = case.world
-    odd = world.key is not None and records.is_odd(_strings(world.key))
-    above = world.key is not None and bool({"groups", "parent", "owner"} & world.key.keys())
-    changed = bool(world.events or world.faults)
-    return odd or above or changed or case.area in {"key_state", "storage_and_cache"}
-
-
-def _strings(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the members of a record that say what they are by themselves."""
-    return {name: value for name, value in record.items() if not isinstance(value, dict)}
-
-
-def _names(case: Case) -> list[str]:
-    names = [PURE] if _is_pure(case) else []
-    for name in subjects.SHELLS:
-        protocol = "wsgi" if name in {"wsgi", "flask", "django"} else "asgi"
-        if not case.over(protocol):
-            continue
-        if case.kind != "http" and name not in subjects.WEBSOCKETS:
-            continue
-        if name in _LACKS.get(_behaviour(case) or "", frozenset()):
-            continue
-        names.append(name)
-    return names
-
-
-def _behaviour(case: Case) -> str | None:
+def behaviour_of(case: Case) -> str | None:
+    """Return what the application of a case does, unless it just answers."""
     found: str | None = (case.request.get("scope") or {}).get("test.app")
     return found
 
 
-_DJANGO = frozenset({"django", "django-async"})
-
-_LACKS = {
-    "dispatches_internal_delete": _DJANGO,
-    "sse_3_chunks": _DJANGO,
-    "sse_disconnect": _DJANGO,
-    "wsgi_generator": _DJANGO,
-}
-"""Behaviours of applications, and the subjects whose one view does not have them."""
-
-
-def _is_pure(case: Case) -> bool:
-    """Return whether the decision alone can be asked for: all of the request is in its facts."""
-    scope = case.request.get("scope") or {}
-    special = any(name.startswith("test.") for name in scope) or "type" in scope
-    about_shells = case.kind == "lifespan" or case.expected.decision in {"error", "close"}
-    floods_only = "test.flood" in scope
-    return (
-        floods_only or not special
-    ) and not about_shells and not case.request.get("environ") and not _disagrees(case)
-
-
-def _disagrees(case: Case) -> bool:
-    """Return whether the request is about a part of it that only shells see."""
-    return "raw_path" in case.request and case.request["raw_path"] != case.request.get("path")
-
-
-# ----------------------------------------------------------------------------------- one subject
-
-
-def _run(case: Case, tools: Tools, way: Way, name: str, log: Log) -> Outcome:
+def run_at(case: Case, tools: Tools, way: Way, name: str, log: Log) -> Outcome:
+    """Return what becomes of a case at one subject, over one way; raises what does not hold."""
     redis = tools.redis() if way.redis else None
     try:
         place = Place(case, way, folder=tools.folder, redis=redis, full=tools.full)
@@ -211,7 +104,7 @@ def _run(case: Case, tools: Tools, way: Way, name: str, log: Log) -> Outcome:
         verdicts.check(case, outcome, odd=False)
         return outcome
     try:
-        return _run_at(case, tools, place, name, log)
+        return _run(case, tools, place, name, log)
     finally:
         if redis is not None:
             faults.mend(redis)
@@ -219,9 +112,9 @@ def _run(case: Case, tools: Tools, way: Way, name: str, log: Log) -> Outcome:
         subjects.forget()
 
 
-def _run_at(case: Case, tools: Tools, place: Place, name: str, log: Log) -> Outcome:
+def _run(case: Case, tools: Tools, place: Place, name: str, log: Log) -> Outcome:
     each = sent(case.request, place.secrets)
-    behaviour = "stay" if case.expected.decision == "close" else _behaviour(case)
+    behaviour = "stay" if case.expected.decision == "close" else behaviour_of(case)
     reads = "app_body_identical" in case.expected.also
     served = None if name == PURE else subjects.serve(name, place, behaviour, body=reads)
     run = Replay(
@@ -260,7 +153,7 @@ def _happen(run: Replay) -> None:
         faults.install(run, fault)
     within = [each for each in run.case.expected.also if each.startswith("within_s")]
     if within:
-        run.waited = float(also.take_apart(within[0]).argument)
+        run.waited = float(take_apart(within[0]).argument)
         place.pass_time(run.waited)
 
 
@@ -281,7 +174,7 @@ def _lifespan(run: Replay) -> Outcome:
     assert run.served is not None
     said = asyncio.run(started(run.served.app))
     outcome = Outcome(decision="passthrough", status=None, reason="not_applicable")
-    outcome.facts = {"said": said, "noted": {"lifespan": len(said) == 2}}  # noqa: PLR2004 - start and stop
+    outcome.facts = {"said": said, "noted": {"lifespan": len(said) == 2}}
     return outcome
 
 
@@ -341,7 +234,7 @@ def _cancelled(run: Replay) -> Outcome:
 
     async def give_up() -> bool:
         task = asyncio.create_task(served.sent(run.each))
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(STORE_TAKES / 3)
         task.cancel()
         try:
             await task
@@ -350,6 +243,8 @@ def _cancelled(run: Replay) -> Outcome:
         return False
 
     cancelled = asyncio.run(give_up())
+    time.sleep(STORE_TAKES)  # what was asked is answered, and nobody is there for it
+    run.cached_after_cancel = bool(run.place.engine.cache.entries)
     reason = "cancelled" if cancelled else None
     outcome = Outcome(decision="error", status=None, reason=reason, error=asyncio.CancelledError())
     assert cancelled, "it was not cancelled"

@@ -144,16 +144,12 @@ def pure(place: Place, each: Sent) -> Outcome:
     taken = time.perf_counter() - started
     status = OPEN if each.kind == "websocket" else 200
     if isinstance(decided, Allowed):
-        outcome = Outcome(
-            decision="allow", status=status, reason="ok", identity=decided.identity
-        )
+        outcome = Outcome(decision="allow", status=status, reason="ok", identity=decided.identity)
     elif decided is Unguarded.UNGUARDED:
         outcome = Outcome(decision="allow", status=status, reason="exempt")
     else:
         reason = decided.reason if isinstance(decided, Denied) else Reason.STORE_UNAVAILABLE
-        outcome = Outcome(
-            decision="deny", status=REFUSALS[reason].status, reason=reason.value
-        )
+        outcome = Outcome(decision="deny", status=REFUSALS[reason].status, reason=reason.value)
     outcome.seconds, outcome.loads = taken, place.store.loads - loads
     return outcome
 

@@ -13,7 +13,7 @@ import yaml
 
 from tests.security.outcomes import ComesLaterError, NotReplayableError
 from tests.security.plugin import CONTRADICTED, FAILED, LATER, MISSED, PASSED, PROPERTY
-from tests.security.replay import replay
+from tests.security.running import replay
 
 if TYPE_CHECKING:
     from collections.abc import Callable

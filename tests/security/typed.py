@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.security.calls import Calls
 
-VERBS = {("keys", "create"): ["issue"], ("keys", "list"): ["list"], ("keys", "show"): ["show"]}
+VERBS = {"keys create": ["issue"], "keys list": ["list"], "keys show": ["show"]}
 """Commands as a case has them, and ours."""
 
 KEY = re.compile(r"kb_live_[0-9A-Za-z]{38}")
@@ -26,7 +26,7 @@ KEY = re.compile(r"kb_live_[0-9A-Za-z]{38}")
 def typed(calls: Calls, argv: Sequence[str]) -> None:
     """Type a command; a key that it makes is on standard output, once, and nowhere else."""
     program, *rest = argv
-    verb = VERBS.get(tuple(rest[:2]))
+    verb = VERBS.get(" ".join(rest[:2]))
     if program != "keybound" or verb is None:
         msg = f"no command of ours is for {' '.join(argv)}"
         raise NotReplayableError(msg)
