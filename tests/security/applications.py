@@ -84,7 +84,12 @@ class WSGIRecorder:
             self.body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         if self._behaviour == "raise":
             raise AppError
-        start_response("200 OK", [("Content-Type", "text/plain")])
+        write = start_response("200 OK", [("Content-Type", "text/plain")])
+        if self._behaviour == "wsgi_write":
+            write(b"served")
+            return []
+        if self._behaviour == "echo":
+            return [environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))]
         return Stream(self.noted) if self._behaviour == "wsgi_generator" else [b"served"]
 
     def view(self, request: Any) -> HttpResponse:
@@ -187,6 +192,22 @@ async def _delete_inside(app: ASGIRecorder, scope: Any, receive: Any, send: Any)
     await app.outer(inner, receive, send)
 
 
+async def _raise_late(_app: ASGIRecorder, _scope: Any, _receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    raise AppError
+
+
+async def _echo(app: ASGIRecorder, _scope: Any, receive: Any, send: Any) -> None:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    app.body = body
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+
 async def _stay(app: ASGIRecorder, _scope: Any, receive: Any, send: Any) -> None:
     """Accept a WebSocket, and stay until somebody ends it."""
     await receive()
@@ -197,14 +218,16 @@ async def _stay(app: ASGIRecorder, _scope: Any, receive: Any, send: Any) -> None
 
 
 ASGI: dict[str, Callable[[ASGIRecorder, Any, Any, Any], Awaitable[None]]] = {
+    "echo": _echo,
     "raise": _raise,
+    "raise_after_start": _raise_late,
     "sse_3_chunks": _chunks,
     "sse_disconnect": _until_gone,
     "dispatches_internal_delete": _delete_inside,
     "stay": _stay,
 }
 
-WSGI = frozenset({"raise", "wsgi_generator"})
+WSGI = frozenset({"echo", "raise", "wsgi_generator", "wsgi_write"})
 
 
 def sse(each: Sent) -> bool:

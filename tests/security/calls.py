@@ -15,10 +15,11 @@ from keybound.core.errors import KeyboundError
 from keybound.engine import Engine
 from keybound.stores import open_store
 from keybound.testing import FakeClock
-from tests.security import also
+from tests.security import also, settings_of
 from tests.security.extras import take_apart
 from tests.security.outcomes import NotReplayableError
 from tests.security.python_calls import PYTHON
+from tests.security.settings_of import SETTINGS
 from tests.security.texts import member
 from tests.security.typed import typed
 from tests.security.worlds import SECRET
@@ -177,11 +178,12 @@ _SETTINGS = {
 
 def _settings(_calls: Calls, given: Mapping[str, Any]) -> None:
     """Make settings; what has no counterpart here cannot be wrong here."""
-    chosen = {_SETTINGS[name]: value for name, value in given.items() if name in _SETTINGS}
-    if not chosen:
+    made = {_SETTINGS[name]: value for name, value in given.items() if name in _SETTINGS}
+    made |= settings_of.chosen({k: v for k, v in given.items() if k in SETTINGS}).settings
+    if not made:
         msg = f"no setting of ours is for {', '.join(given)}"
         raise NotReplayableError(msg)
-    Settings.load(chosen)
+    Settings.load(made)
 
 
 CONFIG: dict[str, Callable[[Calls, Any], None]] = {

@@ -5,6 +5,7 @@ A fault of Redis is done to a real server, and only where the case runs over one
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,10 @@ from keybound.core.effects import Head, Put
 from keybound.core.keys import Peppers
 from keybound.core.secret import Secret
 from keybound.core.shared import SharedRecords
-from keybound.testing.records import commit
+from keybound.testing.records import commit, row_of
 from tests.security import records
 from tests.security.outcomes import ComesLaterError, NotReplayableError
-from tests.security.texts import members, text
+from tests.security.texts import is_text, members, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -109,7 +110,8 @@ def _value(replay: Replay, value: object, _how: Mapping[str, Any]) -> None:
     """Put one value under every name that there is."""
     if replay.place.redis is None:
         return
-    raw = text(value, replay.place.secrets).encode("latin-1")
+    written = value if is_text(value) else json.dumps(value)
+    raw = text(written, replay.place.secrets).encode("latin-1")
     for name in _names(replay.place.redis.client):
         replay.place.redis.client.set(name, raw)
 
@@ -155,6 +157,8 @@ def _restore(replay: Replay, _name: str, _how: Mapping[str, Any]) -> None:
 
 
 def _sql(replay: Replay, what: str, _how: Mapping[str, Any]) -> None:
+    if what == "readonly":  # nothing is written to decide a request
+        return
     if what not in {"down", "hung", "timeout", "slow", "hang", "pool_exhausted", "deadlock"}:
         msg = f"nobody knows the trouble {what!r} of a store"
         raise NotReplayableError(msg)
@@ -181,6 +185,18 @@ def _returns(replay: Replay, name: str, _how: Mapping[str, Any]) -> None:
     """Let the store answer another key's row."""
     _ask_store(replay)
     replay.place.store.instead = name
+
+
+def _stored(replay: Replay, given: Mapping[str, Any], _how: Mapping[str, Any]) -> None:
+    """Change the stored record of the key past keybound, as whoever writes to the database can."""
+    place = replay.place
+    _ask_store(replay)
+    row = row_of(place.store, "K1")
+    merged = members({**(place.case.world.key or {}), **given}, place.secrets)
+    node = records.key_of("K1", merged, above={"groups": ()})
+    commit(place.store, Put(node=node, expected=row.rev))
+    place.odd = place.odd or records.is_odd(merged)
+    place.engine.renew()
 
 
 def _cancel(replay: Replay, what: str, how: Mapping[str, Any]) -> None:
@@ -215,6 +231,7 @@ FAULTS: dict[str, Callable[[Replay, Any, Mapping[str, Any]], None]] = {
     # Time is read from one clock, that of the process: no database is ever asked for it.
     "sql_clock_skew_s": _nothing,
     "sql_duplicate": _duplicate,
+    "sql_record": _stored,
     "sql_returns": _returns,
     "store": _cancel,
 }

@@ -80,6 +80,12 @@ def _value(place: Place, kind: str, *, valid: bool) -> bytes:
         text = secrets.of("valid")
     elif kind == "keys_with_same_prefix":
         text = secrets.new(MARK[:4])
+    elif kind == "same_unknown_key":
+        text = secrets.of("UNKNOWN")
+    elif kind == "malformed":
+        text = secrets.new()[:20]
+    elif kind == "valid":
+        text = secrets.of("K1")
     else:
         text = secrets.new()
     if kind == "random_bad_checksum" and not valid:
@@ -87,7 +93,15 @@ def _value(place: Place, kind: str, *, valid: bool) -> bytes:
     return b"Bearer " + text.encode()
 
 
-_KINDS = ("random_keys", "random_bad_checksum", "random_good_checksum", "keys_with_same_prefix")
+_KINDS = (
+    "random_keys",
+    "random_bad_checksum",
+    "random_good_checksum",
+    "keys_with_same_prefix",
+    "same_unknown_key",
+    "malformed",
+    "valid",
+)
 
 
 def _plant(place: Place, number: int) -> None:

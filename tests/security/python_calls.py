@@ -56,7 +56,17 @@ def _with_password(calls: Calls) -> Settings:
     return Settings(secret=SECRET, database=url, redis=redis)  # type: ignore[arg-type]
 
 
+def _decision(calls: Calls) -> Any:
+    value = b"Bearer " + _issued(calls).secret.reveal().encode()
+    return calls.guard.authorize("GET", "/", None, value)
+
+
 OBJECTS: dict[str, Callable[[Calls], Any]] = {
+    "decision": _decision,
+    "engine": lambda calls: calls.guard.engine,
+    "guard": lambda calls: calls.guard,
+    "key": lambda calls: _issued(calls).key,
+    "secret": lambda calls: _issued(calls).secret,
     "identity": _identity,
     "issued": _issued,
     "record": lambda calls: calls.guard.show(_issued(calls).id),

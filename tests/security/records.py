@@ -30,7 +30,7 @@ _MEMBERS = (
     frozenset(
         {"id", "v", "tenant", "all_tenants", "enabled", "not_before", "expires_at", "read_only"}
         | {"ips", "ips_deny", "models", "methods", "scopes", "groups", "parent", "owner", "hours"}
-        | {"restrictions", "custom", "revoked", "name", "tenants", "role"}
+        | {"restrictions", "custom", "revoked", "revoked_at", "name", "tenants", "role"}
     )
     | _UNKNOWN
 )
@@ -57,7 +57,7 @@ def key_of(name: str, members: Mapping[str, Any], *, above: Mapping[str, Any]) -
         tenant=None if given["tenant"] == "*" else given["tenant"],
         limits=limits_of(given),
         enabled=given.get("enabled", True),
-        revoked_at=_REVOKED_AT if given.get("revoked") else None,
+        revoked_at=_revoked(given),
         owner=given.get("owner"),
         role=given.get("role"),
         parent=given.get("parent"),
@@ -78,8 +78,13 @@ def group_of(name: str, members: Mapping[str, Any]) -> Group:
         name,
         limits=limits_of(members),
         enabled=members.get("enabled", True),
-        revoked_at=_REVOKED_AT if members.get("revoked") else None,
+        revoked_at=_revoked(members),
     )
+
+
+def _revoked(members: Mapping[str, Any]) -> Any:
+    at = members.get("revoked_at")
+    return at if at is not None else _REVOKED_AT if members.get("revoked") else None
 
 
 def is_odd(members: Mapping[str, Any]) -> bool:
@@ -100,11 +105,21 @@ def _limits(members: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     for dimension, value in _values(members).items():
         moments = dimension == "lifetime"
         try:
+            _check_stored(dimension, value)
             stored |= Limits.read(value if moments else {dimension: value}).dump()
         except LimitError:
             odd = True
             stored[dimension] = [value]
     return stored, odd
+
+
+_WRITTEN = frozenset({"tenants", "hours"})
+"""Limits that this module itself writes as text: of others, text is not how they are stored."""
+
+
+def _check_stored(dimension: str, value: object) -> None:
+    if isinstance(value, str) and dimension not in _WRITTEN:
+        raise LimitError(dimension, "is text", fix="a list is what is stored")
 
 
 def _values(members: Mapping[str, Any]) -> dict[str, Any]:

@@ -134,11 +134,15 @@ def _run(case: Case, tools: Tools, place: Place, name: str, log: Log) -> Outcome
     elif case.expected.decision == "close":
         assert outcome.decision == "close", outcome.short
     else:
-        verdicts.check(case, outcome, odd=place.odd)
+        verdicts.check(case, outcome, odd=place.odd, homeless=_is_homeless(case))
     for text_ in case.expected.also:
         also.check(text_, run, outcome)
     log.check()
     return outcome
+
+
+def _is_homeless(case: Case) -> bool:
+    return (case.world.key or {}).get("tenant", "") is None
 
 
 def _happen(run: Replay) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from tests.security.texts import headers, text
+from tests.security.texts import headers, is_text, text
 from tests.shells.calls import Answer, environ_of, scope_of
 
 if TYPE_CHECKING:
@@ -54,9 +55,20 @@ def sent(request: Mapping[str, Any], secrets: Secrets) -> Sent:
         environ={
             name: None if value is None else text(value, secrets) for name, value in environ.items()
         },
-        body=text(request.get("body", ""), secrets).encode("latin-1"),
+        body=_body(request, secrets),
         tests={name: value for name, value in scope.items() if name.startswith("test.")},
     )
+
+
+def _body(request: Mapping[str, Any], secrets: Secrets) -> bytes:
+    """Return a body: a text in UTF-8, JSON, or bytes where a header says that they are packed."""
+    value = request.get("body")
+    if value is None:
+        return b""
+    if not is_text(value):
+        return text(json.dumps(value), secrets).encode()
+    named = {name for name, _ in headers(request.get("headers"), secrets)}
+    return text(value, secrets).encode("latin-1" if b"content-encoding" in named else "utf-8")
 
 
 def asgi_scope(each: Sent) -> dict[str, Any]:
@@ -76,7 +88,8 @@ def wsgi_environ(each: Sent) -> dict[str, Any]:
     """Return the environment that a server makes of a request.
 
     Headers with an underscore are dropped, as gunicorn and waitress do: folded into the name with a
-    hyphen, as wsgiref does, nothing could tell them from it.
+    hyphen, as wsgiref does, nothing could tell them from it. The path as it came is told in the way
+    of gunicorn.
     """
     plain = [(name, value) for name, value in each.headers if b"_" not in name]
     environ = environ_of(
@@ -85,6 +98,8 @@ def wsgi_environ(each: Sent) -> dict[str, Any]:
     for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
         if f"HTTP_{name}" in environ:
             environ[name] = environ.pop(f"HTTP_{name}")
+    target = each.raw_path + (b"?" + each.query if each.query else b"")
+    environ["RAW_URI"] = target.decode("latin-1")
     environ["wsgi.input"] = Body(each.body)
     if each.body:
         environ["CONTENT_LENGTH"] = str(len(each.body))

@@ -37,7 +37,8 @@ def chosen(given: Mapping[str, Any]) -> Chosen:
             msg = f"no setting of ours is for {name}"
             raise NotReplayableError(msg)
         SETTINGS[name](made, value)
-    made.routes += [Route(pattern, scopes=made.scopes) for pattern in made.models]
+    body = made.settings.get("model_from")
+    made.routes += [Route(path, scopes=made.scopes, model=body) for path in made.models]
     if made.scopes or "required_scopes" in given:
         made.routes.append(Route("/*", scopes=made.scopes))
     if made.routes:
@@ -62,6 +63,8 @@ _FORMS = {
     "basic": "basic(username)",
     "token": "scheme(Token)",
     "query": "query(api_key)",
+    "query_api_key": "query(api_key)",
+    "query_access_token": "query(access_token)",
     "cookie": "cookie(api_key)",
 }
 
@@ -88,6 +91,7 @@ def _model_from(made: Chosen, value: Any) -> None:
         msg = f"no way to a model is like {value!r}"
         raise NotReplayableError(msg)
     value = value or {}
+    # What a route says of models, it says all of: so one with a path also says what the body does.
     if "path" in value:
         made.models.append(pattern_of(value["path"]))
     if "json_body" in value:
@@ -104,6 +108,12 @@ def _trusted_proxies(made: Chosen, value: list[str]) -> None:
 
 
 _CLIENTS = {"x-forwarded-for": "x-forwarded-for", "forwarded": "forwarded"}
+
+
+def _hops(made: Chosen, value: int) -> None:
+    if value:
+        made.settings["trusted_proxies"] = value
+        made.settings["client_ip"] = _CLIENTS["x-forwarded-for"]
 
 
 def _exempt(made: Chosen, value: list[str]) -> None:
@@ -139,8 +149,9 @@ def _cache_for(made: Chosen, value: float) -> None:
         _bound(made, value)
 
 
-def _recheck(made: Chosen, value: float) -> None:
-    made.settings |= {"close_on_revoke": True, "revoke_within": max(float(value), 0.1)}
+def _recheck(made: Chosen, value: float | None) -> None:
+    if value:
+        made.settings |= {"close_on_revoke": True, "revoke_within": max(float(value), 0.1)}
 
 
 def _tenancy(made: Chosen, value: str) -> None:
@@ -218,6 +229,7 @@ SETTINGS: dict[str, Callable[[Chosen, Any], None]] = {
     "tenancy": _tenancy,
     "tenant_from": _tenant_from,
     "trust_forwarded_host": _with_others,
+    "trusted_hops": _hops,
     "trusted_proxies": _trusted_proxies,
     "wildcard_scopes": _as("wildcard_scopes"),
     "ws_recheck_seconds": _recheck,

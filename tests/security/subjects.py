@@ -7,11 +7,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from keybound.buffering import is_worth_reading, models_in, with_models
 from keybound.core.decision import Allowed, Denied
 from keybound.core.errors import InputError, SettingsError
+from keybound.core.inquiry import NeedBody
 from keybound.core.reasons import Reason
 from keybound.core.refusals import REFUSALS
+from keybound.heads import EnvironHead, ScopeHead
 from keybound.judge import Unguarded
+from keybound.wsgi import facts_of
 from tests.django.project import forget_guard
 from tests.security.applications import (
     ASGIRecorder,
@@ -27,6 +31,7 @@ from tests.shells.subjects import SUBJECTS as SHELLS
 
 if TYPE_CHECKING:
     from keybound.core.effects import Steps
+    from keybound.core.head import Head
     from tests.security.worlds import Place
 
 OPEN = 101
@@ -155,26 +160,38 @@ def pure(place: Place, each: Sent) -> Outcome:
 
 
 def decide(place: Place, each: Sent) -> Any:
-    """Ask the guard, as a shell does."""
-    return place.guard.authorize(*facts(each))
+    """Ask the guard, as a shell does, and read the body if it asks for that."""
+    guard, read = place.guard, facts(place, each)
+    decided = guard.authorize(*read)
+    if not isinstance(decided, NeedBody):
+        return decided
+    method, path, _, _, told, head = read
+    assert head is not None
+    body = each.body if is_worth_reading(head, guard.settings.body_max) else None
+    if body is not None and len(body) > guard.settings.body_max:
+        body = None
+    told = with_models(told, decided.fields, models_in(decided.fields, head, body))
+    return guard.authorize(method, path, *read[2:4], told, head)
 
 
 def steps(place: Place, each: Sent) -> Steps[Any]:
     """Return the decision as the steps that it takes."""
-    return place.engine.authorized(*facts(each))
+    return place.engine.authorized(*facts(place, each))
 
 
-def facts(each: Sent) -> tuple[str, str, str | None, Any]:
-    """Return what a request is decided on."""
-    method = "WEBSOCKET" if each.kind == "websocket" else each.method
-    root = each.scope.get("root_path", "")
-    path = each.path[len(root) :] if root and each.path.startswith(root + "/") else each.path
-    found = [value for name, value in each.headers if name == b"authorization"]
-    raw: Any = found[0] if found else None
-    if len(found) > 1:
-        raw = Reason.DUPLICATE_CREDENTIALS
-    peer = each.client[0] if each.client else None
-    return method, path, peer, raw
+def facts(place: Place, each: Sent) -> tuple[str, str, str | None, Any, Any, Head | None]:
+    """Return what a request is decided on, as a server of either protocol hands it on."""
+    if each.environ:
+        environ = wsgi_environ(each)
+        method, path, _ = facts_of(environ)
+        head: Any = EnvironHead(environ, method, path)
+    else:
+        method = "WEBSOCKET" if each.kind == "websocket" else each.method
+        root = each.scope.get("root_path", "")
+        path = each.path[len(root) :] if root and each.path.startswith(root + "/") else each.path
+        head = ScopeHead(asgi_scope(each), method, path)
+    reading = place.engine.reader.read(head)
+    return method, path, *reading
 
 
 STARTUP_ERRORS = (SettingsError, InputError)

@@ -32,6 +32,13 @@ def text(value: object, secrets: Secrets) -> str:
     raise NotReplayableError(msg)
 
 
+def is_text(value: object) -> bool:
+    """Return whether a value is a text, or one written in short."""
+    return isinstance(value, str) or (
+        isinstance(value, dict) and value.keys() in ({"repeat", "times"}, {"concat"})
+    )
+
+
 def _filled(placeholder: str, secrets: Secrets) -> str:
     try:
         return secrets.fill(placeholder)
