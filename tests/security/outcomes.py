@@ -22,7 +22,8 @@ class Outcome:
     """What became of a request.
 
     ``reason`` is the product's own, ``ok`` or ``exempt``; ``None`` where nothing tells it.
-    ``served`` is what reached the application. ``answer`` is missing where there is no shell.
+    ``closed``: a WebSocket was refused where nothing can tell the status. ``served`` is what
+    reached the application. ``answer`` is missing where there is no shell.
     """
 
     decision: str
@@ -34,6 +35,7 @@ class Outcome:
     error: BaseException | None = None
     seconds: float = 0.0
     loads: int = 0
+    closed: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -6,8 +6,11 @@ has it, since that is what the case is about: whatever wrote it, nothing may be 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from keybound.core.effects import Put
 from keybound.core.errors import LimitError
@@ -90,7 +93,13 @@ def _revoked(members: Mapping[str, Any]) -> Any:
 def is_odd(members: Mapping[str, Any]) -> bool:
     """Return whether a record of these members cannot be read exactly, so that it opens nothing."""
     _, odd = _limits(BASE | dict(members))
-    return odd or members.get("v", 1) != 1 or not isinstance(members.get("enabled", True), bool)
+    texts = [members.get(name, "") for name in ("tenant", "owner", "parent", "name")]
+    return (
+        odd
+        or members.get("v", 1) != 1
+        or not isinstance(members.get("enabled", True), bool)
+        or not all(isinstance(each, str | dict | None) for each in texts)
+    )
 
 
 def limits_of(members: Mapping[str, Any]) -> Any:
@@ -149,6 +158,20 @@ def _values(members: Mapping[str, Any]) -> dict[str, Any]:
 
 _MOMENTS = ("not_before", "expires_at")
 _REVOKED_AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def plain(put: Put) -> Put:
+    """Return a put that every store takes: what columns are made of is text, whatever the record.
+
+    The same one where it is so already.
+    """
+    node = put.node
+    odd = {
+        name: None
+        for name in ("tenant", "parent")
+        if not isinstance(getattr(node, name, None), str | None)
+    }
+    return replace(put, node=msgspec.structs.replace(node, **odd)) if odd else put
 
 
 def puts(

@@ -104,7 +104,10 @@ def _trusted_proxies(made: Chosen, value: list[str]) -> None:
     if value:
         made.settings["trusted_proxies"] = tuple(value)
         header = str(made.given.get("forwarded_header", "x-forwarded-for"))
-        made.settings["client_ip"] = _CLIENTS.get(header.lower(), header)
+        if header.lower() not in _CLIENTS:
+            msg = f"no client is told by {header}"
+            raise NotReplayableError(msg)
+        made.settings["client_ip"] = _CLIENTS[header.lower()]
 
 
 _CLIENTS = {"x-forwarded-for": "x-forwarded-for", "forwarded": "forwarded"}

@@ -43,7 +43,7 @@ FAILED_FROM = 500
 WEBSOCKETS = frozenset({"asgi", "starlette", "fastapi"})
 """The shells behind which there are WebSockets: Django's handler has none."""
 
-PATHS_BELOW = frozenset({"asgi", "starlette", "fastapi", "django-async"})
+_CLOSE = "websocket.close"
 
 
 @dataclass(slots=True)
@@ -115,6 +115,8 @@ class Served:
         if error is not None or answer is None:
             return outcome
         outcome.status = answer.status
+        # What servers make of it is a 403 that says nothing.
+        outcome.closed = bool(answer.messages) and answer.messages[0]["type"] == _CLOSE
         denial = answer.all("keybound-denial")
         if denial:
             outcome.decision = "deny"
@@ -155,6 +157,8 @@ def pure(place: Place, each: Sent) -> Outcome:
     else:
         reason = decided.reason if isinstance(decided, Denied) else Reason.STORE_UNAVAILABLE
         outcome = Outcome(decision="deny", status=REFUSALS[reason].status, reason=reason.value)
+    if each.kind == "websocket" and outcome.decision == "deny":
+        outcome.closed = "websocket.http.response" not in (each.scope.get("extensions") or {})
     outcome.seconds, outcome.loads = taken, place.store.loads - loads
     return outcome
 

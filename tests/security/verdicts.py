@@ -38,8 +38,9 @@ def check(case: Case, outcome: Outcome, *, odd: bool, homeless: bool = False) ->
     if outcome.reason == "startup_error":
         assert status in expected.others, f"{outcome.short}: expected {expected.decision}"
         return
-    if _closed_only(outcome):
+    if outcome.closed:
         assert outcome.decision == expected.decision == "deny", outcome.short
+        _check_reason(case, outcome, exact=True, odd=odd)
         return
     wanted = {expected.status, *expected.others}
     assert status in wanted, f"{outcome.short}: expected {expected.decision} {expected.status}"
@@ -73,12 +74,6 @@ def _check_error(case: Case, outcome: Outcome) -> None:
     failed = outcome.error is not None or (outcome.status or 0) >= FAILED_FROM
     assert failed, f"{outcome.short}: expected an error"
     assert outcome.reason in {None, "ok", "exempt", case.expected.reason}, outcome.short
-
-
-def _closed_only(outcome: Outcome) -> bool:
-    """Return whether a WebSocket was closed by a server that could not say more."""
-    answer = outcome.answer
-    return bool(answer and answer.messages and answer.messages[0]["type"] == "websocket.close")
 
 
 def _decision_of(status: int) -> str:
@@ -123,7 +118,7 @@ def same(outcomes: dict[str, Outcome], *, repeats: bool) -> None:
     statuses that are as good.
     """
     decisions = {each.decision for each in outcomes.values()}
-    statuses = {each.status for each in outcomes.values() if not _closed_only(each)}
+    statuses = {each.status for each in outcomes.values() if not each.closed}
     agreed = len(statuses) <= 1 or repeats or decisions == {"error"}
     lines = "; ".join(f"{name}: {each.short}" for name, each in outcomes.items())
     assert agreed, f"the subjects do not agree: {lines}"
