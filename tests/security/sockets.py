@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from tests.security.sending import Connection, Sent, asgi_scope
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 WITHIN = 5.0
 """Seconds of real time for anything to come of it."""
@@ -33,12 +30,7 @@ class Socket:
         self._task = asyncio.create_task(self._app(self._scope, self._receive, self._send))
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         """Leave."""
         self._over.set()
         assert self._task is not None

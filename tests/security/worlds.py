@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from keybound import Guard, Settings
-from keybound.core.effects import Commit, LoadByDigest, LoadNode, OfferShared
+from keybound.core.effects import LoadByDigest, LoadNode, OfferShared
 from keybound.core.errors import StoreUnavailableError
 from keybound.core.nodes import encode_node
 from keybound.engine import Engine
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tests.services.redis import RedisServer
 
 SECRET = "what digests and the ids of denials of these tests rest on"
-CHAIN_SHORT, CHAIN_LONG = 64, 10_000
+CHAIN_SHORT = 64
 """Ancestors that stand for ten thousand, unless the full numbers are asked for."""
 
 TENANT, OWNER = "tenant:", "owner:"
@@ -56,11 +56,9 @@ class WatchedStore:
         self.store = store
         self.location = store.location
         self.loads = 0
-        self.commits = 0
         self.reachable = True
         self.instead: str | None = None
         self.before_load: Callable[[], None] | None = None
-        self.before_commit: Callable[[], None] | None = None
 
     def perform(self, effect: Effect[Any]) -> Any:
         """Answer one effect, or fail as a store does that is out of reach."""
@@ -73,11 +71,6 @@ class WatchedStore:
                 self.before_load()
             if self.instead is not None:
                 return self.store.perform(LoadNode(self.instead))
-        if isinstance(effect, Commit):
-            self.commits += 1
-            if self.before_commit is not None:
-                hook, self.before_commit = self.before_commit, None
-                hook()
         return self.store.perform(effect)
 
     def close(self) -> None:
