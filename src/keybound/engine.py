@@ -40,6 +40,7 @@ from keybound.refusing import Refuser
 from keybound.rules import Declared, Rules
 from keybound.setting_values import HOW_TO_MAKE_ONE
 from keybound.syncing import Syncer
+from keybound.telling import Teller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -62,6 +63,8 @@ if TYPE_CHECKING:
     Decide = Callable[..., Outcome]
 
 T = TypeVar("T")
+
+_FORGED = "it was not written with this secret, or tells of a change that the store never had"
 
 ATTEMPTS = 3
 """How often a request asks the store when what it was answered is outdated on arrival."""
@@ -104,6 +107,7 @@ class Engine:
         self.authenticators = Authenticators(settings.authenticators)
         self.reader = settings.reader()
         self.refuser = Refuser(settings, forms, clock, varies=self.reader.varies)
+        self._teller = Teller(clock.boot)
         self._open = False
         self._forms = forms
         self._declared: WeakKeyDictionary[object, Declared] = WeakKeyDictionary()
@@ -335,6 +339,8 @@ class Engine:
 
     def _offer(self, effect: OfferShared) -> None:
         if self.shared is not None:
+            if any(offer.replace for offer in effect.offers):
+                self._teller.tell("a record in Redis is replaced", _FORGED)
             self.shared.link.offers.add(effect.offers)
 
     def close(self) -> None:

@@ -48,11 +48,17 @@ class ScopeHead:
 class EnvironHead:
     """A request of WSGI, and of Django, which has its environment under both."""
 
-    __slots__ = ("_environ", "method", "path")
+    __slots__ = ("_environ", "_raw_path", "method", "path")
 
-    def __init__(self, environ: Mapping[str, Any], method: str, path: str) -> None:
-        """Read an environment, as ``method`` and ``path`` were read of it."""
+    def __init__(
+        self, environ: Mapping[str, Any], method: str, path: str, raw_path: bytes | None = None
+    ) -> None:
+        """Read an environment, as ``method`` and ``path`` were read of it.
+
+        ``raw_path`` is the path as it came, where Django has it of a scope.
+        """
         self._environ = environ
+        self._raw_path = raw_path
         self.method = method
         self.path = path
 
@@ -65,6 +71,8 @@ class EnvironHead:
     @property
     def raw_path(self) -> bytes | None:
         """The path as it came, which some servers tell."""
+        if self._raw_path is not None:
+            return self._raw_path.partition(b"?")[0]
         target: str | None = self._environ.get("RAW_URI") or self._environ.get("REQUEST_URI")
         if target is None:
             return None

@@ -81,11 +81,16 @@ class Reader:
 
 
 def _is_preflight(head: Head) -> bool:
-    """Return whether a request is exactly what browsers ask before another one (Fetch, 4.8)."""
+    """Return whether a request is exactly what browsers ask before another one (Fetch, 4.8).
+
+    Neither value has a comma, which is what several lines are to some servers.
+    """
     if head.method != "OPTIONS" or not head.path.startswith("/"):
         return False
     once = [head.lines(name) for name in ("origin", "access-control-request-method")]
-    return all(len(lines) == 1 and lines[0].strip(b" \t") for lines in once)
+    return all(
+        len(lines) == 1 and lines[0].strip(b" \t") and b"," not in lines[0] for lines in once
+    )
 
 
 def _is_crooked(head: Head) -> bool:

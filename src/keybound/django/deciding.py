@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from django.core.handlers.wsgi import WSGIRequest
+
 from keybound.buffering import is_worth_reading, models_in, with_models
 from keybound.context import CURRENT, NO_KEY
 from keybound.core.decision import Allowed
@@ -49,7 +51,8 @@ def enter(project: Project, request: GuardedRequest) -> Denied | Undecided | Non
             project.attend()
         if routed:
             meta = request.META
-            if guard.reads_all or not HARMLESS.issuperset(meta) or is_unplain(meta):
+            scoped = request.__class__ is not WSGIRequest  # its raw path is not in what Django made
+            if scoped or guard.reads_all or not HARMLESS.issuperset(meta) or is_unplain(meta):
                 outcome = guard.decide(method, path, *reading_of(guard, request, asked))
             else:
                 outcome = guard.decide(method, path, peer, credential_of(request))

@@ -85,8 +85,12 @@ def reading_of(guard: BaseGuard, request: HttpRequest, asked: Asked) -> Reading:
         return known
     method, path, peer, _ = asked
     meta = request.META
-    if guard.reads_all or is_unplain(meta) or (not HARMLESS.issuperset(meta) and is_odd(meta)):
-        reading = read_environ(guard.reader, meta, method, path)
+    scope: Mapping[str, Any] = getattr(request, "scope", None) or {}
+    raw_path: bytes | None = scope.get("raw_path")
+    odd = raw_path is not None and raw_path.decode("latin-1") != scope["path"]
+    odd = odd or is_unplain(meta) or (not HARMLESS.issuperset(meta) and is_odd(meta))
+    if odd or guard.reads_all:
+        reading = read_environ(guard.reader, meta, method, path, raw_path=raw_path)
         cast("GuardedRequest", request).keybound_reading = reading
         return reading
     return Reading(peer, credential_of(request), None, None)
