@@ -26,7 +26,7 @@ _SERVER = "valkey"
 
 def catalogue(config: pytest.Config) -> dict[str, Case]:
     """Return the cases that were asked for."""
-    chosen: Path = config.getoption("--cases") or OWN
+    chosen: Path = (config.getoption("--cases") or OWN).absolute()
     known: dict[Path, dict[str, Case]] = config.stash.setdefault(_CASES, {})
     if chosen not in known:
         known[chosen] = load(chosen)

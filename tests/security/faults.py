@@ -6,7 +6,6 @@ A fault of Redis is done to a real server, and only where the case runs over one
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 from keybound.core.effects import Head, Put
@@ -205,7 +204,7 @@ def _cancel(replay: Replay, what: str, how: Mapping[str, Any]) -> None:
         raise NotReplayableError(msg)
     _ask_store(replay)
     replay.cancels = True
-    replay.place.store.before_load = lambda: time.sleep(0.06)
+    replay.place.store.before_load = replay.hold.wait
 
 
 def _nothing(_replay: Replay, _value: Any, _how: Mapping[str, Any]) -> None:

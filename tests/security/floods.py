@@ -53,9 +53,9 @@ def flood(run: Replay) -> Outcome:
         value = _value(place, kind, valid=valid)
         lines = [(k, value if k == b"authorization" else v) for k, v in run.each.headers]
         each = altered(run.each, headers=lines)
-        started = time.perf_counter()
+        started = time.thread_time()  # the machine may have others to serve
         decided = decide(place, each)
-        taken.append(time.perf_counter() - started)
+        taken.append(time.thread_time() - started)
         if valid:
             good += isinstance(decided, Allowed)
         else:

@@ -58,6 +58,8 @@ def listening() -> Iterator[Log]:
             warnings.simplefilter("always")
             yield log
             log.other += [str(each.message) for each in warned]
+            told = [each for each in warned if not issubclass(each.category, ResourceWarning)]
+            assert not told, f"a warning: {told[0].category.__name__}: {told[0].message}"
     finally:
         ours[0].removeHandler(log)
         for logger, level in zip(ours, levels, strict=True):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import gc
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from tests.security import also, events, faults, floods, subjects, verdicts
@@ -31,9 +32,6 @@ PURE = "pure"
 
 PARALLEL_MAX = 200
 
-STORE_TAKES = 0.06
-"""Seconds that a store takes which is asked by a request that is given up."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
@@ -43,6 +41,27 @@ class Tools:
     folder: Path
     redis: Callable[[], RedisPlace | None]
     full: bool = False
+
+
+class Hold:
+    """Keeps whoever asks the store until it is told to go on."""
+
+    WITHIN = 5.0
+
+    def __init__(self) -> None:
+        """Keep everybody."""
+        self.reached, self._open, self._over = Event(), Event(), Event()
+
+    def wait(self) -> None:
+        """Wait, in the thread that asks the store."""
+        self.reached.set()
+        self._open.wait(self.WITHIN)
+        self._over.set()
+
+    def release(self) -> None:
+        """Let them go on, and wait until they have."""
+        self._open.set()
+        self._over.wait(self.WITHIN)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,6 +77,7 @@ class Replay:
     each: Sent
     held: Any = None
     cancels: bool = False
+    hold: Hold = field(default_factory=Hold)
     cached_after_cancel: bool = False
     waited: float = 0.0
     others: dict[str, Any] = field(default_factory=dict)
@@ -200,6 +220,7 @@ def _parallel(run: Replay) -> Outcome:
     served.recorder.served.clear()
     if served.protocol == "asgi":
         outcomes = asyncio.run(_gathered(served, requests, cancel=bool(how.get("cancel_first"))))
+        gc.collect()  # as after any request that was given up
     else:
         with ThreadPoolExecutor(8) as threads:
             outcomes = list(threads.map(served._wsgi, requests))  # noqa: SLF001 - one request of it
@@ -238,7 +259,7 @@ def _cancelled(run: Replay) -> Outcome:
 
     async def give_up() -> bool:
         task = asyncio.create_task(served.sent(run.each))
-        await asyncio.sleep(STORE_TAKES / 3)
+        await asyncio.to_thread(run.hold.reached.wait, run.hold.WITHIN)
         task.cancel()
         try:
             await task
@@ -247,7 +268,8 @@ def _cancelled(run: Replay) -> Outcome:
         return False
 
     cancelled = asyncio.run(give_up())
-    time.sleep(STORE_TAKES)  # what was asked is answered, and nobody is there for it
+    run.hold.release()  # what was asked is answered, and nobody is there for it
+    gc.collect()  # Django leaves the body of a request that was given up to whoever collects it
     run.cached_after_cancel = bool(run.place.engine.cache.entries)
     reason = "cancelled" if cancelled else None
     outcome = Outcome(decision="error", status=None, reason=reason, error=asyncio.CancelledError())

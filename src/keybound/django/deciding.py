@@ -5,8 +5,6 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from django.core.handlers.wsgi import WSGIRequest
-
 from keybound.buffering import is_worth_reading, models_in, with_models
 from keybound.context import CURRENT, NO_KEY
 from keybound.core.decision import Allowed
@@ -51,7 +49,7 @@ def enter(project: Project, request: GuardedRequest) -> Denied | Undecided | Non
             project.attend()
         if routed:
             meta = request.META
-            scoped = request.__class__ is not WSGIRequest  # its raw path is not in what Django made
+            scoped = hasattr(request, "scope")  # its raw path is not in what Django made
             if scoped or guard.reads_all or not HARMLESS.issuperset(meta) or is_unplain(meta):
                 outcome = guard.decide(method, path, *reading_of(guard, request, asked))
             else:
