@@ -44,7 +44,8 @@ REASONS: dict[str, frozenset[str]] = {
     "ancestor_cycle": frozenset({"record_corrupt"}),
     "depth_exceeded": frozenset({"record_corrupt"}),
     # 403
-    "tenant_mismatch": frozenset({"tenant_mismatch"}),
+    # What cannot be the name of a tenant is none, rather than another one.
+    "tenant_mismatch": frozenset({"tenant_mismatch", "tenant_unresolved"}),
     "tenant_unresolved": frozenset({"tenant_unresolved"}),
     "ip_not_allowed": frozenset({"network_not_allowed", "network_unknown"}),
     "ip_unknown": frozenset({"network_unknown"}),

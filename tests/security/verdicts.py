@@ -111,15 +111,15 @@ def _check_problem(case: Case, outcome: Outcome) -> None:
     assert slug in PROBLEMS[expected.problem], f"problem {slug}: expected {expected.problem}"
 
 
-def same(outcomes: dict[str, Outcome], *, repeats: bool) -> None:
+def same(outcomes: dict[str, Outcome], *, apart: bool) -> None:
     """Assert that every subject gave the same decision and the same status.
 
-    Where a header ``repeats``, some are handed its lines joined, and may say so with another of the
-    statuses that are as good.
+    Where the two protocols have the request ``apart``, such as lines of a header that are joined in
+    one of them, they may say so with another of the statuses that are as good.
     """
     decisions = {each.decision for each in outcomes.values()}
     statuses = {each.status for each in outcomes.values() if not each.closed}
-    agreed = len(statuses) <= 1 or repeats or decisions == {"error"}
+    agreed = len(statuses) <= 1 or apart or decisions == {"error"}
     lines = "; ".join(f"{name}: {each.short}" for name, each in outcomes.items())
     assert agreed, f"the subjects do not agree: {lines}"
     assert len(decisions) == 1, f"the subjects do not agree: {lines}"
