@@ -42,15 +42,15 @@ def record_from(extra: Extra, _replay: Replay, outcome: Outcome) -> None:
 def max_ms(extra: Extra, replay: Replay, outcome: Outcome) -> None:
     """It takes no longer than this, of some tries."""
     taken, tries = outcome.seconds, 0
-    while taken * 1_000 > float(extra.argument) and tries < TRIES:
+    while taken * 1_000 > extra.number and tries < TRIES:
         tries += 1
         taken = min(taken, replay.again().seconds)
-    assert taken * 1_000 <= float(extra.argument), f"it took {taken * 1_000:.1f} ms"
+    assert taken * 1_000 <= extra.number, f"it took {taken * 1_000:.1f} ms"
 
 
 def within(extra: Extra, replay: Replay, _outcome: Outcome) -> None:
     """Assert what the run of the case did: it let that much time pass and no more."""
-    assert replay.waited <= float(extra.argument)
+    assert replay.waited <= extra.number
 
 
 def no_code(_: Extra, _replay: Replay, _outcome: Outcome) -> None:
@@ -108,7 +108,7 @@ def formatted(_: Extra, replay: Replay, _outcome: Outcome) -> None:
 def line_max(extra: Extra, replay: Replay, _outcome: Outcome) -> None:
     """No record of ours is longer than this; frameworks have a log of their own."""
     ours = [line for line in replay.log.lines if line.split()[1].startswith("keybound")]
-    assert all(len(line) <= int(extra.argument) for line in ours)
+    assert all(len(line) <= extra.number for line in ours)
 
 
 def logged_at(extra: Extra, replay: Replay, _outcome: Outcome) -> None:
@@ -129,18 +129,18 @@ def no_authorization_logged(_: Extra, replay: Replay, _outcome: Outcome) -> None
 def growth(extra: Extra, _replay: Replay, outcome: Outcome) -> None:
     """No more memory is in use than this."""
     grown = outcome.facts.get("rss_growth_mb", 0)
-    assert grown <= float(extra.argument), f"{grown:.0f} MB more"
+    assert grown <= extra.number, f"{grown:.0f} MB more"
 
 
 def redis_growth(extra: Extra, _replay: Replay, outcome: Outcome) -> None:
     """No more names are in Redis than this."""
-    assert outcome.facts.get("redis_keys_growth", 0) <= int(extra.argument)
+    assert outcome.facts.get("redis_keys_growth", 0) <= extra.number
 
 
 def store_reads(extra: Extra, replay: Replay, outcome: Outcome) -> None:
     """``limit``: no more than one read for each request that could be anybody's."""
     reads = outcome.facts.get("store_reads", outcome.loads)
-    limit = outcome.facts.get("requests", 1) if extra.argument == "limit" else int(extra.argument)
+    limit = outcome.facts.get("requests", 1) if extra.argument == "limit" else extra.number
     assert reads <= limit, f"{reads} reads"
     del replay
 
@@ -148,13 +148,13 @@ def store_reads(extra: Extra, replay: Replay, outcome: Outcome) -> None:
 def valid_ok(extra: Extra, _replay: Replay, outcome: Outcome) -> None:
     """As many of the good keys were served."""
     share = outcome.facts.get("valid_ok", 1.0)
-    assert share >= float(extra.argument.rstrip("%")) / 100, f"{share:.0%}"
+    assert share >= extra.number / 100, f"{share:.0%}"
 
 
 def percentile(extra: Extra, _replay: Replay, outcome: Outcome) -> None:
     """Nearly all took no longer than this."""
     taken = outcome.facts.get("p99", outcome.seconds)
-    assert taken * 1_000 <= float(extra.argument), f"{taken * 1_000:.1f} ms"
+    assert taken * 1_000 <= extra.number, f"{taken * 1_000:.1f} ms"
 
 
 # ------------------------------------------------------------------------------------------ other

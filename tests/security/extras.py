@@ -19,6 +19,15 @@ class Extra(NamedTuple):
     op: str
     argument: str
 
+    @property
+    def number(self) -> float:
+        """The argument, a number or so many percent; raises ``NotReplayableError`` if it is none."""
+        try:
+            return float(self.argument.removesuffix("%"))
+        except ValueError:
+            msg = f"nobody can read the number in {self.name}{self.op}{self.argument}"
+            raise NotReplayableError(msg) from None
+
 
 def take_apart(text: str) -> Extra:
     """Return the parts of an expectation; raises ``NotReplayableError`` if it has none."""

@@ -177,7 +177,7 @@ def _happen(run: Replay) -> None:
         faults.install(run, fault)
     within = [each for each in run.case.expected.also if each.startswith("within_s")]
     if within:
-        run.waited = float(take_apart(within[0]).argument)
+        run.waited = take_apart(within[0]).number
         place.pass_time(run.waited)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -13,12 +13,14 @@ from tests.security.events import EVENTS
 from tests.security.faults import FAULTS
 from tests.security.keyring import MARK, Secrets
 from tests.security.murmur import collision, murmur32
-from tests.security.outcomes import NotReplayableError
+from tests.security.outcomes import NotReplayableError, Outcome
 from tests.security.test_catalogue import CONTRADICTED_CASES
 from tests.security.texts import text
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.security.replay import Replay
 
 CASES = load(OWN)
 
@@ -81,6 +83,14 @@ def test_all_that_our_cases_say_is_known():
     assert {name for world in worlds for name in world.settings} <= settings_of.SETTINGS.keys()
     assert {next(iter(each)) for world in worlds for each in world.events} <= EVENTS.keys()
     assert {next(iter(each)) for world in worlds for each in world.faults} <= FAULTS.keys()
+
+
+@pytest.mark.parametrize("extra", ["never_heard_of", "never_heard_of:x", "max_ms<<5", "!"])
+def test_an_expectation_that_nobody_knows_is_not_passed_over(extra: str):
+    """What is not asserted would be a promise that nobody keeps."""
+    outcome = Outcome(decision="deny", status=401, reason="unknown_key")
+    with pytest.raises(NotReplayableError):
+        also.check(extra, cast("Replay", None), outcome)
 
 
 def test_only_cases_that_there_are_contradict():

@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from keybound import Guard, Settings
-from keybound.core.effects import LoadByDigest, LoadNode, OfferShared
+from keybound.core.effects import OfferShared
 from keybound.core.errors import StoreUnavailableError
 from keybound.core.nodes import encode_node
 from keybound.engine import Engine
@@ -24,15 +24,14 @@ from tests.security import evaluators, records
 from tests.security.keyring import Secrets
 from tests.security.settings_of import chosen
 from tests.security.texts import members
+from tests.security.watched import WatchedStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from redis import Redis
 
-    from keybound.core.effects import Effect
-    from keybound.stores import Store
     from tests.security.cases import Case, World
     from tests.services.redis import RedisServer
 
@@ -46,36 +45,6 @@ TENANT, OWNER = "tenant:", "owner:"
 Neither is a node of its own here: an application that keeps them alive or dead has their keys in a
 group each.
 """
-
-
-class WatchedStore:
-    """A store that counts what it is asked, and can be out of reach or answer with another row."""
-
-    def __init__(self, store: Store) -> None:
-        """Pass everything on to ``store``."""
-        self.store = store
-        self.location = store.location
-        self.loads = 0
-        self.reachable = True
-        self.instead: str | None = None
-        self.before_load: Callable[[], None] | None = None
-
-    def perform(self, effect: Effect[Any]) -> Any:
-        """Answer one effect, or fail as a store does that is out of reach."""
-        if not self.reachable:
-            msg = "the store did not answer"
-            raise StoreUnavailableError(msg)
-        if isinstance(effect, LoadByDigest):
-            self.loads += 1
-            if self.before_load is not None:
-                self.before_load()
-            if self.instead is not None:
-                return self.store.perform(LoadNode(self.instead))
-        return self.store.perform(effect)
-
-    def close(self) -> None:
-        """Close it."""
-        self.store.close()
 
 
 @dataclass(slots=True)
