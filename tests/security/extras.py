@@ -21,7 +21,7 @@ class Extra(NamedTuple):
 
     @property
     def number(self) -> float:
-        """The argument, a number or so many percent; raises ``NotReplayableError`` if it is none."""
+        """The argument as a number, or so many percent; raises ``NotReplayableError``."""
         try:
             return float(self.argument.removesuffix("%"))
         except ValueError:
