@@ -168,7 +168,7 @@ class Judge:
             asks += [(other, match(other, path)) for other in told.taken_for]
         inquiry = Inquiry.of(asks, path, peer, told, head)
         if inquiry is None:
-            return Denied(Reason.INVALID_PATH)
+            return Denied(Reason.MISSING_CREDENTIALS if raw is None else Reason.INVALID_PATH)
         if inquiry.auth == "exempt":
             return Unguarded.UNGUARDED
         wall = self._wall()

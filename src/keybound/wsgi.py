@@ -192,7 +192,7 @@ class APIKeyMiddleware:
             start_response(line, headers, *((raised,) if raised[0] else ()))
         finally:
             del raised  # it holds this very frame
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
+        return [] if environ.get("REQUEST_METHOD") == "HEAD" else [answer.body]
 
     def _generated(
         self, body: Generator[bytes], environ: Environ, start_response: StartResponse
@@ -232,7 +232,7 @@ def require(
     middleware of ours saw the request.
     """
     demand = Demand.read(scopes, model=model, access=access, tenant=tenant)
-    return required(environ, demand, method=environ["REQUEST_METHOD"])
+    return required(environ, demand, method=environ.get("REQUEST_METHOD") or "")
 
 
 def read_environ(reader: Reader, environ: Environ, method: str, path: str) -> Reading:
@@ -267,7 +267,7 @@ def is_unplain(environ: Environ) -> bool:
 
 def facts_of(environ: Environ) -> tuple[str, str, str | None]:
     """Return what a request is decided on: method, path and peer."""
-    method: str = environ["REQUEST_METHOD"]
+    method: str = environ.get("REQUEST_METHOD") or ""  # a gateway that says none has no safe one
     if method == WEBSOCKET:  # a client may spell it, but gets nothing by it
         method = "websocket"
     path: str = environ.get("PATH_INFO") or "/"

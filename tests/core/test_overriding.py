@@ -8,7 +8,7 @@ import pytest
 
 from keybound.core.bodies import head_allows
 from keybound.core.overriding import HEADERS, may_ask, methods_asked
-from tests.core.fake_heads import FakeHead
+from tests.core.heads import FakeHead, head_with
 
 
 @pytest.mark.parametrize("name", HEADERS)
@@ -29,7 +29,7 @@ from tests.core.fake_heads import FakeHead
 )
 def test_headers_are_read_leniently(name: str, value: bytes, asked: tuple[str, ...]):
     """As whoever is behind us may read them."""
-    assert methods_asked(FakeHead({name: [value]}, method="POST")) == asked
+    assert methods_asked(head_with({name: [value]}, method="POST")) == asked
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_too_many_fields_are_not_searched():
 @pytest.mark.parametrize("query", [b"%" + b"&" * 65_000, b"_method=&" * 8_000, b"%61" * 20_000])
 def test_finding_them_takes_next_to_no_time(query: bytes):
     """Whoever has no key may send such a query."""
-    heads = [FakeHead(query=query), FakeHead({HEADERS[0]: [b"A," * 32_000]})]
+    heads = [FakeHead(query=query), head_with({HEADERS[0]: [b"A," * 32_000]})]
     for head in heads:
         took = min(_seconds(head) for _ in range(3))
         assert took < 0.02

@@ -10,6 +10,8 @@ from django.urls import re_path
 from keybound import current_key
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.http import HttpRequest
 
 APPLICATION = "tests.application"
@@ -25,6 +27,9 @@ async def answer(request: HttpRequest) -> HttpResponse:
     )
     if app.look is not None:
         app.served[-1]["looked"] = app.look(request)
+    view: Callable[[HttpRequest], HttpResponse] | None = getattr(app, "view", None)
+    if view is not None:
+        return view(request)
     return HttpResponse("served", content_type="text/plain")
 
 

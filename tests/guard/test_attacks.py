@@ -14,7 +14,7 @@ from keybound.core.principals import Principal
 from keybound.core.reasons import Reason
 from keybound.core.sealing import NONCE_BYTES, SEALING_KEY_BYTES, Sealer
 from keybound.core.told import PLAIN, ReadBody
-from tests.core.fake_heads import FakeHead
+from tests.core.heads import FakeHead
 
 if TYPE_CHECKING:
     from keybound.core.head import Head

@@ -16,6 +16,7 @@ from keybound.core.facts import WEBSOCKET
 from keybound.core.reading import Reading
 from keybound.core.reasons import Reason
 from keybound.forged import HARMLESS, is_odd
+from keybound.heads import RAW_PATH
 from keybound.wsgi import is_unplain, read_environ
 
 if TYPE_CHECKING:
@@ -139,11 +140,11 @@ def _spelled(request: HttpRequest) -> str:
 
 
 def _keep_raw_path(request: HttpRequest) -> None:
-    """Put the path as it came where WSGI servers have it: Django leaves it in the scope."""
+    """Put the path as it came beside what Django read of the scope, where it leaves it."""
     scope: Mapping[str, Any] = getattr(request, "scope", {})
     raw_path: bytes | None = scope.get("raw_path")
     if raw_path is not None:
-        request.META.setdefault("RAW_URI", raw_path.decode("latin-1"))
+        request.META[RAW_PATH] = raw_path.partition(b"?")[0].decode("latin-1")
 
 
 def guarded(request: HttpRequest) -> GuardedRequest:

@@ -267,7 +267,7 @@ class Protection(APIKeyMiddleware):
         **how: Any,  # noqa: ANN401 - as Demand.check takes it
     ) -> Identity:
         try:
-            return demand.check(identity, method=asked.environ["REQUEST_METHOD"], **how)
+            return demand.check(identity, method=asked.environ.get("REQUEST_METHOD") or "", **how)
         except RefusedError as error:
             raise HTTPRefusedError(error.denied, self.response(error.denied)) from None
 
