@@ -23,6 +23,7 @@ from keybound.clocks import SystemClock
 from keybound.core.decision import Denied
 from keybound.core.limits import Clause
 from keybound.core.reasons import Reason
+from keybound.core.refusals import PROBLEM_TYPE, REFUSALS
 from keybound.engine import Engine
 from keybound.sources import ENVIRONMENT_PREFIX
 from keybound.stores import open_store
@@ -327,9 +328,12 @@ def check_refusal(text: str, _folder: Path) -> None:
     head, _, body = text.partition("\n\n")
     first, *lines = head.splitlines()
     shown = json.loads(body)
+    kind = shown["type"].removeprefix(PROBLEM_TYPE)
+    (first_of_kind, *_) = (each for each in Reason if REFUSALS[each].problem == kind)
     settings = Settings(database="memory://")
     engine = Engine(settings, open_store("memory://"), SystemClock(), background=False)
-    real = engine.refuser.refuse(Denied(Reason(shown["reason"])))
+    reason, scopes = Reason(shown.get("reason", first_of_kind)), tuple(shown.get("scopes", ()))
+    real = engine.refuser.refuse(Denied(reason, scopes=scopes))
     said = json.loads(real.body)
     assert first == f"HTTP/1.1 {real.status} {HTTPStatus(real.status).phrase}"
     headers = [tuple(line.split(": ", 1)) for line in lines]

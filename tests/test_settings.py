@@ -57,6 +57,7 @@ def test_every_kind_of_value_can_come_from_the_environment(monkeypatch):
     monkeypatch.setenv("KEYBOUND_SYNC_EVERY", "2s")
     monkeypatch.setenv("KEYBOUND_STALE_GRACE", "0")
     monkeypatch.setenv("KEYBOUND_PROTECT", "/v1/*, /v2/*")
+    monkeypatch.setenv("KEYBOUND_CREDENTIALS", "bearer, scheme_param(Token, token),header(X-Key)")
     monkeypatch.setenv("KEYBOUND_RETIRED_SECRETS", SECRET)
     monkeypatch.setenv("KEYBOUND_ROUTES", '[{"path": "/v1/{tenant}/x", "methods": ["GET"]}]')
     settings = Settings.load()
@@ -64,6 +65,7 @@ def test_every_kind_of_value_can_come_from_the_environment(monkeypatch):
     assert settings.reveal_reason is True
     assert (settings.revoke_within, settings.sync_every, settings.stale_grace) == (30.0, 2.0, 0.0)
     assert settings.protect == ("/v1/*", "/v2/*")
+    assert settings.credentials == ("bearer", "scheme_param(Token, token)", "header(X-Key)")
     assert settings.retired_secrets[0].reveal() == SECRET
     assert settings.routes == (Route("/v1/{tenant}/x", methods="GET"),)
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from keybound.core.issuing import IssuedKey
     from keybound.core.lifecycle import Receipt
     from keybound.core.limits import Limits
+    from keybound.core.principals import Principal
     from keybound.core.reasons import Reason
     from keybound.core.routes import Route
     from keybound.core.secret import Secret
@@ -46,6 +47,7 @@ __all__ = [
     "Limits",
     "MissingExtraError",
     "NotFoundError",
+    "Principal",
     "Reason",
     "Receipt",
     "RecordCorruptError",
@@ -64,6 +66,7 @@ _HOMES = {
     "keybound.core.issuing": ("IssuedKey",),
     "keybound.core.lifecycle": ("Receipt",),
     "keybound.core.limits": ("Limits",),
+    "keybound.core.principals": ("Principal",),
     "keybound.core.reasons": ("Reason",),
     "keybound.core.routes": ("Route",),
     "keybound.core.secret": ("Secret",),

@@ -9,22 +9,31 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from keybound.buffering import buffered, is_worth_reading, models_in, with_models
 from keybound.context import CURRENT, GUARD, NO_KEY, required
 from keybound.core.decision import Allowed
 from keybound.core.demands import Demand
 from keybound.core.errors import RefusedError, SettingsError, StoreUnavailableError
 from keybound.core.facts import WEBSOCKET
+from keybound.core.forwarded import rewritten
 from keybound.core.identity import NO_GRANTS, NOBODY, Identity
+from keybound.core.inquiry import NeedBody
+from keybound.core.overriding import HEADERS, may_ask
 from keybound.core.reasons import Reason
 from keybound.guard import AsyncGuard
-from keybound.installing import nested, refuse_open_app, refuse_twice, usable_guard
-from keybound.judge import Miss, Unguarded, denial
+from keybound.heads import ScopeHead
+from keybound.hiding import deprecating, hide_in_scope
+from keybound.installing import nested, refuse_open_app, refuse_twice, tell_inner_cors, usable_guard
+from keybound.judge import UNSETTLED, Unguarded, denial
+from keybound.watching import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 
     from keybound.core.facts import Access
+    from keybound.core.head import Head
     from keybound.core.refusals import RefusalResponse
+    from keybound.judge import Outcome
 
     Scope = MutableMapping[str, Any]
     Message = MutableMapping[str, Any]
@@ -43,9 +52,11 @@ HANDSHAKE = "keybound.handshake"
 logger = logging.getLogger("keybound")
 
 _FORGED = b"x-keybound-"
-_NEXT = b"x-keybound."
-"""Names from the one to just before the other look like an identity of ours: no such header exists,
-so none is passed on. Comparing bytes is the cheapest way to tell, and looks at few of them."""
+"""How names begin that look like an identity of ours: no such header exists, so none goes on."""
+
+_OVERRIDES = frozenset(name.encode() for name in HEADERS)
+_ODD = b"x-h"
+"""Names that come before this one are neither of these: most, and comparing bytes is cheap."""
 
 _ENDS = frozenset(
     {"lifespan.startup.failed", "lifespan.shutdown.complete", "lifespan.shutdown.failed"}
@@ -70,6 +81,7 @@ class APIKeyMiddleware:
         self.app = app
         guard = usable_guard(AsyncGuard, guard)
         self.guard = guard.of(self) if guard.application is None else guard
+        self._looks = not self.guard.reader.client.plain
 
     async def __call__(  # noqa: C901, PLR0912, PLR0915 - one function, since calls are what a request costs
         self, scope: Scope, receive: Receive, send: Send
@@ -89,27 +101,45 @@ class APIKeyMiddleware:
             return
         # Not for long: whoever reports an error shows what the frames of a traceback hold.
         raw: bytes | Reason | None = None
-        forged = False
+        odd = False
         for name, value in scope["headers"]:
             if name == b"authorization":
                 raw = value if raw is None else Reason.DUPLICATE_CREDENTIALS
-            elif name >= _FORGED:  # noqa: SIM102 - one comparison is enough for most headers
-                if name < _NEXT:
-                    forged = True
+            elif name >= _ODD:  # noqa: SIM102 - one comparison is enough for most headers
+                if name in _OVERRIDES or name.startswith(_FORGED):
+                    odd = True
         path = scope["path"]
+        raw_path = scope.get("raw_path")
+        query = scope.get("query_string")
+        if (raw_path is not None and raw_path.decode("latin-1") != path) or (
+            query and may_ask(query)
+        ):
+            odd = True
         root = scope.get("root_path")
         if root:
             path = _below(root, path)
         client = scope.get("client")
         peer = client[0] if client else None
+        told = head = None
+        guard = self.guard
         try:
-            outcome = self.guard.decide(method, path, peer, raw)
-            if outcome.__class__ is Miss:
-                asking = self.guard.authorize(method, path, peer, raw, outcome=outcome)
+            if odd or guard.reader.always:
+                head = ScopeHead(scope, method, path)
+                peer, raw, told, _ = guard.reader.read(head)
+                if self._looks:
+                    self._tell_rewritten(scope, head)
+            outcome = guard.decide(method, path, peer, raw, told, head)
+            if outcome.__class__ in UNSETTLED:
+                settling = self._settle(
+                    scope, receive, outcome, (method, path, peer, raw, told, head)
+                )
                 raw = value = None
-                outcome = await asking
+                outcome, receive = await settling
         except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
-            outcome = self.guard.engine.refuser.failed(error)
+            outcome = guard.engine.refuser.failed(error)
+        raw = value = None
+        if head is not None:
+            send = self._hide(scope, send, allowed=isinstance(outcome, Allowed))
         if type(outcome) is Allowed:
             identity = outcome.identity
             scope["keybound"] = scope["user"] = identity
@@ -123,18 +153,74 @@ class APIKeyMiddleware:
             scope.setdefault("auth", NO_GRANTS)
             token = CURRENT.set(NO_KEY)
         else:
-            await send_refusal(scope, send, self.guard.refuse(denial(outcome)))
+            await send_refusal(scope, send, guard.refuse(denial(outcome)))
             return
-        raw = value = None
-        if forged:
+        if odd:
             scope["headers"] = [p for p in scope["headers"] if not p[0].startswith(_FORGED)]
-        scope[GUARD] = self.guard
+        scope[GUARD] = guard
+        app = self.app
+        if kind == "websocket" and guard.settings.close_on_revoke:
+            app = self._watching(head or ScopeHead(scope, method, path))
         try:
-            await self.app(scope, receive, send)
+            await app(scope, receive, send)
         except RefusedError as error:  # a view asked for more, before it answered anything
-            await send_refusal(scope, send, self.guard.refuse(error.denied))
+            await send_refusal(scope, send, guard.refuse(error.denied))
         finally:
             CURRENT.reset(token)
+
+    async def _settle(
+        self, scope: Scope, receive: Receive, outcome: Outcome, asked: tuple[Any, ...]
+    ) -> tuple[Outcome, Receive]:
+        """Do what takes more than memory: ask the store or an authenticator, read the body."""
+        method, path, *_ = asked
+        asking = self.guard.authorize(*asked, outcome=outcome)
+        del asked  # it has the credential, and this may take its time
+        settled: Outcome = await asking
+        if not isinstance(settled, NeedBody):
+            return settled, receive
+        fields, head, body = settled.fields, ScopeHead(scope, method, path), None
+        body_max = self.guard.settings.body_max
+        if scope["type"] == "http" and is_worth_reading(head, body_max):
+            body, receive = await buffered(receive, body_max)
+        peer, raw, told, _ = self.guard.reader.read(head)
+        told = with_models(told, fields, models_in(fields, head, body))
+        return await self.guard.authorize(method, path, peer, raw, told, head), receive
+
+    def _hide(self, scope: Scope, send: Send, *, allowed: bool) -> Send:
+        """Take the key out of what the application sees, where it is not to see it."""
+        places, query = self.guard.reader.places, scope.get("query_string")
+        everywhere = allowed and self.guard.settings.hide_credentials
+        hide_in_scope(scope, places, everywhere=everywhere)
+        return send if scope.get("query_string") == query else deprecating(send)
+
+    def _tell_rewritten(self, scope: Scope, head: Head) -> None:
+        """Warn, once, of a server that reads headers of proxies by itself."""
+        if rewritten(scope.get("client"), head.lines("x-forwarded-for")):
+            self._looks = False
+            logger.warning(
+                "the server has put an address of X-Forwarded-For in the place of its peer: let it "
+                "not (uvicorn --no-proxy-headers), so that trusted_proxies alone decides"
+            )
+
+    def _watching(self, head: ScopeHead) -> ASGIApp:
+        """Return the application with a look, every now and then, at the key of its socket."""
+        guard, method, path = self.guard, WEBSOCKET, head.path
+
+        async def still_allowed() -> bool:
+            outcome = await guard.authorize(method, path, *guard.reader.read(head))
+            return isinstance(outcome, Allowed | Unguarded)
+
+        async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+            watch = Watch(
+                receive,
+                send,
+                still_allowed=still_allowed,
+                every=guard.settings.sync_every,
+                code=POLICY_VIOLATION,
+            )
+            await watch.run(lambda receive, send: self.app(scope, receive, send))
+
+        return watched
 
     async def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Open the store before the application starts, and let it go after it stopped."""
@@ -173,6 +259,8 @@ class APIKeyMiddleware:
     def check(self) -> None:
         """Raise ``SettingsError`` for an application whose routes are seen, and all open."""
         refuse_open_app(self.guard.table, self.app)
+        if not self.guard.settings.exempt_preflight:
+            tell_inner_cors(self.app)
 
 
 class Handshake:

@@ -9,26 +9,36 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary, WeakMethod, WeakSet
 
+from keybound.authenticators import Authenticators
 from keybound.caches import open_shared
 from keybound.clocks import read_entropy
 from keybound.core.coherence import look_up, sync
 from keybound.core.credentials import parse_forms
 from keybound.core.decision import Denied
-from keybound.core.effects import Moment, OfferShared, ReadClock, ReadEntropy, ReadShared, Sleep
+from keybound.core.effects import (
+    Moment,
+    OfferShared,
+    ReadClock,
+    ReadEntropy,
+    ReadShared,
+    Sleep,
+    ask,
+)
 from keybound.core.errors import StoreUnavailableError
 from keybound.core.joining import Join, alone
 from keybound.core.keys import Peppers
 from keybound.core.opening import open_store
+from keybound.core.principals import Authenticate
 from keybound.core.reasons import Reason
 from keybound.core.shared import SharedRecords
 from keybound.drivers import run
 from keybound.flights import Flights
-from keybound.judge import Miss
+from keybound.judge import Miss, Stranger
 from keybound.locks import ForkLock
 from keybound.plugins import load_dimensions
 from keybound.refusing import Refuser
 from keybound.rules import Declared, Rules
-from keybound.settings import HOW_TO_MAKE_ONE
+from keybound.setting_values import HOW_TO_MAKE_ONE
 from keybound.syncing import Syncer
 
 if TYPE_CHECKING:
@@ -37,17 +47,19 @@ if TYPE_CHECKING:
     from keybound.caches import SharedCache
     from keybound.caches.local import LocalCache
     from keybound.clocks import Clock
-    from keybound.core.decision import Allowed
     from keybound.core.effects import Effect, Steps
+    from keybound.core.head import Head
     from keybound.core.lifecycle import Site
     from keybound.core.routes import Route
     from keybound.core.table import Router, RouteTable
-    from keybound.judge import Outcome, Unguarded
+    from keybound.core.terms import ChainPolicy
+    from keybound.core.told import Told
+    from keybound.judge import Judge, Outcome, Settled
     from keybound.settings import Settings
     from keybound.stores import Store
 
     Declare = Callable[["Engine"], None]
-    Decide = Callable[[str, str, str | None, bytes | Reason | None], Outcome]
+    Decide = Callable[..., Outcome]
 
 T = TypeVar("T")
 
@@ -89,7 +101,9 @@ class Engine:
         self.peppers = Peppers(settings.secret, settings.retired_secrets)
         self.format = settings.key_format()
         forms = parse_forms(settings.credentials)
-        self.refuser = Refuser(settings, forms, clock.wall)
+        self.authenticators = Authenticators(settings.authenticators)
+        self.reader = settings.reader()
+        self.refuser = Refuser(settings, forms, clock, varies=self.reader.varies)
         self._open = False
         self._forms = forms
         self._declared: WeakKeyDictionary[object, Declared] = WeakKeyDictionary()
@@ -112,6 +126,7 @@ class Engine:
             **self.local,
             Join: _join,
             Sleep: lambda effect: clock.sleep(effect.seconds),
+            Authenticate: lambda effect: self.authenticators.ask(effect.head),
         }
         if self.shared is not None:
             self._performers[ReadShared] = self.shared.blocking.read
@@ -133,6 +148,7 @@ class Engine:
                 peppers=self.peppers,
                 flights=self._flights,
                 records=self._records,
+                report=self.refuser.report,
             )
             for guard in list(self._guards):
                 if guard.engine is self:
@@ -227,17 +243,19 @@ class Engine:
             else:
                 declare(self)
 
-    def authorized(
+    def authorized(  # noqa: PLR0917 - as the warm path has them
         self,
         method: str,
         path: str,
         peer: str | None,
         raw: bytes | Reason | None,
+        told: Told | None = None,
+        head: Head | None = None,
         *,
         application: object | None = None,
         routed: bool = True,
         outcome: Outcome | None = None,
-    ) -> Steps[Allowed | Denied | Unguarded]:
+    ) -> Steps[Settled]:
         """Decide a request, asking the store where the cache cannot tell. Nothing is raised.
 
         It is decided by what ``application`` declares. Unless ``routed``, without asking its
@@ -249,19 +267,33 @@ class Engine:
             judge = rules.judge_of(application)
             decide = judge.decide if routed else judge.decide_unrouted
             if not isinstance(outcome, Miss) or outcome.judge is not judge:
-                outcome = decide(method, path, peer, raw)
-            if not isinstance(outcome, Miss):
-                return outcome
+                outcome = decide(method, path, peer, raw, told, head)
             try:
+                if isinstance(outcome, Stranger):
+                    return (yield from self._authenticated(outcome, judge, rules.worker.policy))
+                if not isinstance(outcome, Miss):
+                    return outcome
                 yield from self.settle(outcome)
             except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
                 return self.refuser.failed(error)
             if self.rules is rules:  # otherwise it is a miss of rules that are over
-                decision = judge.decide_settled(outcome, method, path, peer)
+                decision = judge.decide_settled(outcome)
                 if decision is not None:
                     return decision
             outcome = None
         return Denied(Reason.STORE_UNAVAILABLE)
+
+    def _authenticated(
+        self, stranger: Stranger, judge: Judge, policy: ChainPolicy
+    ) -> Steps[Settled]:
+        """Decide for whom the site's authenticators say it is."""
+        inquiry = stranger.inquiry
+        assert inquiry.head is not None  # noqa: S101 - with authenticators every head is read
+        principal = yield from ask(Authenticate(inquiry.head))
+        if principal is None:
+            return stranger.otherwise
+        now = (yield from ask(ReadClock())).wall
+        return judge.decide_chain(principal.chain(policy), inquiry, now)
 
     def settle(self, miss: Miss) -> Steps[bool]:
         """Ask the store about a key, or wait for who does, so that it can be decided."""

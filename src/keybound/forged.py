@@ -1,8 +1,14 @@
-"""Headers that look like an identity of ours: none exists, so none is passed on (WSGI, Django)."""
+"""Headers of an environment that need a closer look (WSGI, Django).
+
+Those that look like an identity of ours: none exists, so none is passed on. And those that ask for
+another method than the request has.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from keybound.core.overriding import HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -11,18 +17,27 @@ _FORGED = "HTTP_X_KEYBOUND_"
 _NAMES_MAX = 1_024
 _NAME_MAX = 64
 
+_OVERRIDES = frozenset(f"HTTP_{name.upper().replace('-', '_')}" for name in HEADERS)
+
 HARMLESS: set[str] = set()
-"""Names of an environment that were looked at: a request that has no others has nothing forged.
+"""Names of an environment that were looked at: a request that has no others is not odd.
 
 To ask this set costs half of what it costs to look through all names."""
 
 
+def is_odd(environ: MutableMapping[str, Any]) -> bool:
+    """Return whether an environment has such a header, and remember its names if not."""
+    odd = any(name.startswith(_FORGED) or name in _OVERRIDES for name in environ)
+    if not odd:
+        if len(HARMLESS) > _NAMES_MAX:  # clients make names up
+            HARMLESS.clear()
+        HARMLESS.update(name for name in environ if len(name) <= _NAME_MAX)
+    return odd
+
+
 def drop_forged(environ: MutableMapping[str, Any]) -> bool:
-    """Take such headers out of an environment, and return whether there were any."""
+    """Take forged headers out of an environment, and return whether there were any."""
     forged = [name for name in environ if name.startswith(_FORGED)]
     for name in forged:
         del environ[name]
-    if len(HARMLESS) > _NAMES_MAX:  # clients make names up
-        HARMLESS.clear()
-    HARMLESS.update(name for name in environ if len(name) <= _NAME_MAX)
     return bool(forged)

@@ -14,6 +14,7 @@ from keybound.clocks import SystemClock, monotonic
 from keybound.core.effects import ReadShared, Sleep
 from keybound.core.errors import StoreUnavailableError
 from keybound.core.joining import Join
+from keybound.core.principals import Authenticate
 from keybound.drivers import arun, run
 from keybound.engine import JOINED_WITHIN, Engine, joined_in_vain
 from keybound.settings import Settings
@@ -26,16 +27,17 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Unpack
 
-    from keybound.core.decision import Allowed, Denied
     from keybound.core.effects import Effect, Steps
     from keybound.core.explain import DenialExplanation, Explanation
+    from keybound.core.head import Head
     from keybound.core.issuing import IssuedKey
     from keybound.core.lifecycle import Receipt
     from keybound.core.limits import Limits
     from keybound.core.nodes import StoredNode
     from keybound.core.reasons import Reason
     from keybound.core.table import RouteTable
-    from keybound.judge import Outcome, Unguarded
+    from keybound.core.told import Told
+    from keybound.judge import Outcome, Settled
     from keybound.options import (
         ChangeOptions,
         ExplainOptions,
@@ -99,6 +101,7 @@ class BaseGuard:
 
         All else they have in common, even if this one is bound to another engine.
         """
+        self.engine.refuser.load()
         part = type(self)(self.engine, application)
         self._parts.add(part)
         return part
@@ -116,6 +119,7 @@ class BaseGuard:
         with engine.attaching(self) as decide:
             self.decide = decide
         self.refuse = engine.refuser.refuse
+        self.reader = engine.reader
         self._verbs = Verbs(engine)
 
     def __repr__(self) -> str:
@@ -138,23 +142,28 @@ class Guard(BaseGuard):
         """Stop syncing and let the store go; the next use opens it again."""
         self.engine.close()
 
-    def authorize(
+    def authorize(  # noqa: PLR0917 - as the warm path has them
         self,
         method: str,
         path: str,
         peer: str | None,
         raw: bytes | Reason | None,
+        told: Told | None = None,
+        head: Head | None = None,
         *,
         routed: bool = True,
         outcome: Outcome | None = None,
-    ) -> Allowed | Denied | Unguarded:
+    ) -> Settled:
         """Return the decision on a request, as ``decide`` does; asks the store on a miss.
 
         Unless ``routed``, no router is asked: for a view that depends on more than the path.
         ``outcome`` is what ``decide`` said of the same request, so that it is not decided again.
         """
         steps = self.engine.authorized(
-            method, path, peer, raw, application=self.application, routed=routed, outcome=outcome
+            *(method, path, peer, raw, told, head),
+            application=self.application,
+            routed=routed,
+            outcome=outcome,
         )
         del raw  # whoever interrupts this and reports it shows what the frames of a traceback hold
         return run(steps, self.engine.perform)
@@ -246,22 +255,27 @@ class AsyncGuard(BaseGuard):
             await self.engine.shared.awaiting.close()
         self.engine.close()
 
-    async def authorize(
+    async def authorize(  # noqa: PLR0917 - as the warm path has them
         self,
         method: str,
         path: str,
         peer: str | None,
         raw: bytes | Reason | None,
+        told: Told | None = None,
+        head: Head | None = None,
         *,
         routed: bool = True,
         outcome: Outcome | None = None,
-    ) -> Allowed | Denied | Unguarded:
+    ) -> Settled:
         """Return the decision on a request, as ``decide`` does; asks the store on a miss.
 
         ``routed`` and ``outcome`` are as with ``Guard``.
         """
         steps = self.engine.authorized(
-            method, path, peer, raw, application=self.application, routed=routed, outcome=outcome
+            *(method, path, peer, raw, told, head),
+            application=self.application,
+            routed=routed,
+            outcome=outcome,
         )
         del raw  # whoever interrupts this and reports it shows what the frames of a traceback hold
         return await self._run(steps)
@@ -332,6 +346,8 @@ class AsyncGuard(BaseGuard):
             return at_once(effect)
         if isinstance(effect, Join):
             return await _joined(effect.other)
+        if isinstance(effect, Authenticate):
+            return await self.engine.authenticators.ask_async(effect.head)
         if isinstance(effect, Sleep):
             return await self.engine.clock.asleep(effect.seconds)
         loop = asyncio.get_running_loop()

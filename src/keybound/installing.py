@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from keybound.core.table import RouteTable
+
+logger = logging.getLogger("keybound")
 
 G = TypeVar("G", bound=BaseGuard)
 
@@ -55,6 +58,17 @@ def nested(app: object) -> Iterator[object]:
             return
         yield inner
         inner = next((found for name in _INSIDE if (found := getattr(inner, name, None))), None)
+
+
+def tell_inner_cors(app: object) -> None:
+    """Warn of CORS middleware inside of ours: browsers ask first without a key, and are refused."""
+    for inner in nested(app):
+        if "cors" in type(inner).__name__.lower():
+            logger.warning(
+                "%s is inside of keybound, so that preflights and refusals get no CORS headers: "
+                "put it outside, or set exempt_preflight",
+                type(inner).__name__,
+            )
 
 
 def refuse_open(table: RouteTable, routes: Iterable[DeclaredRoute]) -> None:

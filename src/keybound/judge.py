@@ -10,11 +10,11 @@ from msgspec import Struct
 
 from keybound.clocks import read_entropy
 from keybound.core.credentials import Credential, read_credential
-from keybound.core.decision import Allowed, Denied, decide
+from keybound.core.decision import Allowed, Denied
 from keybound.core.effects import Moment
-from keybound.core.facts import OWN_TENANT, RequestFacts, pack_address
+from keybound.core.inquiry import Inquiry, NeedBody
 from keybound.core.reasons import Reason
-from keybound.core.table import METHOD_REMEMBERED_MAX, PATH_REMEMBERED_MAX, RouteMatch
+from keybound.core.table import METHOD_REMEMBERED_MAX, PATH_REMEMBERED_MAX
 from keybound.warm import warm_path
 
 if TYPE_CHECKING:
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 
     from keybound.caches.local import Entry, LocalCache
     from keybound.clocks import Clock
+    from keybound.core.chain import Chain
     from keybound.core.credentials import CredentialForm
     from keybound.core.decision import Decision
+    from keybound.core.head import Head
     from keybound.core.keys import KeyFormat
     from keybound.core.table import RouteTable
+    from keybound.core.told import Told
     from keybound.warm import Decisions
 
 DECISIONS_MAX = 16_384
@@ -44,13 +47,13 @@ class Unguarded(Enum):
 class Miss(Struct, frozen=True):
     """The cache cannot tell; once the store was asked about the key, it can.
 
-    It holds what was found out so far, for whoever asks: what the table says, and when that was.
-    ``repeats``: an equal request will be found under the same index. Only ``judge`` can go on.
+    It holds what was found out so far, for whoever asks, and when that was. ``repeats``: an equal
+    request will be found under the same index. Only ``judge`` can go on.
     """
 
     index: bytes
     credential: str
-    match: RouteMatch
+    inquiry: Inquiry
     now: Moment
     repeats: bool
     judge: Judge
@@ -64,7 +67,23 @@ class Miss(Struct, frozen=True):
         return []
 
 
-Outcome: TypeAlias = Allowed | Denied | Miss | Unguarded
+class Stranger(Struct, frozen=True):
+    """No key of ours came: the site's authenticators may know who calls.
+
+    ``otherwise`` is what becomes of the request if they do not.
+    """
+
+    inquiry: Inquiry
+    otherwise: Denied | Unguarded
+
+
+Settled: TypeAlias = Allowed | Denied | NeedBody | Unguarded
+"""What is left when the store and the authenticators were asked."""
+
+Outcome: TypeAlias = Settled | Miss | Stranger
+
+UNSETTLED = frozenset({Miss, Stranger, NeedBody})
+"""Outcomes with which a shell has something to do yet."""
 
 
 def denial(outcome: Outcome) -> Denied:
@@ -95,15 +114,19 @@ class Judge:
         new_hasher: Callable[[], Any],
         forms: Sequence[CredentialForm],
         key_format: KeyFormat,
+        report: Callable[[Denied], None],
+        strangers: bool,
     ) -> None:
-        """Remember nothing yet."""
+        """Remember nothing yet; ``strangers``: there are authenticators for who has no key."""
+        self._report = report
+        self._strangers = strangers
         self.table = table
         self._match = table.match
         self._cache = cache
         self._boot = clock.boot
         self._wall = clock.wall
         self._forms = forms
-        self._starts = tuple([form.write("") for form in forms])
+        self._starts = tuple([form.prefix for form in forms if form.prefix is not None])
         self._format = key_format
         self._new_hasher = new_hasher
         self._decisions: Decisions = {}
@@ -111,11 +134,17 @@ class Judge:
             cache, self._decisions, clock, new_hasher=self._new_hasher, judge=self._judge
         )
 
-    def decide_unrouted(
-        self, method: str, path: str, peer: str | None, raw: bytes | Reason | None
+    def decide_unrouted(  # noqa: PLR0917 - as the warm path has them
+        self,
+        method: str,
+        path: str,
+        peer: str | None,
+        raw: bytes | Reason | None,
+        told: Told | None = None,
+        head: Head | None = None,
     ) -> Outcome:
         """Decide a request whose view depends on more than method and path: no router is asked."""
-        return self._judge(method, path, peer, raw, b"", None, routed=False)
+        return self._judge(method, path, peer, raw, told, head, b"", None, routed=False)
 
     def _judge(  # noqa: PLR0917 - as the warm path has them; keywords cost more than the rest
         self,
@@ -123,6 +152,8 @@ class Judge:
         path: str,
         peer: str | None,
         raw: bytes | Reason | None,
+        told: Told | None,
+        head: Head | None,
         index: bytes,
         known: Entry | None,
         *,
@@ -132,20 +163,23 @@ class Judge:
 
         ``index`` is the one of ``raw``, if that was asked for, and ``known`` what was found there.
         """
-        match = (self._match if routed else self.table.match_unrouted)(method, path)
-        if match is None:
+        match = self._match if routed else self.table.match_unrouted
+        asks = [(method, match(method, path))]
+        if told is not None:
+            asks += [(other, match(other, path)) for other in told.taken_for]
+        inquiry = Inquiry.of(asks, path, peer, told, head)
+        if inquiry is None:
             return Denied(Reason.INVALID_PATH)
-        if match.auth == "exempt":
+        if inquiry.auth == "exempt" or (told is not None and told.preflight):
             return Unguarded.UNGUARDED
         wall = self._wall()
         if known is not None and self._cache.holds(known, self._boot(), wall):
-            decision = _decide(known, match, method, path, peer, wall)
-            self._remember(known, method, path, peer, decision)
+            decision = self._decide(known, inquiry, wall)
+            self._remember(known, inquiry, decision)
             return decision
         credential = self._read(raw)
         if isinstance(credential, Reason):
-            optional = match.auth == "optional" and credential in _NO_KEY_OF_OURS
-            return Unguarded.UNGUARDED if optional else Denied(credential)
+            return self._without_key(credential, inquiry)
         if not index or credential.canonical != raw:
             hasher = self._new_hasher()
             hasher.update(credential.canonical)
@@ -154,20 +188,40 @@ class Judge:
         boot = self._boot()
         if entry is None or not self._cache.holds(entry, boot, wall):
             repeats = routed and credential.canonical == raw
-            return Miss(index, credential.token, match, Moment(boot, wall), repeats, self)
-        return _decide(entry, match, method, path, peer, wall)
+            return Miss(index, credential.token, inquiry, Moment(boot, wall), repeats, self)
+        return self._decide(entry, inquiry, wall)
 
-    def decide_settled(
-        self, miss: Miss, method: str, path: str, peer: str | None
-    ) -> Decision | None:
+    def decide_settled(self, miss: Miss) -> Decision | NeedBody | None:
         """Decide the request of a miss once the store was asked; ``None`` if it must be again."""
         entry = self._cache.entries.get(miss.index) or self._cache.absent.get(miss.index)
         wall = self._wall()
         if entry is None or not self._cache.holds(entry, self._boot(), wall):
             return None
-        decision = _decide(entry, miss.match, method, path, peer, wall)
+        decision = self._decide(entry, miss.inquiry, wall)
         if miss.repeats:
-            self._remember(entry, method, path, peer, decision)
+            self._remember(entry, miss.inquiry, decision)
+        return decision
+
+    def _without_key(self, reason: Reason, inquiry: Inquiry) -> Outcome:
+        optional = inquiry.auth == "optional" and reason in _NO_KEY_OF_OURS
+        otherwise = Unguarded.UNGUARDED if optional else Denied(reason)
+        if self._strangers and reason in _NO_KEY_OF_OURS:
+            return Stranger(inquiry, otherwise)
+        return otherwise
+
+    def _decide(self, entry: Entry, inquiry: Inquiry, now: float) -> Decision | NeedBody:
+        chain = entry.chain
+        if chain is None:
+            return Denied(Reason.UNKNOWN_KEY)
+        entry.used = True
+        return self.decide_chain(chain, inquiry, now)
+
+    def decide_chain(self, chain: Chain, inquiry: Inquiry, now: float) -> Decision | NeedBody:
+        """Decide for whom a chain is, and report what nodes that only report would refuse."""
+        decision = inquiry.decide(chain, now)
+        if isinstance(decision, Allowed):
+            for denied in decision.reported:
+                self._report(denied)
         return decision
 
     def _read(self, raw: bytes | Reason | None) -> Credential | Reason:
@@ -185,36 +239,18 @@ class Judge:
             return Reason.MALFORMED_CREDENTIALS
         return credential
 
-    def _remember(
-        self, entry: Entry, method: str, path: str, peer: str | None, decision: Decision
-    ) -> None:
+    def _remember(self, entry: Entry, inquiry: Inquiry, decision: Decision | NeedBody) -> None:
         if not isinstance(decision, Allowed) or decision.begins >= decision.ends:
             return
+        if not inquiry.repeats:
+            return
+        (method, _), path = inquiry.asks[0], inquiry.path
         if len(path) > PATH_REMEMBERED_MAX or len(method) > METHOD_REMEMBERED_MAX:
             return
         if len(self._decisions) >= DECISIONS_MAX:
             self._decisions.clear()
-        self._decisions[entry, method, path, peer] = decision
+        self._decisions[entry, method, path, inquiry.peer, inquiry.told] = decision
 
 
 _NO_KEY_OF_OURS = frozenset({Reason.MISSING_CREDENTIALS, Reason.MALFORMED_CREDENTIALS})
-"""On an optional route these are left to the site's own authentication."""
-
-
-def _decide(  # noqa: PLR0917 - the same
-    entry: Entry, match: RouteMatch, method: str, path: str, peer: str | None, now: float
-) -> Decision:
-    chain = entry.chain
-    if chain is None:
-        return Denied(Reason.UNKNOWN_KEY)
-    entry.used = True
-    facts = RequestFacts(
-        method=method,
-        path=path,
-        address=pack_address(peer),
-        tenant=chain.home if match.tenant == OWN_TENANT else match.tenant,
-        model=match.model,
-        access=match.access,
-        scopes=match.scopes,
-    )
-    return decide(chain, facts, now)
+"""These are left to the site's own authentication: by authenticators, and on optional routes."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
 from threading import RLock
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from contextlib import AbstractContextManager
 
 
 class ForkLock:
@@ -20,12 +19,9 @@ class ForkLock:
         self._lock = RLock()
         _every.add(self)
 
-    @contextmanager
-    def held(self) -> Generator[None]:
-        """Hold it; whoever forks meanwhile lets go of it in both processes."""
-        lock = self._lock
-        with lock:
-            yield
+    def held(self) -> AbstractContextManager[object]:
+        """Return what holds it; whoever forks meanwhile lets go of it in both processes."""
+        return self._lock
 
     def renew(self) -> None:
         """Begin anew."""

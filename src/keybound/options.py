@@ -39,6 +39,7 @@ class GroupOptions(TypedDict, total=False):
     name: Required[str]
     tenant: str | None
     limits: Limits | Mapping[str, object]
+    rights: Sequence[str]
     metadata: Mapping[str, Any]
 
 
@@ -60,6 +61,7 @@ class UpdateOptions(ChangeOptions, total=False):
     metadata: Mapping[str, Any]
     limits: Limits | Mapping[str, object]
     expires_in: str | float | timedelta
+    rights: Sequence[str]
 
 
 class ListOptions(TypedDict, total=False):

@@ -21,10 +21,11 @@ from keybound.core.terms import ChainPolicy
 from keybound.judge import Judge, new_indexer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from keybound.clocks import Clock
     from keybound.core.credentials import CredentialForm
+    from keybound.core.decision import Denied
     from keybound.core.joining import Flights
     from keybound.core.keys import KeyFormat, Peppers
     from keybound.core.routes import Route
@@ -58,6 +59,7 @@ class Rules:
         peppers: Peppers,
         flights: Flights,
         records: SharedRecords | None,
+        report: Callable[[Denied], None],
     ) -> None:
         """Compile; nothing is known of any key yet."""
         self.table = _table(settings, routes, *declared.values())
@@ -74,6 +76,8 @@ class Rules:
             new_hasher=new_indexer(),
             forms=forms,
             key_format=key_format,
+            report=report,
+            strangers=bool(settings.authenticators),
         )
         self._whole = judge(self.table)
         self._alone = judge(_table(settings, routes))
@@ -110,4 +114,10 @@ class Rules:
 def _table(settings: Settings, routes: Sequence[Route], *declared: Declared) -> RouteTable:
     read = chain.from_iterable(each.routes for each in declared)
     routers = [each.router for each in declared if each.router is not None]
-    return RouteTable([*routes, *read], protect=settings.protect, routers=routers)
+    return RouteTable(
+        [*routes, *read],
+        protect=settings.protect,
+        routers=routers,
+        tenancy=settings.tenant_from is not None,
+        model_from=settings.model_from,
+    )

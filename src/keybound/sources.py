@@ -108,13 +108,17 @@ def _from_environment(known: Collection[str], lists: Collection[str]) -> dict[st
     return values
 
 
+_COMMA = re.compile(r",(?![^()]*\))")
+"""Those in parentheses separate arguments."""
+
+
 def _split(name: str, text: str) -> object:
     if text.lstrip(" \t").startswith("["):
         try:
             return msgspec.json.decode(text)
         except msgspec.DecodeError:
             raise SettingsError(name, "is not JSON", fix="write a JSON list, or a, b") from None
-    parts = (part.strip(" \t") for part in text.split(","))
+    parts = (part.strip(" \t") for part in _COMMA.split(text))
     return [part for part in parts if part]
 
 

@@ -21,7 +21,7 @@ from keybound.core.explain import (
     explain,
     explain_check,
 )
-from keybound.core.facts import OWN_TENANT, RequestFacts, pack_address
+from keybound.core.facts import RequestFacts, own_tenant, pack_address
 from keybound.core.issuing import NewKey
 from keybound.core.limits import Limits
 from keybound.core.nodes import APIKey, StoredNode
@@ -85,6 +85,7 @@ class Verbs:
             tenant=options.get("tenant"),
             limits=_limits(options.get("limits")),
             metadata=options.get("metadata", {}),
+            rights=_texts("rights", options.get("rights", ())),
         )
         return self._engine.opened(steps)
 
@@ -134,7 +135,10 @@ class Verbs:
         check_options(UpdateOptions, options)
         members = {name: options[name] for name in _MEMBERS if name in options}  # type: ignore[literal-required]
         edit = edits.amendment(
-            members, _changes(options.get("limits")), expires_for=_expiry(options.get("expires_in"))
+            members,
+            _changes(options.get("limits")),
+            expires_for=_expiry(options.get("expires_in")),
+            rights=_texts("rights", options["rights"]) if "rights" in options else None,
         )
         change: ChangeOptions = {name: options[name] for name in _CHANGE if name in options}  # type: ignore[assignment,literal-required]
         return self._edit(node_id, edit, change)
@@ -177,7 +181,7 @@ class Verbs:
                 chain = self._chain((yield from lifecycle.show(sealed.key)), sealed.key)
                 for check in chain.checks:
                     if sealed.names(check):
-                        step = explain_check(chain, check, None, sealed.reason)
+                        step = explain_check(chain, check, None, sealed.reason, sealed.at)
             return DenialExplanation(
                 at=datetime.fromtimestamp(sealed.at, UTC),
                 reason=sealed.reason,
@@ -216,12 +220,11 @@ class Verbs:
         address = pack_address(options.get("ip"))
         if "ip" in options and address is None:
             raise InputError("ip", f"{options['ip']!r} is no address", fix="write '10.0.0.1'")
-        tenant = options.get("tenant", match.tenant)
         facts = RequestFacts(
             method=method,
             path=path,
             address=address,
-            tenant=chain.home if tenant == OWN_TENANT else tenant,
+            tenant=own_tenant(options.get("tenant", match.tenant), chain.home),
             model=options.get("model", match.model),
             access=match.access,
             scopes=match.scopes,

@@ -11,16 +11,21 @@ from http import HTTPStatus
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from keybound.buffering import buffer_input, is_worth_reading, models_in, with_models
 from keybound.context import CURRENT, GUARD, NO_KEY, required
 from keybound.core.decision import Allowed, Denied
 from keybound.core.demands import Demand
 from keybound.core.errors import RefusedError
 from keybound.core.facts import WEBSOCKET
+from keybound.core.inquiry import NeedBody
+from keybound.core.reading import Reading
 from keybound.core.reasons import Reason
-from keybound.forged import HARMLESS, drop_forged
+from keybound.forged import HARMLESS, drop_forged, is_odd
 from keybound.guard import Guard
-from keybound.installing import refuse_twice, usable_guard
-from keybound.judge import Miss, Unguarded, denial
+from keybound.heads import EnvironHead
+from keybound.hiding import hide_in_environ, start_deprecating
+from keybound.installing import refuse_twice, tell_inner_cors, usable_guard
+from keybound.judge import UNSETTLED, Unguarded, denial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     from keybound.core.identity import Identity
     from keybound.core.refusals import RefusalResponse
     from keybound.engine import Engine
+    from keybound.judge import Outcome
 
     Environ = dict[str, Any]
     StartResponse = Callable[..., Any]
@@ -40,6 +46,9 @@ __all__ = ["APIKeyMiddleware", "require"]
 
 ALLOWED = "keybound.allowed"
 """Where the environment holds a decision that was remembered: one object for requests alike."""
+
+READING = "keybound.reading"
+"""Where it holds what was read of the request, before the key was hidden from the application."""
 
 _PHRASES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
@@ -73,18 +82,27 @@ class APIKeyMiddleware:
         method, path, peer = facts_of(environ)
         value: str | None = environ.get("HTTP_AUTHORIZATION")
         guard, remembered = self.guard, True
+        told = head = reading = None
         try:
             if guard.engine is not self._prepared:
                 self.prepare(guard.engine)
-            raw = None if value is None else value.encode("latin-1")
-            outcome = guard.decide(method, path, peer, raw)
-            if outcome.__class__ is Miss:
+            odd = not HARMLESS.issuperset(environ) and is_odd(environ)
+            if odd or guard.reader.always or is_unplain(environ):
+                reading = self.read(environ, method, path)
+                peer, raw, told, head = reading
+            else:
+                raw = None if value is None else value.encode("latin-1")
+            outcome = guard.decide(method, path, peer, raw, told, head)
+            if outcome.__class__ in UNSETTLED:
                 remembered = False
-                outcome = guard.authorize(method, path, peer, raw, outcome=outcome)
+                reading = reading or Reading(peer, raw, None, None)
+                outcome, reading = self._settle(environ, outcome, method, path, reading)
         except UnicodeEncodeError:  # no server may make such a value out of bytes
             outcome = Denied(Reason.MALFORMED_CREDENTIALS)
         except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
             outcome = guard.engine.refuser.failed(error)
+        if reading is not None:
+            start_response = self._hide(environ, start_response, allowed=type(outcome) is Allowed)
         if type(outcome) is Allowed:
             identity = outcome.identity
         elif outcome is Unguarded.UNGUARDED:
@@ -92,10 +110,11 @@ class APIKeyMiddleware:
         else:
             return self.refuse(denial(outcome), environ, start_response)
         value = raw = None  # whoever reports an error shows what the frames of a traceback hold
-        if not HARMLESS.issuperset(environ):
+        if odd:
             drop_forged(environ)
         environ["keybound"] = identity
         environ[GUARD] = guard
+        environ[READING] = reading
         environ[ALLOWED] = outcome if remembered else None
         token = None
         if CURRENT.get() is not self.leaves:
@@ -111,9 +130,40 @@ class APIKeyMiddleware:
             return self._generated(cast("Generator[bytes]", body), environ, start_response)
         return body
 
+    def read(self, environ: Environ, method: str, path: str) -> Reading:
+        """Return what there is to a request."""
+        return self.guard.reader.read(EnvironHead(environ, method, path))
+
+    def _settle(
+        self, environ: Environ, outcome: Outcome, method: str, path: str, reading: Reading
+    ) -> tuple[Outcome, Reading]:
+        """Do what takes more than memory: ask the store or an authenticator, read the body."""
+        guard = self.guard
+        settled: Outcome = guard.authorize(method, path, *reading, outcome=outcome)
+        if not isinstance(settled, NeedBody):
+            return settled, reading
+        head, body_max, body = EnvironHead(environ, method, path), guard.settings.body_max, None
+        if is_worth_reading(head, body_max):
+            body = buffer_input(environ, body_max)
+        told = with_models(reading.told, settled.fields, models_in(settled.fields, head, body))
+        reading = reading._replace(told=told)
+        return guard.authorize(method, path, *reading), reading
+
+    def _hide(
+        self, environ: Environ, start_response: StartResponse, *, allowed: bool
+    ) -> StartResponse:
+        """Take the key out of what the application sees, where it is not to see it."""
+        guard, query = self.guard, environ.get("QUERY_STRING")
+        everywhere = allowed and guard.settings.hide_credentials
+        hide_in_environ(environ, guard.reader.places, everywhere=everywhere)
+        hidden = environ.get("QUERY_STRING") != query
+        return start_deprecating(start_response) if hidden else start_response
+
     def prepare(self, engine: Engine) -> None:
         """Do what comes before the first request under an engine; what it raises is a 503."""
         self._prepared = engine
+        if not engine.settings.exempt_preflight:
+            tell_inner_cors(self.app)
 
     def answer(self, denied: Denied) -> RefusalResponse:
         """Return what a denied request is answered with."""
@@ -128,7 +178,9 @@ class APIKeyMiddleware:
         ]
         raised = sys.exc_info()
         try:
-            start_response(_PHRASES[answer.status], headers, *((raised,) if raised[0] else ()))
+            # A site may render a refusal with a status of its own.
+            line = _PHRASES.get(answer.status, f"{answer.status} Refused")
+            start_response(line, headers, *((raised,) if raised[0] else ()))
         finally:
             del raised  # it holds this very frame
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
@@ -172,6 +224,15 @@ def require(
     """
     demand = Demand.read(scopes, model=model, access=access, tenant=tenant)
     return required(environ, demand, method=environ["REQUEST_METHOD"])
+
+
+def is_unplain(environ: Environ) -> bool:
+    """Return whether a query may ask for another method, or the raw path may be another one."""
+    query: str | None = environ.get("QUERY_STRING")
+    if query and ("_method" in query or "%" in query):
+        return True
+    target: str | None = environ.get("RAW_URI") or environ.get("REQUEST_URI")
+    return target is not None and "%" in target
 
 
 def facts_of(environ: Environ) -> tuple[str, str, str | None]:

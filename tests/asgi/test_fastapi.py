@@ -551,3 +551,22 @@ def test_document_names_only_forms_that_are_read():
     app = FastAPI()
     init_app(app, guard.to_async())
     assert set(app.openapi()["components"]["securitySchemes"]) == {"bearer"}
+
+
+def test_document_says_where_each_form_stands():
+    """Names of forms are written in the letters that OpenAPI has for them."""
+    forms = ["scheme(Token)", "basic(username)", "header(X-API-Key)", "query(key)", "cookie(key)"]
+    guard = Guard.from_settings(database="memory://", credentials=forms)
+    app = FastAPI()
+    init_app(app, guard.to_async())
+    schemes = app.openapi()["components"]["securitySchemes"]
+    token = schemes.pop("scheme_Token")
+    assert (token["in"], token["name"]) == ("header", "Authorization")
+    assert "`Token YOUR-KEY`" in token["description"]
+    assert schemes.pop("basic_username")["scheme"] == "basic"
+    assert {name: (each["in"], each["name"]) for name, each in schemes.items()} == {
+        "header_X-API-Key": ("header", "X-API-Key"),
+        "query_key": ("query", "key"),
+        "cookie_key": ("cookie", "key"),
+    }
+    assert all("`YOUR-KEY`" in each["description"] for each in schemes.values())

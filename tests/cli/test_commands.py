@@ -159,6 +159,8 @@ def test_every_option_reaches_the_key(site: Callable[..., Ran]):
         f"issue --json --name child --parent {parent} --group {group} --owner u_42 --role admin"
         " --network '10.0.0.0/8,!10.1.2.3' --network 192.168.0.1 --method GET --read-only"
         " --model message:read --model report --scope rest --not-before 2020-01-01T00:00:00Z"
+        " --hours 'mon, wed-fri 08:00-18:00 Europe/Zurich' --hours 'sat 22:00-02:00 UTC'"
+        " --header-only --right report_only"
         " --expires-at 2099-01-01T00:00:00+01:00 --metadata plan=pro --metadata '{\"n\": 1}'"
     )
     key = ran.data
@@ -167,10 +169,13 @@ def test_every_option_reaches_the_key(site: Callable[..., Ran]):
         "networks": [["10.0.0.0/8", "192.168.0.1", "!10.1.2.3"]],
         "methods": [["GET"]],
         "read_only": [True],
+        "header_only": [True],
         "scopes": [["rest"]],
+        "hours": [["mon,wed-fri 08:00-18:00 Europe/Zurich", "sat 22:00-02:00 UTC"]],
         "models": [{"message": "read", "report": "write"}],
     }
     assert key["metadata"] == {"plan": "pro", "n": 1}
+    assert key["rights"] == ["report_only"]
     assert (key["parent"], key["groups"], key["owner"]) == (parent, [group], "u_42")
     shown = site(f"show {key['id']}")
     assert all(text in shown.out for text in ("u_42", "admin", "except 10.1.2.3", '"plan":"pro"'))
@@ -201,6 +206,10 @@ def test_key_beyond_its_parent_is_refused(site: Callable[..., Ran]):
         ("--name x --tenant acme --metadata '{'", "--metadata"),
         ("--name x --tenant acme --model '[]' --model message", "models"),
         ("--name x --tenant acme --right everything", "rights"),
+        ("--name x --tenant acme --right ''", "rights"),
+        ("--name x --tenant acme --right '[]' --right can_issue", "--right"),
+        ("--name x --tenant acme --hours 'mon 08:00-18:00'", "hours"),
+        ("--name x --tenant acme --hours 'mon 08:00-18:00 Mars'", "hours"),
         ("--name x", "tenant"),
         ("--name x --home acme --limit floor=7", "floor"),
         ("--name x --home acme --limit networks", "--limit"),
@@ -322,6 +331,26 @@ def test_update_replaces_what_is_named(site: Callable[..., Ran]):
     key = site(f"show {node} --json").data
     assert (key["limits"], key["owner"], key["metadata"]) == ({}, None, {"a": "b"})
     assert site(f"update {node}").status == 2
+    site(f"update {node} --hours '[]' --header-only")
+    site(f"restrict {node} --hours 'daily 08:00-18:00 UTC'")
+    key = site(f"show {node} --json").data
+    assert key["limits"] == {"hours": [["daily 08:00-18:00 UTC"], []], "header_only": [True]}
+    assert "in a header only" in site("list").out
+    site(f"update {node} --hours '*' --no-header-only")
+    assert site(f"show {node} --json").data["limits"] == {}
+
+
+@pytest.mark.parametrize("make", ["issue --name x --home acme", "groups create x --home acme"])
+def test_right_to_report_only_is_given_and_taken(site: Callable[..., Ran], make: str):
+    """On keys and groups alike, by name; '[]' is none."""
+    made = site(f"{make} --right report_only --json").data
+    node = made.get("node", made)
+    assert node["rights"] == ["report_only"]
+    assert "report_only" in site(f"show {node['id']}").out
+    told = site(f"update {node['id']} --right '[]' --json").data["node"]
+    assert told["rights"] == []
+    told = site(f"update {node['id']} --right report_only --json").data["node"]
+    assert told["rights"] == ["report_only"]
 
 
 def test_enable_disable_and_revoke(site: Callable[..., Ran]):

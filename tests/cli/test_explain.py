@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import shlex
 from typing import TYPE_CHECKING
 
@@ -73,6 +75,32 @@ def test_printed_edit_admits_the_request(
     assert site(f"explain {key} {request_} --json").data["reason"] == reason
     assert mend(site, key, request_)
     assert site(f"explain {key} {request_}").status == 0
+
+
+def test_hours_that_refuse_are_named(site: Callable[..., Ran]):
+    """The edit adds the hour of the request, by the clock of the zone."""
+    key = issue(site, "--tenant acme --hours 'mon-fri 08:00-18:00 Europe/Zurich'")
+    request = f"{LIST} --at 2026-07-04T10:30:00Z"  # a Saturday
+    assert site(f"explain {key} {request} --json").data["reason"] == "outside_time_window"
+    (line,) = mend(site, key, request)
+    assert line.startswith("wait, or keybound update ")
+    assert "'mon-fri 08:00-18:00 Europe/Zurich'" in line
+    assert "'sat 12:00-13:00 Europe/Zurich'" in line
+    assert site(f"explain {key} {request}").status == 0
+    assert site(f"explain {key} {LIST} --at 2026-07-04T11:00:00Z").status == 1
+
+
+def test_what_is_only_reported_is_told_and_passes(site: Callable[..., Ran]):
+    """The verdict is that it passes, and beside the check stands what it would be."""
+    key = issue(site, "--tenant acme --read-only --right report_only")
+    ran = site(f"explain {key} {SEND}")
+    assert ran.status == 0
+    assert "reported: method_not_allowed" in ran.out
+    assert "what refuses it only reports" in ran.out
+    told = site(f"explain {key} {SEND} --json").data
+    assert (told["allowed"], told["reason"], told["mends"]) == (True, None, [])
+    (check,) = [check for check in told["checks"] if check["check"] == "read_only"]
+    assert (check["passes"], check["reported"]) == (True, "method_not_allowed")
 
 
 def test_edits_of_ceilings_come_first(site: Callable[..., Ran]):
@@ -204,6 +232,22 @@ def test_id_of_a_denial_is_opened(site: Callable[..., Ran]):
         ran = site("explain", wrong)
         assert ran.status == 2
         assert "denial id" in ran.err
+
+
+def test_id_in_the_log_is_opened(site: Callable[..., Ran], caplog: pytest.LogCaptureFixture):
+    """Whoever reads a line of the log pastes its id, and finds the key and the check."""
+    secret = site("issue --name x --tenant acme --read-only --json").data
+    guard = Guard.from_settings()
+    raw = f"Bearer {secret['key']}".encode()
+    denied = guard.authorize("POST", "/domains/acme/messages", "10.0.0.1", raw)
+    assert isinstance(denied, Denied)
+    with caplog.at_level(logging.INFO, logger="keybound.denials"):
+        guard.refuse(denied)
+    guard.close()
+    line = json.loads(caplog.messages[-1])
+    told = site("explain", line["id"], "--json").data
+    assert (told["reason"], told["key"]) == (line["reason"], line["key"])
+    assert (told["check"]["check"], told["check"]["node"]) == (line["limit"], line["node"])
 
 
 def test_denial_of_a_key_names_the_check(site: Callable[..., Ran]):

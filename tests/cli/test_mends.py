@@ -78,7 +78,7 @@ def test_edit_admits_the_request_and_nothing_beyond_it(
     if all(each.permits(request, 0) for each in clauses):
         return
     refused = next(each for each in clauses if not each.permits(request, 0))
-    line = mend_of("key_1", clauses, request, refused.reason(request, 0))
+    line = mend_of("key_1", clauses, request, refused.reason(request, 0), 0.0)
     after = edited(line, clauses)
     assert after.permits(request, 0)
     for other in others:
@@ -105,7 +105,7 @@ def test_unreadable_clause_is_not_overwritten_by_a_guess():
     (readable,) = Limits(networks="10.0.0.0/8").clauses
     unreadable = Unreadable.of("networks", {"strange": True})
     request = RequestFacts(method="GET", path="/", address=pack_address("192.168.0.1"))
-    line = mend_of("key_1", [readable, unreadable], request, Reason.NETWORK_NOT_ALLOWED)
+    line = mend_of("key_1", [readable, unreadable], request, Reason.NETWORK_NOT_ALLOWED, 0.0)
     assert "replace the limit" in line
 
 
@@ -114,17 +114,31 @@ def test_unreadable_clause_is_not_overwritten_by_a_guess():
     [
         (Limits(tenants="a"), Reason.TENANT_MISMATCH, "naming more for tenants"),
         (Limits(read_only=True), Reason.METHOD_NOT_ALLOWED, "--no-read-only"),
+        (Limits(header_only=True), Reason.CREDENTIAL_NOT_ALLOWED, "--no-header-only"),
+        (
+            Limits(hours="mon 08:00-18:00 Asia/Tokyo"),
+            Reason.OUTSIDE_TIME_WINDOW,
+            (
+                "wait, or keybound update key_1 --hours 'mon 08:00-18:00 Asia/Tokyo'"
+                " --hours 'thu 09:00-10:00 Asia/Tokyo'"
+            ),
+        ),
+        (
+            Limits(hours=[]),
+            Reason.OUTSIDE_TIME_WINDOW,
+            "keybound update key_1 --hours 'thu 00:00-01:00 UTC'",
+        ),
     ],
 )
 def test_edit_without_a_request_names_the_limit(limits: Limits, reason: Reason, words: str):
     """When only the denial is known, the edit says as much as can be said."""
-    assert words in mend_of("key_1", limits.clauses, None, reason)
+    assert words in mend_of("key_1", limits.clauses, None, reason, 0.0)
 
 
 def test_tenant_that_no_limit_can_name_has_no_edit():
     """A request about a tenant with an odd name is not mended by a command that would fail."""
     request = RequestFacts(method="GET", path="/", tenant="a//b")
-    line = mend_of("key_1", Limits(tenants="a").clauses, request, Reason.TENANT_MISMATCH)
+    line = mend_of("key_1", Limits(tenants="a").clauses, request, Reason.TENANT_MISMATCH, 0.0)
     assert line.startswith("none: ")
     with pytest.raises(LimitError):
         Limits(tenants="a//b")

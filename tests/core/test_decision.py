@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from math import inf, nan
 from typing import Any
 
 import pytest
@@ -177,6 +179,62 @@ def test_a_decision_with_a_foreign_dimension_is_never_remembered(monkeypatch):
     assert guard.authorize("GET", "/", None, raw).reason is Reason.LIMIT_INVALID
     clock.step = 0.0
     assert isinstance(guard.authorize("GET", "/", None, raw), Allowed)
+    guard.close()
+
+
+@pytest.mark.parametrize(
+    ("holds", "begins", "ends"),
+    [
+        ((6.0, 8.0), 6.0, 8.0),
+        ((7.0, inf), 7.0, 9.0),
+        ((-inf, inf), 5.0, 9.0),
+        ((7.0, 7.0), 7.0, 7.0),
+        ((8.0, 9.0), 7.0, 7.0),
+        ((6.0, 7.0), 7.0, 7.0),
+        ((nan, nan), 7.0, 7.0),
+        ((0.0, nan), 7.0, 7.0),
+        ((nan, 9.0), 7.0, 7.0),
+        (None, 7.0, 7.0),
+        (("0", "9"), 7.0, 7.0),
+        (ZeroDivisionError, 7.0, 7.0),
+    ],
+    ids=repr,
+)
+def test_a_dimension_may_say_how_long_its_answer_holds(monkeypatch, holds, begins, ends):
+    """Within the lifetimes of the chain; what is no time around now is none at all."""
+    monkeypatch.setattr(Odd, "holds", lambda self, _now: self._answer(holds))
+    limits = Limits(
+        not_before=datetime.fromtimestamp(5, UTC), expires_at=datetime.fromtimestamp(9, UTC)
+    )
+    decision = decide(ruled(*limits, Odd(permitted=True)), GET, 7.0)
+    assert (decision.begins, decision.ends) == (begins, ends)
+
+
+def test_hours_are_decided_once_a_minute_and_end_on_the_dot(monkeypatch):
+    """A remembered decision is never older than the minute, and none outlives its window."""
+    decided = []
+
+    def counting(*given):
+        decided.append(given[-1])
+        return decide(*given)
+
+    monkeypatch.setattr("keybound.judge.decide", counting)
+    closes = datetime(2026, 1, 5, 17, tzinfo=UTC)
+    clock = FakeClock(closes - timedelta(seconds=75))
+    settings = Settings.load({"database": "memory://", "revoke_within": 600})
+    guard = Guard(Engine(settings, MemoryStore(), clock, background=False))
+    issued = guard.issue(name="k", limits={"hours": "mon-fri 08:00-18:00 Europe/Zurich"})
+    raw = b"Bearer " + issued.secret.reveal().encode()
+    for seconds in (0, 14.5, 0.5, 0, 30, 29.5, 0.4375):  # the last is still inside
+        clock.advance(seconds=seconds)
+        assert isinstance(guard.authorize("GET", "/", None, raw), Allowed)
+    assert decided == [(closes - timedelta(seconds=left)).timestamp() for left in (75, 60)]
+    clock.advance(seconds=0.0625)
+    assert clock.now == closes
+    for _ in range(2):
+        denied = guard.authorize("GET", "/", None, raw)
+        assert denied.reason is Reason.OUTSIDE_TIME_WINDOW
+    assert decided[2:] == [closes.timestamp()] * 2
     guard.close()
 
 

@@ -110,6 +110,10 @@ def test_a_tenant_is_that_of_the_request():
     own = Demand(tenant="~")
     assert refused(own, an_identity()) is None
     assert refused(own, an_identity(request_tenant="beta")) is Reason.TENANT_MISMATCH
+    assert refused(demand, an_identity(), fields={"domain": "~"}) is None
+    segments = Demand(tenant="{domain}/{user}")
+    fields = {"domain": "~", "user": "~"}
+    assert refused(segments, an_identity(), fields=fields) is Reason.TENANT_UNRESOLVED
 
 
 @pytest.mark.parametrize(
@@ -142,3 +146,10 @@ def test_demands_about_different_models_contradict_each_other():
     """The path and both models are named."""
     with pytest.raises(InputError, match="/x requires device and invoice"):
         joined([Demand(model="invoice"), Demand(model="device")], path="/x")
+
+
+@pytest.mark.parametrize("model", ["body(model)", "bodies(model)", ["bill"]], ids=str)
+def test_a_view_does_not_ask_for_what_a_body_names(model):
+    """Bodies are read before there is a view, so a configured route says which fields count."""
+    with pytest.raises(InputError, match="model"):
+        Demand.read(model=model)

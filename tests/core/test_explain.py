@@ -65,6 +65,6 @@ def test_nothing_refuses_an_unguarded_request():
 def test_a_check_of_an_old_denial_is_explained_without_its_request(refused):
     """The facts are gone; the clause and what helps are not."""
     check = next(each for each in CHAIN.checks if each.clause.dimension == "methods")
-    step = explain_check(CHAIN, check, None, refused)
+    step = explain_check(CHAIN, check, None, refused, 0.0)
     assert (step.check, step.node, step.kind, step.clause) == ("methods", "key_1", "key", "GET")
     assert (step.mend is None) == (refused is None)

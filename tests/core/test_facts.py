@@ -8,6 +8,7 @@ from keybound.core.facts import (
     IPV6_BASE,
     RequestFacts,
     default_access,
+    own_tenant,
     pack_address,
     unpack_address,
 )
@@ -66,3 +67,27 @@ def test_facts_that_are_not_given_are_unknown_and_writing():
     assert (facts.address, facts.tenant, facts.model, facts.access) == (None, None, None, "write")
     with pytest.raises(AttributeError, match="immutable"):
         facts.tenant = "acme"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("tenant", "home", "own"),
+    [
+        ("acme/100", "globex/7", "acme/100"),
+        (None, "acme", None),
+        ("~", "acme/100", "acme/100"),
+        ("~", None, None),
+        ("~/~", "acme/100", "acme/100"),
+        ("~/200", "acme/100", "acme/200"),
+        ("globex/~", "acme/100", "globex/100"),
+        ("R1/~/~", "R1/acme/100", "R1/acme/100"),
+        ("~/~", "acme", None),
+        ("~/~", "acme/100/7", "acme/100"),
+        ("acme/~", None, None),
+        ("a~/~b", "acme/100", "a~/~b"),
+        ("~~", "acme", "~~"),
+        ("/".join("~" * 4_000), "acme", None),
+    ],
+)
+def test_a_tilde_is_the_same_segment_of_the_home(tenant, home, own):
+    """Alone it is all of it; where the home has no such segment the tenant is not known."""
+    assert own_tenant(tenant, home) == own

@@ -10,6 +10,8 @@ import pytest
 from keybound.core.errors import LimitError
 from keybound.core.facts import RequestFacts
 from keybound.core.limits import (
+    HeaderOnly,
+    Hours,
     Lifetime,
     Limits,
     Methods,
@@ -52,6 +54,17 @@ def test_a_tenant_pattern_covers_the_tenant_and_all_beneath(
     limits = Limits.read({"tenants": patterns})
     assert [name for name in inside if not limits.permits(about(name), 0.0)] == []
     assert [name for name in outside if limits.permits(about(name), 0.0)] == []
+
+
+def test_a_key_for_headers_alone_is_refused_elsewhere():
+    """Queries are logged and cookies are sent by themselves."""
+    (clause,) = Limits(header_only=True)
+    assert clause.permits(GET, 0.0)
+    elsewhere = RequestFacts(method="GET", path="/", access="read", in_header=False)
+    assert not clause.permits(elsewhere, 0.0)
+    assert clause.reason(elsewhere, 0.0) is Reason.CREDENTIAL_NOT_ALLOWED
+    assert Limits(header_only=True).describe() == {"header_only": "in a header only"}
+    assert Limits(header_only=True).dump() == {"header_only": [True]}
 
 
 def test_every_tenant_is_a_clause_of_its_own():
@@ -454,9 +467,11 @@ def test_no_clause_covers_one_of_another_dimension():
         read_only=True,
         models="a",
         scopes="a",
+        hours="daily 00:00-24:00 UTC",
+        header_only=True,
         expires_at=END,
     ).clauses
-    kinds = {Lifetime, Tenants, Networks, Methods, ReadOnly, Scopes, Models}
+    kinds = {Lifetime, HeaderOnly, Tenants, Networks, Methods, ReadOnly, Scopes, Hours, Models}
     assert {type(clause) for clause in clauses} == kinds
     for one in clauses:
         assert [other for other in clauses if one.covers(other)] == [one]

@@ -83,9 +83,19 @@ def geo(table: dict[str, type[Clause]]) -> type[Geo]:
 def test_clauses_come_in_the_order_of_the_check():
     """However they were written: cheap and harmless first."""
     limits = Limits(
-        models="a", scopes="a", read_only=True, methods="GET", networks="::1", tenants="a"
+        models="a",
+        hours="daily 08:00-18:00 UTC",
+        scopes="a",
+        read_only=True,
+        methods="GET",
+        networks="::1",
+        tenants="a",
+        header_only=True,
     ).meet(Limits(expires_at=END))
-    order = ["lifetime", "tenants", "networks", "methods", "read_only", "scopes", "models"]
+    order = [
+        *("lifetime", "header_only", "tenants", "networks", "methods", "read_only", "scopes"),
+        *("hours", "models"),
+    ]
     assert [clause.dimension for clause in limits] == order
     assert [name for name in sorted(DIMENSIONS, key=Limits.check_order) if name in order] == order
     assert Limits.check_order("unknown") > Limits.check_order("models")
@@ -188,6 +198,11 @@ def test_one_moment_does_not_mend_an_unreadable_lifetime():
         {"tenants": [["~"]]},
         {"models": [{"*": "write"}]},
         {"lifetime": [{}]},
+        {"header_only": [False]},
+        {"hours": ["*"]},
+        {"hours": [["mon 08:00-18:00 Atlantis/Zurich"]]},
+        {"hours": [["mon 08:00-18:00 ../../UTC"]]},
+        {"hours": [["mon 08:00-18:00"]]},
         {"expires_at": ["2030-01-01T00:00:00Z"]},
         {"": [[]]},
     ],

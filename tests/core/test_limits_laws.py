@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from keybound.core.facts import IPV6_BASE, Access, RequestFacts, pack_address
 from keybound.core.limits import (
     DIMENSIONS,
+    HeaderOnly,
+    Hours,
     Lifetime,
     Limits,
     Methods,
@@ -56,9 +58,25 @@ def with_lifetime(keywords: dict[str, object], moments: dict[str, object] | None
 
 TENANTS = st.lists(st.sampled_from(PATTERNS), max_size=4)
 METHODS = st.sets(st.sampled_from(["GET", "POST", "PUT", "WEBSOCKET", "*"]), max_size=3)
-READ_ONLY = st.booleans()
+SWITCH = st.booleans()
 SCOPES = st.sets(st.sampled_from(["a", "b", "*"]))
 MODELS = st.dictionaries(st.sampled_from(["a", "b", "*"]), st.sampled_from(["read", "write"]))
+# Times of the tests here are of the first minute of 1970, a Thursday, or of a week in 2026.
+HOURS = st.lists(
+    st.builds(
+        "{} {} {}".format,
+        st.sampled_from(["daily", "thu", "wed,thu", "fri-mon", "sun"]),
+        st.sampled_from(
+            ["00:00-24:00", "00:00-12:00", "01:30-02:30", "23:00-00:01", "20:00-02:00"]
+        ),
+        st.sampled_from(["UTC", "Europe/Zurich", "Australia/Lord_Howe"]),
+    ),
+    max_size=4,
+)
+SPRING = datetime(2026, 3, 27, tzinfo=UTC).timestamp()
+MOMENTS = st.integers(0, 40).map(lambda half: half / 2) | st.integers(0, 10 * 24 * 12).map(
+    lambda fives: SPRING + fives * 300
+)
 LIFETIMES = st.builds(
     lifetime, st.integers(0, 15), st.integers(1, 15), st.sampled_from(["from", "until", "both"])
 )
@@ -97,7 +115,23 @@ class TestReadOnly(DimensionLaws):
     """Read-only keeps the laws."""
 
     dimension = ReadOnly
-    values = READ_ONLY
+    values = SWITCH
+
+
+class TestHeaderOnly(DimensionLaws):
+    """Header-only keeps the laws."""
+
+    dimension = HeaderOnly
+    values = SWITCH
+
+
+class TestHours(DimensionLaws):
+    """Hours keep the laws, in the weeks in which the clocks of two zones are changed."""
+
+    dimension = Hours
+    values = HOURS
+    facts = st.just(RequestFacts(method="GET", path="/"))
+    moments = MOMENTS
 
 
 class TestScopes(DimensionLaws):
@@ -127,7 +161,9 @@ KEYWORDS = st.fixed_dictionaries(
         "tenants": TENANTS,
         "networks": network_lists(),
         "methods": METHODS,
-        "read_only": READ_ONLY,
+        "read_only": SWITCH,
+        "header_only": SWITCH,
+        "hours": HOURS,
         "scopes": SCOPES,
         "models": MODELS,
     },

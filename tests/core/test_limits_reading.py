@@ -46,7 +46,7 @@ def test_an_empty_list_is_none(dimension: str, empty: object):
     assert limits == Limits.read({dimension: []})
 
 
-@pytest.mark.parametrize("dimension", ["networks", "methods", "models"])
+@pytest.mark.parametrize("dimension", ["networks", "methods", "models", "hours"])
 @pytest.mark.parametrize("everything", ["*", ["*"], " * "])
 def test_a_star_is_the_same_as_nothing_written(dimension: str, everything: object):
     """``*`` is the other spelling of absent, also beside other members."""
@@ -59,7 +59,9 @@ def test_a_star_opens_a_moment(dimension: str):
     assert Limits.read({dimension: "*"}) == Limits()
 
 
-@pytest.mark.parametrize("dimension", [*LISTS, "read_only", "not_before", "expires_at"])
+@pytest.mark.parametrize(
+    "dimension", [*LISTS, "hours", "read_only", "header_only", "not_before", "expires_at"]
+)
 def test_null_is_an_error_that_names_both_ways_out(dimension: str):
     """Null could mean all or none, so it means neither."""
     with pytest.raises(LimitError, match="is null; leave it out, or write") as caught:
@@ -152,7 +154,7 @@ def test_text_of_a_subclass_is_plain_text_afterwards():
     [
         ("network", "did you mean 'networks'?"),
         ("expires", "did you mean 'expires_at'?"),
-        ("lifetime", "known are expires_at, methods, models, networks"),
+        ("lifetime", "known are expires_at, header_only, hours, methods, models, networks"),
         ("geo", "known are"),
         ("", "known are"),
     ],
@@ -174,17 +176,18 @@ def test_keywords_and_a_mapping_read_the_same():
     )
 
 
+@pytest.mark.parametrize("dimension", ["read_only", "header_only"])
 @pytest.mark.parametrize("value", [1, 0, "true", "*", [], "[]"])
-def test_read_only_is_true_or_false_and_nothing_like_it(value: object):
+def test_a_switch_is_true_or_false_and_nothing_like_it(dimension: str, value: object):
     """A text ``false`` is true in Python, so it is not read."""
-    with pytest.raises(LimitError, match="read_only: is of type") as caught:
-        Limits.read({"read_only": value})
+    with pytest.raises(LimitError, match=f"{dimension}: is of type") as caught:
+        Limits.read({dimension: value})
     assert "write true or false" in caught.value.fix
 
 
-def test_read_only_false_is_no_clause():
-    """Not read-only is not narrowed."""
-    assert Limits(read_only=False) == Limits()
+def test_a_switch_that_is_off_is_no_clause():
+    """Not limited is not narrowed."""
+    assert Limits(read_only=False, header_only=False) == Limits()
 
 
 def test_stored_limits_that_many_keys_share_are_read_once(monkeypatch):

@@ -12,5 +12,5 @@ def test_a_mend_keeps_what_several_clauses_permit_together():
     """A model that one of two clauses leaves out stays out; what both grant stays, as narrow."""
     one, two = Limits(models={"a": "read", "b": "write"}), Limits(models={"a": "write"})
     facts = RequestFacts(method="GET", path="/c", model="c", access="read")
-    mend = mend_of("key_1", [*one, *two], facts, Reason.MODEL_NOT_ALLOWED)
+    mend = mend_of("key_1", [*one, *two], facts, Reason.MODEL_NOT_ALLOWED, 0.0)
     assert mend == "keybound update key_1 --model a:read --model c:read"

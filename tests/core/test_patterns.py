@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import re
+import time
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from keybound.core.errors import InputError
 from keybound.core.patterns import (
     check_protected,
     compile_path,
     fill,
+    fixed_start,
     may_meet,
     path_fields,
     sample_path,
     template_fields,
 )
+from keybound.core.table import PATH_MAX
 
 
 @pytest.mark.parametrize(
@@ -27,6 +34,16 @@ from keybound.core.patterns import (
         ("/{a:path}", ["/", "/x/y"], ["x"]),
         ("/{a}/f-{b}", ["/x/f-1"], ["/x/f-", "/x/g-1"]),
         ("/a.b(c)+", ["/a.b(c)+"], ["/aXb(c)+", "/a.bc"]),
+        ("/v1/{id}:cancel", ["/v1/7:cancel", "/v1/7:x:cancel"], ["/v1/:cancel", "/v1/7:cancelled"]),
+        ("/v1/{id}:cancel", [], ["/v1/7/x:cancel", "/v1/7:cancel/", "/v1/7:Cancel", "/v1/7"]),
+        ("*/search", ["/search", "/a/search", "/a/b/search"], ["/search/", "/a/research"]),
+        ("*/search", [], ["/search/reindex", "/a/search:x", "/a/Search", "/a/search\n"]),
+        ("*:search", ["/a:search", "/v1/a:search", "/:search"], ["/a/search", "/a:search/b"]),
+        ("*.json", ["/a.json", "/v1/a.b.json"], ["/json", "/a.json/b", "/ajson", "/a.jsonx"]),
+        ("*/{x}/search", ["/a/search", "/a/b/search"], ["/search", "/a/search/b"]),
+        ("*/{x}.{y}", ["/a.b", "/v1/a.b.c"], ["/a", "/a.", "/.b", "/a.b/c"]),
+        ("/{x}.{y}/z", ["/a.b/z", "/a.b.c/z"], ["/a.b", "/a/z", "/a/b.c/z"]),
+        ("/{x}-{y}.json", ["/a-b.json", "/a-.json.json"], ["/a-.json", "/a.json", "/a-b.jso"]),
     ],
 )
 def test_a_pattern_matches_whole_paths(pattern, inside, outside):
@@ -34,6 +51,28 @@ def test_a_pattern_matches_whole_paths(pattern, inside, outside):
     compiled = compile_path(pattern)
     assert [path for path in inside if not compiled.fullmatch(path)] == []
     assert [path for path in outside if compiled.fullmatch(path)] == []
+
+
+@given(
+    st.sampled_from(["/search", ":search", ".json", "/a/b", "/a.b:c", "/search/"]),
+    st.lists(st.sampled_from(["a", "search", "json", "/", ":", ".", "b", "S", "\n"]), max_size=8),
+)
+def test_a_pattern_of_an_ending_is_how_paths_end(ending, parts):
+    """Nothing more, and nothing less."""
+    path = "/" + "".join(parts)
+    assert bool(compile_path(f"*{ending}").fullmatch(path)) is path.endswith(ending)
+
+
+@given(st.text("a.-/", max_size=12))
+def test_two_fields_of_a_segment_are_split_where_routers_split_them(text):
+    """As expressions do that take as much as they can: an application sees the same fields."""
+    for pattern, plain in (
+        ("/{a}.{b}", r"/(?P<a>[^/]+)\.(?P<b>[^/]+)"),
+        ("/{a}-{b}.a/{c}", r"/(?P<a>[^/]+)-(?P<b>[^/]+)\.a/(?P<c>[^/]+)"),
+        ("*/{a}.{b}-", r".*/(?P<a>[^/]+)\.(?P<b>[^/]+)-"),
+    ):
+        ours, theirs = compile_path(pattern).fullmatch(f"/{text}"), re.fullmatch(plain, f"/{text}")
+        assert (ours and ours.groupdict()) == (theirs and theirs.groupdict())
 
 
 def test_a_guarded_branch_includes_its_root():
@@ -64,6 +103,20 @@ def test_what_a_path_says_is_never_a_template_itself():
 @pytest.mark.parametrize(
     "pattern",
     [
+        *(
+            "*search",
+            "*{a}",
+            "*/",
+            "*:",
+            "*.",
+            "**/x",
+            "*/*",
+            "*/x/*",
+            "*/{a:path}",
+            "*:{a}",
+            "*-x",
+        ),
+        *("/{a}x{b:path}", "/{a:path}x{b}", "/{a}.{b}.{c}", "*/{a}.{b}.{c}", "*/{a}/{a}", "*//*"),
         *("", "v1", "*", "/v1*", "/*/x", "/v*/x", "/{a", "/a}", "/{}", "/{1a}", "/{a}/{a}"),
         *("/{a:int}", "/{a:path}/{b:path}", "/{a:path}/*", "/{a:path}/{a}", "/v1/**", None, 7),
     ],
@@ -80,6 +133,7 @@ def test_the_fields_of_a_pattern_are_known():
     """Names of both kinds of fields, each once."""
     assert path_fields("/{tenant}/x/{rest:path}") == {"tenant", "rest"}
     assert path_fields("/v1/*") == frozenset()
+    assert path_fields("*/{tenant}/search") == {"tenant"}
 
 
 def test_a_pattern_that_guards_one_odd_path_alone_is_refused():
@@ -91,10 +145,38 @@ def test_a_pattern_that_guards_one_odd_path_alone_is_refused():
         assert check_protected("protect", pattern) == pattern
 
 
-def test_matching_takes_time_in_proportion_to_the_path():
+@pytest.mark.parametrize("pattern", ["*/admin", "*:purge", "*.json"])
+def test_what_is_guarded_is_not_told_by_how_paths_end(pattern):
+    """What is beneath such a path would be open, so it is an error with the spelling meant."""
+    with pytest.raises(InputError, match="leaves open what is beneath") as caught:
+        check_protected("protect", pattern)
+    assert "'/v1/*'" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *("/{a}/{b}/{rest:path}/end", "*/search", "*:search", "*/{a}/search", "*/{a}.{b}"),
+        *("*/{a}-{b}.json", "/{a}.{b}", "/{a}-{b}.json/{c}:{d}x/z", "/v1/{rest:path}/{b}/{c}.{d}x"),
+        *("/x{rest:path}y/{z}x", "/{a}{b}", "*/{a}x/{b}x/c", "/{id}:cancel"),
+    ],
+)
+def test_matching_takes_time_in_proportion_to_the_path(pattern):
     """The longest path that is matched at all is refused at once, whatever the fields are."""
-    compiled = compile_path("/{a}/{b}/{rest:path}/end")
-    assert compiled.fullmatch("/a" * 4_096) is None
+    path_fields(pattern)
+    compiled = compile_path(pattern)
+    for part in ("-", ".", ":", "x", ":x", "/a", "x-", ".json", "/x:x", "-.", "y/", "/x.x-"):
+        for end in ("", "/", "j", "/c"):
+            path = "/" + (part * PATH_MAX)[: PATH_MAX - 1 - len(end)] + end
+            taken = min(timed(compiled, path) for _ in range(3))
+            assert taken < 0.005, path[:20]
+
+
+def timed(compiled, path):
+    """Return the seconds that one match takes."""
+    began = time.perf_counter()
+    compiled.fullmatch(path)
+    return time.perf_counter() - began
 
 
 @pytest.mark.parametrize(
@@ -111,6 +193,24 @@ def test_matching_takes_time_in_proportion_to_the_path():
         ("/v1/*", "/v2", False),
         ("/{rest:path}", "/v1/a", True),
         ("/v1/{rest:path}/x", "/v1", True),
+        ("*/search", "/v1/search", True),
+        ("*/search", "/search", True),
+        ("*/search", "/v1/{x}", True),
+        ("*/search", "/v1/*", True),
+        ("*/search", "/{rest:path}", True),
+        ("*/search", "/v1/find", False),
+        ("*/search", "/v1/{x}/find", False),
+        ("*/search", "/search/x", False),
+        ("*/v1/search", "/search", False),
+        ("*/{x}/search", "/search", True),
+        ("*:search", "/v1/{x}:search", True),
+        ("*:search", "/v1/a:search", True),
+        ("*:search", "/v1/{x}", True),
+        ("*:search", "/v1/search", False),
+        ("*:search", "/v1/{x}:find", False),
+        ("*/search", "*:search", False),
+        ("*/a:search", "*:search", True),
+        ("*.json", "*/x.json", True),
     ],
 )
 def test_whether_two_patterns_may_meet(one, other, meet):
@@ -119,7 +219,19 @@ def test_whether_two_patterns_may_meet(one, other, meet):
     assert may_meet(other, one) is meet
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/{x}/b", "/v1/*", "/{x:path}/a", "/{a}.{b}"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/", "/v1", "/v1/{x}/b", "/v1/*", "/{x:path}/a", "/{a}.{b}"),
+        *("*/search", "*:search", "*.json", "*/{x}/a"),
+    ],
+)
 def test_a_sample_matches_its_pattern(path):
     """So that what is said of it holds for some request."""
     assert compile_path(path).fullmatch(sample_path(path))
+
+
+def test_what_paths_begin_with_is_known():
+    """Where a pattern tells only how they end, with a slash."""
+    starts = {"/v1/*": "/v1", "/v1/{x}/y": "/v1/", "/v1/x": "/v1/x", "*/search": "/", "*:x": "/"}
+    assert {pattern: fixed_start(pattern) for pattern in starts} == starts

@@ -55,7 +55,7 @@ def test_every_answer_is_a_whole_problem(reason):
     assert headers(response, "cache-control") == ["no-store"]
     assert headers(response, "keybound-denial") == [ID]
     assert bool(headers(response, "www-authenticate")) is (response.status in {401, 403})
-    assert bool(headers(response, "retry-after")) is (response.status == 503)
+    assert bool(headers(response, "retry-after")) is (response.status in {429, 503})
 
 
 def test_dead_and_unknown_keys_get_the_same_answer():
@@ -140,3 +140,42 @@ def test_answers_that_clients_make_up_are_not_kept_for_ever():
 def test_challenges_are_those_of_rfc_6750(denied, challenges):
     """One for each form; no error where no credential was sent."""
     assert headers(render(denied, realm="shop"), "www-authenticate") == challenges
+
+
+def test_forms_that_ask_alike_ask_once():
+    """The same challenge is never sent twice, whatever number of forms has it."""
+    refusals = Refusals([*FORMS_ALL, *FORMS_ALL], realm="shop")
+    assert refusals.challenges == (
+        'Bearer realm="shop"',
+        'ApiKey realm="shop", param="rest_api_key"',
+    )
+    for reason in (Reason.REVOKED, Reason.NETWORK_NOT_ALLOWED):
+        sent = headers(refusals.render(Denied(reason), ID), "www-authenticate")
+        assert len(sent) == len(set(sent)) == 2
+
+
+@pytest.mark.parametrize(
+    ("varies", "sent"),
+    [
+        (("Authorization",), ["Authorization"]),
+        (("Authorization", "X-API-Key", "authorization"), ["Authorization, X-API-Key"]),
+        ((), []),
+    ],
+    ids=str,
+)
+def test_an_answer_says_which_headers_it_depends_on(varies, sent):
+    """Each once, whatever its case; and nothing where there is none."""
+    assert headers(render(Denied(Reason.REVOKED), varies=varies), "vary") == sent
+
+
+def test_types_of_problems_are_stable():
+    """Clients compare them, so another word is another interface."""
+    assert {(refusal.status, refusal.problem) for refusal in REFUSALS.values()} == {
+        (400, "invalid_request"),
+        (401, "missing_credentials"),
+        (401, "invalid_token"),
+        (403, "forbidden"),
+        (403, "insufficient_scope"),
+        (429, "too_many_requests"),
+        (503, "temporarily_unavailable"),
+    }

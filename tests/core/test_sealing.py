@@ -33,6 +33,20 @@ def test_what_is_sealed_is_opened(reason, key):
     assert text.isascii()
 
 
+def test_a_reason_keeps_its_place():
+    """An id names it by that, and ids of earlier versions are opened."""
+    first = ("duplicate_credentials", "conflicting_credentials", "invalid_path")
+    middle = (
+        *("missing_credentials", "malformed_credentials", "unknown_key", "disabled", "expired"),
+        *("not_yet_valid", "revoked", "rotated", "tenant_mismatch", "tenant_unresolved"),
+        *("network_not_allowed", "network_unknown", "method_not_allowed", "insufficient_scope"),
+        *("outside_time_window", "model_not_allowed", "model_unresolved", "limit_invalid"),
+    )
+    last = ("rate_limited", "quota_exceeded", "store_unavailable", "record_corrupt")
+    known = (*first, *middle, *last, "credential_not_allowed")
+    assert tuple(Reason)[: len(known)] == known
+
+
 def test_an_id_names_the_check_that_refused_as_long_as_it_is_unchanged():
     """Another node, another clause or another dimension is another check."""
     opened = SEALER.open(sealed(Denied(Reason.METHOD_NOT_ALLOWED, key="key_1", check=CHECK)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from keybound.core.declared import DeclaredRoute
+from keybound.core.models_of import ModelSource
 from keybound.core.patterns import compile_path
 from keybound.core.routes import Route
 from keybound.core.table import RouteTable, View
@@ -197,3 +198,44 @@ def test_a_slash_does_not_unguard_a_path():
         *("required", "required"),
         *("exempt", "exempt"),
     ]
+
+
+def test_a_router_that_cannot_tell_leaves_nothing_to_settings():
+    """What a view is about may stand in its path, in a way that nobody knows in advance."""
+    source = ModelSource.parse("body(model)")
+    hidden = Router("/x/{n}", unresolved=("model", "tenant"))
+    table = RouteTable(routers=[hidden, Router(model="bill")], model_from=source, tenancy=True)
+    match = table.match("POST", "/x/7")
+    assert (match.names_model, match.model, match.body) == (True, None, None)
+    assert (match.tenant_in_path, match.tenant) == (True, None)
+
+
+def test_where_no_path_tells_anything_settings_do():
+    """Nothing is hidden in the path of a view, if no path of the application tells such a thing."""
+    source = ModelSource.parse("body(model)")
+    hidden = Router("/x/{n}", unresolved=("model", "tenant"))
+    table = RouteTable(routers=[hidden], model_from=source, tenancy=True)
+    for match in (table.match("POST", "/x/7"), table.match_unrouted("POST", "/y")):
+        assert (match.names_model, str(match.body)) == (False, "body(model)")
+        assert not match.tenant_in_path
+
+
+def test_a_request_without_a_view_may_be_about_what_paths_tell():
+    """Nobody knows yet which view, and so what its path tells."""
+    source = ModelSource.parse("body(model)")
+    table = RouteTable(routers=[Router(model="bill")], model_from=source)
+    match = table.match_unrouted("POST", "/y")
+    assert (match.names_model, match.model, match.tenant_in_path) == (True, None, True)
+    match = table.match("POST", "/y")
+    assert (match.names_model, str(match.body), match.tenant_in_path) == (
+        False,
+        "body(model)",
+        False,
+    )
+
+
+def test_a_view_that_names_a_model_needs_no_setting():
+    """Its own demand is about it."""
+    table = RouteTable(routers=[Router(model="bill")], model_from=ModelSource.parse("body(model)"))
+    match = table.match("GET", "/acme/bills/7")
+    assert (match.model, match.names_model, match.body) == ("bill", True, None)

@@ -143,6 +143,14 @@ def test_settings_that_cannot_work_are_an_error(project: Project):
         start()
 
 
+def test_renderer_that_cannot_be_imported_is_an_error(project: Project):
+    """It is found at start, and not by the first client that is refused."""
+    project.use(VIEW, keybound={"RENDERER": "no_such_module:render"})
+    assert "KEYBOUND['RENDERER']" in said()["keybound.E004"].msg
+    with pytest.raises(ImproperlyConfigured, match="RENDERER"):
+        start()
+
+
 def test_protecting_nothing_is_an_error(project: Project):
     """Patterns that no view is under guard nothing, whatever the operator believes."""
     project.use(path("api/x", ok), keybound={"PROTECT": ["/apis/*"]})

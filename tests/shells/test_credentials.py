@@ -22,6 +22,7 @@ ACCEPTED = {
     "parameter": b"rest_api_key=%s",
     "parameter in capitals": b"REST_API_KEY=%s",
     "blanks around =": b"rest_api_key = %s",
+    "quoted parameter": b'rest_api_key="%s"',
 }
 
 REFUSED = {
@@ -37,7 +38,7 @@ REFUSED = {
     "no-break space at the end": (b"Bearer %s\xa0", "malformed_credentials"),
     "file separator at the end": (b"Bearer %s\x1c", "malformed_credentials"),
     "quoted": (b'Bearer "%s"', "malformed_credentials"),
-    "quoted parameter": (b'rest_api_key="%s"', "malformed_credentials"),
+    "half quoted parameter": (b'rest_api_key="%s', "malformed_credentials"),
     "two keys in one": (b"Bearer %s %s", "malformed_credentials"),
     "two forms in one": (b"Bearer rest_api_key=%s", "malformed_credentials"),
     "comma at the end": (b"Bearer %s,", "duplicate_credentials"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -164,6 +165,42 @@ def test_refusal_repeats_nothing_that_was_sent(make: Callable[..., Site]):
     )
     assert answer.status == 401
     assert "script" not in json.dumps(answer.headers) + answer.body.decode()
+
+
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("/x\r\nINFO forged", b"x"),
+        ("/\x1b[2J\x1b[31m", b"x"),
+        ("/own", b'","level":"INFO","msg":"ok'),
+        ("/%s%n{0.__class__}", b"%s%n{0.__class__}"),
+        ("/" + "a" * 60_000, b"a" * 60_000),
+    ],
+    ids=["lines", "escapes", "members", "formats", "length"],
+)
+@pytest.mark.parametrize("key", [None, b"Bearer nonsense"], ids=["without", "with"])
+def test_log_of_a_refusal_repeats_nothing_that_was_sent(
+    make: Callable[..., Site],
+    caplog: pytest.LogCaptureFixture,
+    path: str,
+    sent: bytes,
+    key: bytes | None,
+):
+    """One short line of JSON, whatever a path, a header or a query holds."""
+    site = make()
+    headers = ((b"host", sent), (b"x-request-id", sent), (b"user-agent", sent))
+    with caplog.at_level(logging.DEBUG):
+        answer = site.request(path=path, key=key, headers=headers, query_string=sent)
+    assert answer.status in {400, 401}
+    (record,) = [each for each in caplog.records if each.name == "keybound.denials"]
+    line = record.getMessage()
+    assert line.isascii()
+    assert line.isprintable()
+    assert len(line) < 400
+    assert json.loads(line)["id"] == answer.denial
+    ours = [each.getMessage() for each in caplog.records if each.name.startswith("keybound")]
+    said = " ".join(ours).replace(answer.denial, "")  # which is random
+    assert [mark for mark in ("forged", "[2J", "level", "%s", "aaaa") if mark in said] == []
 
 
 def test_denial_is_explained_by_its_id_alone(make: Callable[..., Site]):

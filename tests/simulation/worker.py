@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
     from keybound.caches.local import LocalCache
     from keybound.core.decision import Decision
+    from keybound.core.inquiry import NeedBody
     from keybound.core.reasons import Reason
     from keybound.judge import Outcome
     from keybound.settings import Settings
     from tests.simulation.store import SimulatedStore
     from tests.simulation.truth import Question
 
-    DecideSettled = Callable[[Miss, str, str, str | None], Decision | None]
+    DecideSettled = Callable[[Miss], Decision | NeedBody | None]
     Decide = Callable[[str, str, str | None, bytes | Reason | None], Outcome]
     Judged = Callable[["SimulatedWorker", str, bytes, Outcome], None]
 
@@ -103,9 +104,9 @@ class SimulatedWorker:
 
     def _watched(self, decide: Decide) -> Decide:
         def watched(
-            method: str, path: str, peer: str | None, raw: bytes | Reason | None
+            method: str, path: str, peer: str | None, raw: bytes | Reason | None, *more: None
         ) -> Outcome:
-            outcome = decide(method, path, peer, raw)
+            outcome = decide(method, path, peer, raw, *more)
             assert isinstance(raw, bytes)
             if isinstance(outcome, Miss):
                 self._missed[outcome.index] = raw
@@ -115,9 +116,10 @@ class SimulatedWorker:
         return watched
 
     def _watched_settled(self, decide: DecideSettled) -> DecideSettled:
-        def watched(miss: Miss, method: str, path: str, peer: str | None) -> Decision | None:
-            outcome = decide(miss, method, path, peer)
+        def watched(miss: Miss) -> Decision | NeedBody | None:
+            outcome = decide(miss)
             if outcome is not None:
+                method, _ = miss.inquiry.asks[0]
                 self._judged(self, method, self._missed[miss.index], outcome)
             return outcome
 

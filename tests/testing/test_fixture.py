@@ -230,6 +230,24 @@ def test_harness_without_an_application():
     assert harness.guard.authorize("GET", "/", None, raw).__class__.__name__ == "Denied"
 
 
+@pytest.mark.parametrize(
+    ("form", "headers", "query"),
+    [
+        ("scheme(Token)", {"Authorization": "Token {}"}, ""),
+        ("header(X-API-Key)", {"X-API-Key": "{}"}, ""),
+        ("cookie(key)", {"Cookie": "key={}"}, ""),
+        ("query(key)", {}, "key={}"),
+        ("query(key) header(X-API-Key)", {"X-API-Key": "{}"}, ""),
+    ],
+)
+def test_key_is_sent_as_the_application_reads_it(form, headers, query):
+    """Headers carry the key, or the query string where that is the only form."""
+    key = Harness(Settings(database="memory://", credentials=tuple(form.split(" ")))).issue()
+    secret = key.issued.secret.reveal()
+    assert key.headers == {name: value.format(secret) for name, value in headers.items()}
+    assert key.query == query.format(secret)
+
+
 def test_waiting_takes_no_time(keybound: Harness):
     """A change that waits until it holds everywhere moves the clock instead."""
     key = keybound.issue()

@@ -14,8 +14,10 @@ from keybound.cli.options import (
     LimitOptions,
     Metadata,
     NodeID,
+    Rights,
     read_home,
     read_metadata,
+    read_rights,
 )
 from keybound.cli.render import moment
 from keybound.cli.session import Session
@@ -53,6 +55,7 @@ def update(
     home: Home = None,
     owner: Annotated[str | None, typer.Option(help="Whose key it is; '[]' is nobody's.")] = None,
     role: Annotated[str | None, typer.Option(help="A name for the application.")] = None,
+    right: Rights = None,
     metadata: Metadata = None,
 ) -> None:
     """Change members, and replace the limits that are named; '*' takes a limit away."""
@@ -65,6 +68,8 @@ def update(
         members["owner"] = None if owner == _NONE else owner
     if role is not None:
         members["role"] = None if role == _NONE else role
+    if right:
+        members["rights"] = read_rights(right)
     if metadata:
         members["metadata"] = read_metadata(metadata)
 

@@ -135,7 +135,8 @@ def _verdict(found: Explanation) -> str:
     if found.unguarded:
         return "not guarded: the path is exempt or outside of protect, so no check applies"
     if found.reason is None:
-        return "allowed"
+        reported = any(step.reported is not None for step in found.steps)
+        return "allowed: what refuses it only reports" if reported else "allowed"
     return f"refused: {found.reason.value}. {MEANINGS[found.reason]}"
 
 
@@ -145,11 +146,17 @@ def _checks(found: Explanation) -> Table:
             step.check,
             step.node,
             to_seconds(step.clause),
-            step.refused.value if step.refused else "passes",
+            _said(step),
         )
         for step in found.steps
     ]
     return table(("check", "node", "stored", "verdict"), rows, whole=("check", "node"))
+
+
+def _said(step: Step) -> str:
+    if step.reported is not None:
+        return f"reported: {step.reported.value}"
+    return "passes" if step.refused is None else step.refused.value
 
 
 def _step(step: Step) -> dict[str, object]:
@@ -160,6 +167,7 @@ def _step(step: Step) -> dict[str, object]:
         "stored": step.clause,
         "passes": step.refused is None,
         "reason": step.refused,
+        "reported": step.reported,
         "mend": step.mend,
     }
 

@@ -9,7 +9,15 @@ import typer
 from keybound.cli.commands import command
 from keybound.cli.keys import list_nodes
 from keybound.cli.nodes import node_card, receipt_data
-from keybound.cli.options import Home, LimitOptions, Metadata, read_home, read_metadata
+from keybound.cli.options import (
+    Home,
+    LimitOptions,
+    Metadata,
+    Rights,
+    read_home,
+    read_metadata,
+    read_rights,
+)
 from keybound.cli.session import Session
 
 if TYPE_CHECKING:
@@ -28,6 +36,7 @@ def create(
     limits: LimitOptions,
     *,
     home: Home = None,
+    right: Rights = None,
     metadata: Metadata = None,
 ) -> None:
     """Make a group; its limits and its state hold for every key in it."""
@@ -36,6 +45,7 @@ def create(
             "name": name,
             "tenant": None if home is None else read_home(home),
             "limits": limits.values(guard.engine.clock.wall()),
+            "rights": read_rights(right or []),
             "metadata": read_metadata(metadata or []),
         }
         receipt = guard.create_group(**options)

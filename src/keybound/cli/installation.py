@@ -11,7 +11,7 @@ from keybound.cli.exits import Ended, Exit
 from keybound.cli.render import Whole, card
 from keybound.cli.session import APPLICATION, Session, store_exists
 from keybound.core.errors import CacheError, KeyboundError
-from keybound.settings import HOW_TO_MAKE_ONE
+from keybound.setting_values import HOW_TO_MAKE_ONE
 from keybound.sources import ENVIRONMENT_PREFIX, FILE_VARIABLE, SETTINGS_FILE
 
 if TYPE_CHECKING:

@@ -12,7 +12,16 @@ from rich.text import Text
 
 from keybound.cli.installation import MAKE_SECRET, UNPROTECTED
 from keybound.cli.nodes import COLUMNS, node_card, node_data, row
-from keybound.cli.options import Home, LimitOptions, Metadata, NodeID, read_home, read_metadata
+from keybound.cli.options import (
+    Home,
+    LimitOptions,
+    Metadata,
+    NodeID,
+    Rights,
+    read_home,
+    read_metadata,
+    read_rights,
+)
 from keybound.cli.render import Whole, console, table
 from keybound.cli.session import Session
 
@@ -40,10 +49,7 @@ def issue(
     group: Annotated[
         list[str] | None, typer.Option(metavar="ID", help="A group it belongs to; repeat for more.")
     ] = None,
-    right: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="A right, such as can_issue; repeat for more."),
-    ] = None,
+    right: Rights = None,
     metadata: Metadata = None,
 ) -> None:
     """Make a key and print it once.
@@ -63,7 +69,7 @@ def issue(
             "limits": values,
             "parent": parent,
             "groups": group or [],
-            "rights": right or [],
+            "rights": read_rights(right or []),
             "metadata": read_metadata(metadata or []),
         }
         issued = guard.issue(**options)
@@ -124,6 +130,6 @@ def _advise(session: Session, guard: Guard, limits: Limits) -> None:
     if guard.settings.secret is None:
         session.out.warn(f"{UNPROTECTED}; make one: {MAKE_SECRET}")
     # Routes that a framework declares are known to the application alone.
-    if limits.of("models") and not any(route.model for route in guard.engine.table.routes):
+    if limits.of("models") and not any(route.names_models for route in guard.engine.table.routes):
         text = "no route here names a model, and a key limited to models is refused without one"
         session.out.warn(text)

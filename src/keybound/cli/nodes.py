@@ -24,6 +24,7 @@ def node_data(node: StoredNode, now: float) -> dict[str, Any]:
     """Return a node as it is stored, which holds no secret, with its state in one word."""
     record: dict[str, Any] = msgspec.json.decode(encode_node(node))
     del record["record"]
+    record.setdefault("rights", [])  # a group without any is stored without a word of them
     return {"id": node.id, "kind": node.kind, "state": state_of(node, now), **record}
 
 
@@ -73,9 +74,9 @@ def node_card(node: StoredNode, now: float, *, rev: int | None = None) -> Table:
             ("role", node.role),
             ("parent", node.parent),
             ("groups", _listed(node.groups)),
-            ("rights", _listed(node.rights)),
             ("issued by", node.issued_by),
         ]
+    pairs.append(("rights", _listed(node.rights)))
     pairs += [(name, to_seconds(text)) for name, text in node.limits.describe().items()]
     if not node.limits.clauses:
         pairs.append(("limits", "none"))
@@ -89,7 +90,7 @@ def node_card(node: StoredNode, now: float, *, rev: int | None = None) -> Table:
 
 
 def _short(node: StoredNode) -> str:
-    words = {"read_only": "reads only"}
+    words = {"read_only": "reads only", "header_only": "in a header only"}
     return "; ".join(
         words.get(name, f"{name} {to_seconds(text)}")
         for name, text in node.limits.describe().items()

@@ -32,6 +32,12 @@ Metadata = Annotated[
     list[str] | None,
     typer.Option(metavar="KEY=VALUE|JSON", help="Whatever the application stores with it."),
 ]
+Rights = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME", help="A right, such as report_only; repeat for more, '[]' is none."
+    ),
+]
 
 
 def _limit(metavar: str, text: str) -> Any:  # noqa: ANN401 - what Typer returns
@@ -64,6 +70,19 @@ class LimitOptions(Bundle):
     scope: Annotated[list[str], _limit("NAME", "Scopes that routes ask for.")] = field(
         default_factory=list[str]
     )
+    hours: Annotated[
+        list[str],
+        _limit("WINDOW", "When: 'mon-fri 08:00-18:00 Europe/Zurich', 'daily 22:00-02:00 UTC'."),
+    ] = field(default_factory=list[str])
+    header_only: Annotated[
+        bool | None,
+        typer.Option(
+            "--header-only/--no-header-only",
+            metavar=NO_TYPE,
+            help="The key in a header only.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None
     expires_in: Annotated[str | None, _limit("90d", "Lifetime from now.")] = None
     expires_at: Annotated[
         str | None, _limit("MOMENT", "End of life, such as 2030-01-31T00:00:00Z.")
@@ -87,6 +106,7 @@ class LimitOptions(Bundle):
             "methods": self.method,
             "models": self.model,
             "scopes": self.scope,
+            "hours": self.hours,
         }
         values: dict[str, object] = {
             name: _joined(name, given) for name, given in lists.items() if given
@@ -99,8 +119,8 @@ class LimitOptions(Bundle):
             expires_at = _end(self.expires_in, now)
         moments = {"not_before": self.not_before, "expires_at": expires_at}
         values |= {name: value for name, value in moments.items() if value is not None}
-        if self.read_only is not None:
-            values["read_only"] = self.read_only
+        switches = {"read_only": self.read_only, "header_only": self.header_only}
+        values |= {name: value for name, value in switches.items() if value is not None}
         for text in self.limit:
             name, value = _named("--limit", text, example="geo=DE")
             if name in values:
@@ -165,6 +185,12 @@ def read_metadata(given: Sequence[str]) -> dict[str, Any]:
 def read_home(text: str) -> str | None:
     """Return the home tenant that was typed, or ``None`` where ``[]`` takes it away."""
     return None if text == _NONE else text
+
+
+def read_rights(given: Sequence[str]) -> list[str]:
+    """Return the rights that were typed; ``[]`` is none. Raises ``InputError``."""
+    names = [name.strip() for name in _joined("--right", given).split(",")]
+    return [] if not given or names == [_NONE] else names
 
 
 def read_moment(option: str, text: str) -> datetime:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from keybound.core.errors import ExceedsCeilingError
 from keybound.core.limits import Limits
 from keybound.core.nodes import APIKey
+from keybound.core.rights import REPORT_ONLY
 from keybound.core.terms import effective_limits
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def check_ceilings(key: APIKey, ceilings: Mapping[str, Row], policy: ChainPolicy
         if key.tenant is not None and not Limits.of_clauses(above.of("tenants")).covers(home):
             allowed = above.describe().get("tenants", "none")
             raise _exceeds(row.node, "tenant", allowed, key.tenant)
-        if not set(key.rights) <= set(row.node.rights):
+        if not _delegated(key) <= set(row.node.rights):
             raise _exceeds(row.node, "rights", _listed(row.node.rights), _listed(key.rights))
         if row.node.id == key.parent:
             _check_members(key, row.node)
@@ -66,7 +67,12 @@ def _check_members(key: APIKey, parent: APIKey) -> None:
 
 
 def _members(key: APIKey) -> tuple[object, ...]:
-    return key.tenant, key.owner, key.role, key.groups, key.rights
+    return key.tenant, key.owner, key.role, key.groups, _delegated(key)
+
+
+def _delegated(key: APIKey) -> set[str]:
+    # To report only is no right to anything that the keys above refuse: they are asked as well.
+    return set(key.rights) - {REPORT_ONLY}
 
 
 def _exceeds(node: APIKey, dimension: str, allowed: str, asked: str) -> ExceedsCeilingError:

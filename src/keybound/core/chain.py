@@ -15,6 +15,7 @@ from keybound.core.errors import LimitError, RecordCorruptError
 from keybound.core.identity import Identity, freeze
 from keybound.core.limits import Clause, Lifetime
 from keybound.core.reasons import Reason
+from keybound.core.rights import REPORT_ONLY, SOFTENED
 from keybound.core.terms import merged, terms_of
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Chain:
 
     ``clauses`` are in the order of the decision, and ``checks`` say whose each of them is. Between
     ``begins`` and ``ends`` (POSIX seconds) no lifetime changes, so that a decision taken inside
-    holds until ``ends`` when ``steady``.
+    holds until ``ends``, unless a ``fleeting`` clause says less.
     """
 
     __slots__ = (
@@ -89,10 +90,10 @@ class Chain:
         "begins",
         "clauses",
         "ends",
+        "fleeting",
         "home",
         "key",
         "nodes",
-        "steady",
     )
 
     def __init__(
@@ -121,9 +122,14 @@ class Chain:
                 alive.extend(() if node is None else node.limits.lives)
             self.clauses = (*alive, *self._terms.clauses)
             lives = tuple([clause for clause in alive if isinstance(clause, Lifetime)])
-        self.steady = self._terms.steady
+        self.fleeting = self._terms.fleeting
         self.begins = max([life.begins for life in lives]) if lives else -inf
         self.ends = min([life.ends for life in lives]) if lives else inf
+
+    @property
+    def limited_in_models(self) -> bool:
+        """Whether there are models that a request may not be about."""
+        return bool(self._terms.models)
 
     @property
     def checks(self) -> tuple[Check, ...]:
@@ -141,6 +147,13 @@ class Chain:
                 ]
             )
         return self._checks
+
+    def reports(self, check: Check, refused: Reason) -> bool:
+        """Return whether that a check refuses is only reported, since its node reports only."""
+        if SOFTENED.get(type(check.clause)) is not refused:
+            return False
+        node = self.nodes[check.node]
+        return node is not None and REPORT_ONLY in node.rights
 
     def identity(self, request_tenant: str | None) -> Identity:
         """Return who is calling, for a request about this tenant; one object for many requests."""
@@ -160,6 +173,7 @@ class Chain:
             groups=key.groups,
             scopes=terms.granted,
             read_only=terms.read_only,
+            limited_in_models=terms.limited_in_models,
             environment=key.environment,
             expires_at=None if self.ends == inf else datetime.fromtimestamp(self.ends, UTC),
             metadata=freeze(key.metadata) if key.metadata else _NO_METADATA,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from keybound.core.reasons import LIMIT_REASONS, Reason
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 class Allowed:
     """The request passed every check; the same one passes again from ``begins`` until ``ends``.
 
-    Where the two are equal, it has to be decided anew every time.
+    Where the two are equal, it has to be decided anew every time. ``reported`` are the refusals of
+    nodes that only report, in the order of the checks.
     """
 
     identity: Identity
     begins: float
     ends: float
+    reported: tuple[Denied, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,10 @@ Decision = Allowed | Denied
 def decide(chain: Chain, facts: RequestFacts, now: float) -> Decision:
     """Return whether every node of the chain is alive and permits the request at ``now``.
 
-    ``now`` is POSIX seconds. A check that answers anything but ``True``, or raises, denies.
+    ``now`` is POSIX seconds. A check that answers anything but ``True``, or raises, denies; where
+    a node only reports, what it would let pass is passed over, and reported every time.
     """
+    reported: tuple[Denied, ...] = ()
     for place, clause in enumerate(chain.clauses):
         try:
             permitted = clause.permits(facts, now) is True
@@ -57,9 +61,38 @@ def decide(chain: Chain, facts: RequestFacts, now: float) -> Decision:
             # Refused it is, whatever a clause that does not know its own mind says now.
             reason = refusal_of(clause, facts, now) or Reason.LIMIT_INVALID
             scopes = facts.scopes if reason is Reason.INSUFFICIENT_SCOPE else ()
-            return Denied(reason, key=chain.key.id, check=chain.checks[place], scopes=scopes)
-    begins, ends = (chain.begins, chain.ends) if chain.steady else (now, now)
-    return Allowed(chain.identity(facts.tenant), begins, ends)
+            check = chain.checks[place]
+            denied = Denied(reason, key=chain.key.id, check=check, scopes=scopes)
+            if not chain.reports(check, reason):
+                return denied
+            reported = (*reported, denied)
+    begins, ends = (now, now) if reported else _holding(chain, now)
+    return Allowed(chain.identity(facts.tenant), begins, ends, reported)
+
+
+def both(first: Decision, second: Decision) -> Decision:
+    """Return the decision on a request that is two in one: the first refusal, if there is one."""
+    if not (isinstance(first, Allowed) and isinstance(second, Allowed)):
+        return second if isinstance(first, Allowed) else first
+    if not first.reported:
+        return second
+    reported = first.reported + second.reported
+    return replace(second, begins=first.begins, ends=first.ends, reported=reported)
+
+
+def _holding(chain: Chain, now: float) -> tuple[float, float]:
+    """Return from when until when every clause answers an equal request as it did ``now``."""
+    begins, ends = chain.begins, chain.ends
+    for clause in chain.fleeting:
+        try:
+            start, end = clause.holds(now)
+            holds = start <= now < end  # no number is between what is none
+        except Exception:  # noqa: BLE001 - a site's own dimension may raise anything
+            return now, now
+        if not holds:
+            return now, now
+        begins, ends = max(begins, start), min(ends, end)
+    return begins, ends
 
 
 def refusal_of(clause: Clause, facts: RequestFacts, now: float) -> Reason | None:

@@ -89,6 +89,7 @@ class DeclaredRoute(Route):
         self._set(regex.groupindex, path, methods, model, access, scopes, tenant, auth)
         for fact in unresolved:
             object.__setattr__(self, fact, None)
+        object.__setattr__(self, "unresolved", frozenset(unresolved))
         changing = sorted((self.methods or frozenset()) - MAY_READ - {WEBSOCKET})
         if access == "read" and changing:
             raise InputError(

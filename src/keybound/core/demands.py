@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from keybound.core.decision import Denied
 from keybound.core.errors import InputError, RefusedError
-from keybound.core.facts import OWN_TENANT, Access, default_access
+from keybound.core.facts import Access, default_access, own_tenant
+from keybound.core.models_of import ModelSource
 from keybound.core.patterns import fill
 from keybound.core.reasons import Reason
 from keybound.core.routes import Auth, Route
@@ -44,6 +45,11 @@ class Demand:
     ) -> Demand:
         """Return a demand as people write it; raises ``InputError`` naming what is wrong."""
         checked = Route("/{any:path}", methods="GET", access=access, scopes=scopes)
+        asked = model and ModelSource.parse(model, field="model", templates=True)
+        if asked and asked.template != model:
+            raise InputError(
+                "model", f"{model!r} is not for views", fix=f"write Route(path, model={model!r})"
+            )
         return cls(scopes=checked.scopes, model=model, access=access, tenant=tenant)
 
     def check(
@@ -97,8 +103,7 @@ class Demand:
     def _unmet_tenant(self, identity: Identity, fields: Mapping[str, str | None]) -> Reason | None:
         if self.tenant is None:
             return None
-        own = self.tenant == OWN_TENANT
-        tenant = identity.tenant if own else fill(self.tenant, fields)
+        tenant = own_tenant(fill(self.tenant, fields), identity.tenant)
         if not tenant or identity.request_tenant is None:
             return Reason.TENANT_UNRESOLVED
         return None if tenant == identity.request_tenant else Reason.TENANT_MISMATCH

@@ -11,6 +11,7 @@ import msgspec
 from keybound.core.errors import InputError
 from keybound.core.limits import Limits, parse_tenant
 from keybound.core.nodes import APIKey, StoredNode, check_metadata, check_text
+from keybound.core.rights import check_rights
 from keybound.core.terms import effective_limits
 
 if TYPE_CHECKING:
@@ -66,10 +67,12 @@ def amendment(
     limits: Limits | Mapping[str, object],
     *,
     expires_for: float | None = None,
+    rights: tuple[str, ...] | None = None,
 ) -> Edit:
     """Return the edit that sets members, and replaces limits of the named dimensions.
 
     A limit of ``*`` is taken away; every other dimension stays. Members are those of ``NewKey``.
+    ``rights`` are those that the node has from then on.
     Raises ``InputError``.
     """
     checked = {name: _CHECKS[name](value) for name, value in members.items()}
@@ -82,7 +85,8 @@ def amendment(
         if expires_for is not None:
             ends = now + timedelta(seconds=expires_for)
             renewed = _replaced(renewed, {"expires_at": ends})
-        return msgspec.structs.replace(node, **checked, limits=renewed)
+        given = node.rights if rights is None else check_rights(node.kind, rights)
+        return msgspec.structs.replace(node, **checked, limits=renewed, rights=given)
 
     return change
 

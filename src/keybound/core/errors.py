@@ -93,6 +93,15 @@ class MissingExtraError(KeyboundError, ImportError):
         return cls((error.name or extra).partition(".")[0], extra=extra)
 
 
+class FactError(KeyboundError):
+    """A function of the site's own failed, so what it would have told of a request is unknown."""
+
+    def __init__(self, setting: str, function: object, error: Exception) -> None:
+        """Name the setting, the function and the kind of error, whose text is not repeated."""
+        name = getattr(function, "__qualname__", type(function).__name__)
+        super().__init__(f"{setting}: {name} raised {type(error).__name__}")
+
+
 class RefusedError(KeyboundError):
     """A view asked for more than the key of its request may do; it is answered as a refusal is."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from keybound.core.decision import refusal_of
@@ -27,6 +27,7 @@ MEANINGS: dict[Reason, str] = {
     Reason.NOT_YET_VALID: "Its lifetime has not begun.",
     Reason.REVOKED: "It was revoked, or no longer exists.",
     Reason.ROTATED: "It was replaced by its successor.",
+    Reason.CREDENTIAL_NOT_ALLOWED: "The key came in a query or a cookie, and may only in a header.",
     Reason.TENANT_MISMATCH: "The request is about a tenant that is not among those permitted.",
     Reason.TENANT_UNRESOLVED: "No route says which tenant the request is about.",
     Reason.NETWORK_NOT_ALLOWED: "The client's address is not in a permitted network.",
@@ -46,7 +47,10 @@ MEANINGS: dict[Reason, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One check with its verdict; ``mend`` is the smallest edit that would admit the request."""
+    """One check with its verdict; ``mend`` is the smallest edit that would admit the request.
+
+    ``reported`` is the reason for which it would refuse, were its node not only to report.
+    """
 
     check: str
     node: str
@@ -54,6 +58,7 @@ class Step:
     clause: str
     refused: Reason | None
     mend: str | None
+    reported: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,16 +94,23 @@ class DenialExplanation:
 
 def explain(chain: Chain, facts: RequestFacts, now: float) -> tuple[Step, ...]:
     """Return every check of a chain with its verdict at ``now`` (POSIX seconds)."""
-    return tuple(
-        explain_check(chain, check, facts, refusal_of(check.clause, facts, now))
-        for check in chain.checks
-    )
+    return tuple([_explained(chain, check, facts, now) for check in chain.checks])
+
+
+def _explained(chain: Chain, check: Check, facts: RequestFacts, now: float) -> Step:
+    refused = refusal_of(check.clause, facts, now)
+    if refused is None or not chain.reports(check, refused):
+        return explain_check(chain, check, facts, refused, now)
+    return replace(explain_check(chain, check, facts, None, now), reported=refused)
 
 
 def explain_check(
-    chain: Chain, check: Check, facts: RequestFacts | None, refused: Reason | None
+    chain: Chain, check: Check, facts: RequestFacts | None, refused: Reason | None, at: float
 ) -> Step:
-    """Return one check of a chain with a verdict, and the edit that would turn it."""
+    """Return one check of a chain with a verdict, and the edit that would turn it.
+
+    Without ``facts`` only the time ``at`` which the request was made is known (POSIX seconds).
+    """
     dimension = check.clause.dimension
     alike = [
         each.clause
@@ -111,5 +123,5 @@ def explain_check(
         kind=check.kind,
         clause=check.clause.describe(),
         refused=refused,
-        mend=None if refused is None else mend_of(check.node, alike, facts, refused),
+        mend=None if refused is None else mend_of(check.node, alike, facts, refused, at),
     )

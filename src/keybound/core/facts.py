@@ -28,7 +28,10 @@ IPV6_BASE = 1 << 128
 
 
 class RequestFacts(Struct, frozen=True, kw_only=True):
-    """What a limit may look at; unknown is ``None`` and never a default that permits."""
+    """What a limit may look at; unknown is ``None`` and never a default that permits.
+
+    ``in_header`` says where the credential came from; whoever reads one elsewhere says so.
+    """
 
     method: str
     path: str
@@ -37,6 +40,7 @@ class RequestFacts(Struct, frozen=True, kw_only=True):
     model: str | None = None
     access: Access = "write"
     scopes: tuple[str, ...] = ()
+    in_header: bool = True
 
 
 def pack_address(text: str | None) -> int | None:
@@ -75,6 +79,25 @@ def unpack_address(packed: int) -> str:
     if packed < IPV6_BASE:
         return str(IPv4Address(packed))
     return str(IPv6Address(packed - IPV6_BASE))
+
+
+def own_tenant(tenant: str | None, home: str | None) -> str | None:
+    """Return the tenant that a request is about, once it is known whose it is.
+
+    ``~`` alone is the caller's home; as a segment of several (``~/100``) it is the same segment of
+    the home, and without that the tenant is not known.
+    """
+    if tenant is None or OWN_TENANT not in tenant:
+        return tenant
+    if tenant == OWN_TENANT:
+        return home
+    segments, own = tenant.split("/"), [] if home is None else home.split("/")
+    for place, segment in enumerate(segments):
+        if segment == OWN_TENANT:
+            if place >= len(own):
+                return None
+            segments[place] = own[place]
+    return "/".join(segments)
 
 
 def default_access(method: str) -> Access:

@@ -53,7 +53,10 @@ class Identity(Struct, frozen=True, kw_only=True):
     It cannot be changed, and it holds no secret and no digest. ``tenant`` is the key's own,
     ``request_tenant`` the one this request is about: filter data on that. ``scopes`` are those
     that the key was granted and no node above it takes away; ``read_only`` says that a node of its
-    chain lets it read alone.
+    chain lets it read alone, and ``limited_in_models`` that there are models which it may not use.
+
+    A key or group that only reports holds a view to nothing that it would let pass before: neither
+    `has_scope`, `permits`, ``read_only`` nor ``auth`` count its limits; ``scopes`` do.
     """
 
     key_id: str
@@ -69,6 +72,7 @@ class Identity(Struct, frozen=True, kw_only=True):
     expires_at: datetime | None
     metadata: Mapping[str, Any]
     auth: Grants
+    limited_in_models: bool
     _scopes: tuple[Scopes, ...]
     _models: tuple[Models, ...]
 
@@ -88,11 +92,6 @@ class Identity(Struct, frozen=True, kw_only=True):
         return all(clause.allows(model, access) for clause in self._models)
 
     @property
-    def limited_in_models(self) -> bool:
-        """Return whether there are models that the key may not use."""
-        return bool(self._models)
-
-    @property
     def is_authenticated(self) -> bool:
         """Return ``True``, as frameworks ask of a user."""
         return True
@@ -108,7 +107,7 @@ class Identity(Struct, frozen=True, kw_only=True):
         return self.key_id
 
 
-_SHOWN: Final = Identity.__struct_fields__[:-3]
+_SHOWN: Final = Identity.__struct_fields__[:-4]
 
 
 def freeze(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type

@@ -20,6 +20,7 @@ from keybound.core.nodes import (
     check_text,
     new_id,
 )
+from keybound.core.rights import check_rights
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from keybound.core.lifecycle import Site
     from keybound.core.secret import Secret
     from keybound.core.terms import ChainPolicy
-
-RIGHTS = frozenset({"can_issue", "report_only", "keys:read", "keys:write", "keys:*"})
-"""Rights are given by name; no limit, no ``*`` and no absence implies one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +119,13 @@ def _issue(site: Site, asked: NewKey) -> Steps[IssuedKey]:
 
 
 def create_group(
-    site: Site, *, name: str, tenant: str | None, limits: Limits, metadata: Mapping[str, Any]
+    site: Site,
+    *,
+    name: str,
+    tenant: str | None,
+    limits: Limits,
+    metadata: Mapping[str, Any],
+    rights: tuple[str, ...] = (),
 ) -> Steps[Receipt]:
     """Make a group. Raises ``InputError``."""
     group = Group(
@@ -133,15 +137,12 @@ def create_group(
         revoked_at=None,
         created_at=(yield from read_now()),
         metadata=check_metadata(metadata),
+        rights=check_rights("group", rights),
     )
     return (yield from commit(site, Put(node=group, expected=None)))
 
 
 def _checked(asked: NewKey) -> NewKey:
-    unknown = set(asked.rights) - RIGHTS
-    if unknown:
-        known = ", ".join(sorted(RIGHTS))
-        raise InputError("rights", f"{', '.join(sorted(unknown))} unknown", fix=f"known: {known}")
     return NewKey(
         name=check_text("name", asked.name),
         tenant=None if asked.tenant is None else parse_tenant(asked.tenant),
@@ -151,7 +152,7 @@ def _checked(asked: NewKey) -> NewKey:
         expires_for=asked.expires_for,
         parent=asked.parent,
         groups=tuple(dict.fromkeys(asked.groups)),
-        rights=tuple(sorted(set(asked.rights))),
+        rights=check_rights("key", asked.rights),
         metadata=check_metadata(asked.metadata),
         issued_by=asked.issued_by,
     )

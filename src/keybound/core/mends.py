@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from keybound.core.errors import LimitError
 from keybound.core.facts import unpack_address
-from keybound.core.limits import Models, ReadOnly
+from keybound.core.limits import Hours, Models
 from keybound.core.reasons import Reason
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ ADVICE: Mapping[Reason, str] = {
     Reason.REVOKED: "issue a new key; revoked is for ever",
     Reason.EXPIRED: "keybound update {node} --expires-in 90d",
     Reason.NOT_YET_VALID: "wait, or keybound update {node} --not-before '*'",
+    Reason.CREDENTIAL_NOT_ALLOWED: (
+        "send the key in a header, or keybound update {node} --no-header-only"
+    ),
     Reason.TENANT_UNRESOLVED: "add a route that names the tenant of this path",
     Reason.MODEL_UNRESOLVED: "add a route that names the model of this path",
     Reason.NETWORK_UNKNOWN: "let the server pass on the address of the client",
@@ -34,22 +37,27 @@ ADVICE: Mapping[Reason, str] = {
 }
 """What helps whatever the request is."""
 
+_SWITCHES: Mapping[str, str] = {"read_only": "keybound update {node} --no-read-only"}
+"""What helps against limits that only are or are not."""
+
 
 def mend_of(
-    node: str, clauses: Sequence[Clause], facts: RequestFacts | None, refused: Reason
+    node: str, clauses: Sequence[Clause], facts: RequestFacts | None, refused: Reason, at: float
 ) -> str:
     """Return what would turn the refusal of a node; ``clauses`` are all that it has of a dimension.
 
-    Without ``facts`` it is not known what the request lacks, so it cannot be named.
+    ``at`` is when the request was made (POSIX seconds). Without ``facts`` it is not known what else
+    it lacks, so that cannot be named.
     """
-    advice = ADVICE.get(refused)
+    dimension = clauses[0].dimension
+    advice = ADVICE.get(refused) or _SWITCHES.get(dimension)
     if advice is not None:
         return advice.format(node=node)
-    dimension = clauses[0].dimension
-    if dimension == ReadOnly.dimension:
-        return f"keybound update {node} --no-read-only"
     if len({type(clause) for clause in clauses}) > 1:  # one of them cannot be read
         return ADVICE[Reason.LIMIT_INVALID].format(node=node)
+    if dimension == Hours.dimension:
+        wait = "wait, or " if all(clause.dump() for clause in clauses) else ""
+        return wait + _command(node, "--hours", _hours(clauses, at))
     if dimension not in _WANTED or facts is None:
         return f"keybound update {node}, naming more for {dimension}"
     flag, wanted = _WANTED[dimension]
@@ -58,6 +66,10 @@ def mend_of(
         type(clauses[0]).parse(values)
     except LimitError as error:
         return f"none: no limit can name what was asked for ({error})"
+    return _command(node, flag, values)
+
+
+def _command(node: str, flag: str, values: Iterable[str]) -> str:
     # The request may come from a log: what a stranger wrote must stay a word of the command.
     return f"keybound update {node} {' '.join(f'{flag} {quote(value)}' for value in values)}"
 
@@ -109,6 +121,11 @@ def _models(clauses: Sequence[Clause], facts: RequestFacts) -> list[str]:
             grants[name] = "read" if "read" in given else "write"
     grants[facts.model or ""] = facts.access
     return [f"{name}:{access}" for name, access in grants.items()]
+
+
+def _hours(clauses: Sequence[Clause], at: float) -> list[str]:
+    zones = [zone for clause in clauses if isinstance(clause, Hours) for zone, _ in clause.clocks]
+    return _named(clauses, Hours.around(at, zones[0] if zones else None))
 
 
 def _names(clauses: Sequence[Clause]) -> list[str]:

@@ -2,7 +2,7 @@
 
 They are their own wire schema: closed, versioned by ``record``, with every member required, so
 that a record of another version, with an unknown or a missing member, is corrupt and never read
-with a default.
+with a default. Only a group without rights is written as it was before groups could have any.
 """
 
 from __future__ import annotations
@@ -74,8 +74,17 @@ class APIKey(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="k
         return ((self.parent,) if self.parent is not None else ()) + self.groups
 
 
-class Group(Node, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="group/1"):
+class Group(
+    Node,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag="group/1",
+):
     """A set of keys that share limits and a state: disabling it stops all of them at once."""
+
+    rights: tuple[str, ...] = ()
 
 
 StoredNode = APIKey | Group

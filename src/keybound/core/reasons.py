@@ -6,7 +6,10 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Each value is stable: it is stored in audit records and compared by tests of applications."""
+    """Each value is stable: it is stored in audit records and compared by tests of applications.
+
+    So is its place, by which the ids of denials name it: what is new stands at the end.
+    """
 
     DUPLICATE_CREDENTIALS = "duplicate_credentials"
     CONFLICTING_CREDENTIALS = "conflicting_credentials"
@@ -38,6 +41,8 @@ class Reason(StrEnum):
     STORE_UNAVAILABLE = "store_unavailable"
     RECORD_CORRUPT = "record_corrupt"
 
+    CREDENTIAL_NOT_ALLOWED = "credential_not_allowed"
+
 
 LIMIT_REASONS = frozenset(
     {
@@ -45,6 +50,7 @@ LIMIT_REASONS = frozenset(
         Reason.EXPIRED,
         Reason.NOT_YET_VALID,
         Reason.REVOKED,
+        Reason.CREDENTIAL_NOT_ALLOWED,
         Reason.TENANT_MISMATCH,
         Reason.TENANT_UNRESOLVED,
         Reason.NETWORK_NOT_ALLOWED,

@@ -1,7 +1,8 @@
 """The HTTP shape of every denial, in one table: status, challenge, problem body (RFC 9457).
 
 Dead and unknown keys get one answer, byte for byte but for the denial's id. Nothing that a client
-sent and nothing that is stored about a key is ever in an answer.
+sent and nothing that is stored about a key is ever in an answer. ``problem`` names the type of the
+body, and is as stable as the reasons are.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from keybound.core.credentials import challenges
 from keybound.core.reasons import Reason
 
 if TYPE_CHECKING:
@@ -22,7 +24,13 @@ if TYPE_CHECKING:
 PROBLEM_TYPE = "urn:keybound:problem:"
 DENIAL_HEADER = "Keybound-Denial"
 RETRY_AFTER = 1
-"""Seconds after which asking again is worth it, when the store did not answer."""
+"""Seconds after which asking again is worth it, when it could not be decided."""
+
+_LATER = frozenset({429, 503})
+"""The statuses of what another try may change."""
+
+CHALLENGED = frozenset({401, 403})
+"""The statuses of what another key may change."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +74,7 @@ _MISSING = Refusal(
     status=401,
     problem="missing_credentials",
     title="Credentials required",
-    detail="Send an API key in the Authorization header.",
+    detail="Send an API key, as WWW-Authenticate says.",
 )
 _TOKEN = Refusal(
     status=401,
@@ -99,7 +107,7 @@ _RATE = Refusal(
 )
 _STORE = Refusal(
     status=503,
-    problem="unavailable",
+    problem="temporarily_unavailable",
     title="Cannot decide at the moment",
     detail="The API key may be good, but this cannot be checked now. Try again later.",
 )
@@ -119,6 +127,7 @@ REFUSALS: dict[Reason, Refusal] = {
     Reason.NOT_YET_VALID: _TOKEN,
     Reason.REVOKED: _TOKEN,
     Reason.ROTATED: _TOKEN,
+    Reason.CREDENTIAL_NOT_ALLOWED: _FORBIDDEN,
     Reason.TENANT_MISMATCH: _FORBIDDEN,
     Reason.TENANT_UNRESOLVED: _FORBIDDEN,
     Reason.NETWORK_NOT_ALLOWED: _FORBIDDEN,
@@ -140,11 +149,22 @@ class Refusals:
     """Renders denials for one site; everything but the id is prepared once for each reason."""
 
     def __init__(
-        self, forms: Sequence[CredentialForm], *, realm: str = "api", reveal_reason: bool = False
+        self,
+        forms: Sequence[CredentialForm],
+        *,
+        realm: str = "api",
+        reveal_reason: bool = False,
+        varies: Sequence[str] = ("Authorization",),
     ) -> None:
-        """Build the challenges from the configured credential forms."""
-        self._forms = tuple(forms)
-        self._realm = realm
+        """Build the challenges from the configured credential forms.
+
+        ``varies`` are the headers that an answer depends on; of one name in two cases the first.
+        """
+        self.challenges = challenges(forms, realm)
+        names: dict[str, str] = {}
+        for name in varies:
+            names.setdefault(name.lower(), name)
+        self.varies = tuple(names.values())
         self._reveal = reveal_reason
         self._prepared: dict[tuple[Reason, bool, tuple[str, ...]], RefusalResponse] = {}
 
@@ -184,17 +204,18 @@ class Refusals:
         headers = [
             ("content-type", "application/problem+json"),
             ("cache-control", "no-store"),
-            ("vary", "Authorization"),
-            *(("www-authenticate", value) for value in self._challenges(refusal, scopes)),
         ]
-        if refusal.status == 503:  # noqa: PLR2004 - the status is the meaning
+        if self.varies:
+            headers.append(("vary", ", ".join(self.varies)))
+        if refusal.status in CHALLENGED:
+            extra = _extra(refusal, scopes)
+            headers += [("www-authenticate", challenge + extra) for challenge in self.challenges]
+        if refusal.status in _LATER:
             headers.append(("retry-after", str(RETRY_AFTER)))
         return RefusalResponse(refusal.status, tuple(headers), msgspec.json.encode(body))
 
-    def _challenges(self, refusal: Refusal, scopes: tuple[str, ...]) -> list[str]:
-        if refusal.status not in {401, 403}:
-            return []
-        extra = f', error="{refusal.error}"' if refusal.error else ""
-        if scopes:
-            extra += f', scope="{" ".join(scopes)}"'
-        return [form.challenge(self._realm) + extra for form in self._forms]
+
+def _extra(refusal: Refusal, scopes: tuple[str, ...]) -> str:
+    """Return what a challenge says besides what it asks for (RFC 6750 section 3)."""
+    error = f', error="{refusal.error}"' if refusal.error else ""
+    return f'{error}, scope="{" ".join(scopes)}"' if scopes else error

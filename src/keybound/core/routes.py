@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast, get_args
 from keybound.core.errors import InputError, nearest
 from keybound.core.facts import WEBSOCKET, Access
 from keybound.core.limits import Scopes
+from keybound.core.models_of import ModelSource
 from keybound.core.patterns import compile_path, path_fields, template_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from keybound.core.bodies import BodyFields
+    from keybound.core.models_of import NamesModels
 
 Auth = Literal["required", "optional", "exempt"]
 
@@ -31,12 +35,16 @@ class Route:
     """What requests to a path are: their model, access, scopes and tenant, and how guarded.
 
     ``path`` is matched whole: ``{name}`` is one segment, ``{name:path}`` any number, a last
-    segment ``*`` everything beneath; a path has one of these two at most. A field named ``tenant``
-    or ``model`` gives that fact; both may also be written out, with fields in them:
+    segment ``*`` everything beneath, a ``*`` at the start whatever comes before: ``*/search``,
+    ``*:search``, ``*.json``; a path has one of these three at most. A field named ``tenant`` or
+    ``model`` gives that fact; both may also be written out, with fields in them:
     ``tenant="{domain}/{user}"``. ``tenant="~"`` is the caller's own. A model may also be what the
     framework's router has there: ``{blueprint}`` or ``{endpoint}`` of Flask, ``{namespace}`` or
-    ``{view_name}`` of Django. ``methods`` absent is all of them; ``GET`` includes ``HEAD``; the
-    method of a WebSocket is ``WEBSOCKET``. ``access`` absent is decided by the method.
+    ``{view_name}`` of Django; what fields of a JSON body say, ``body(model, fallbacks[*])``; or
+    what a function of the request's head returns. A list of these is all of them, and each model
+    that they name must be permitted; so must the field ``model``. ``methods`` absent
+    is all of them; ``GET`` includes ``HEAD``; the method of a WebSocket is ``WEBSOCKET``.
+    ``access`` absent is decided by the method.
     ``auth="optional"`` lets requests without a credential through, ``"exempt"`` all requests;
     neither opens a WebSocket unless ``methods`` names it.
     """
@@ -51,12 +59,16 @@ class Route:
     scopes: tuple[str, ...]
     tenant: str | None
     auth: Auth
+    body: BodyFields | None
+    models_by: tuple[NamesModels, ...]
+    unresolved: frozenset[str]
+    """The facts, ``model`` or ``tenant``, that it is about, but that nobody can tell in advance."""
 
     def __init__(  # noqa: PLR0917 - a table of routes reads best without seven keywords a line
         self,
         path: str,
         methods: str | Iterable[str] | None = None,
-        model: str | None = None,
+        model: str | NamesModels | Sequence[str | NamesModels] | None = None,
         access: Access | None = None,
         scopes: str | Iterable[str] = (),
         tenant: str | None = None,
@@ -70,7 +82,7 @@ class Route:
         fields: Collection[str],
         path: str,
         methods: str | Iterable[str] | None,
-        model: str | None,
+        model: str | NamesModels | Sequence[str | NamesModels] | None,
         access: Access | None,
         scopes: str | Iterable[str],
         tenant: str | None,
@@ -85,7 +97,10 @@ class Route:
                 f"'read' for every method of {path}, DELETE included",
                 fix="say which methods only read: methods='POST'",
             )
-        for name, template in (("model", model), ("tenant", tenant)):
+        source = ModelSource()
+        if model is not None:
+            source = ModelSource.parse(model, field="model", templates=True)
+        for name, template in (("model", source.template), ("tenant", tenant)):
             for used in template_fields(template):
                 if used not in fields and (name != "model" or used not in VIEW_FIELDS):
                     raise InputError(
@@ -94,11 +109,19 @@ class Route:
         put = object.__setattr__
         put(self, "path", path)
         put(self, "methods", chosen)
-        put(self, "model", model or ("{model}" if "model" in fields else None))
+        put(self, "model", source.template or ("{model}" if "model" in fields else None))
+        put(self, "body", source.body)
+        put(self, "models_by", source.calls)
+        put(self, "unresolved", frozenset())
         put(self, "access", access)
         put(self, "scopes", _scopes(scopes))
         put(self, "tenant", tenant or ("{tenant}" if "tenant" in fields else None))
         put(self, "auth", auth)
+
+    @property
+    def names_models(self) -> bool:
+        """Return whether it says anything of a model."""
+        return self.model is not None or self.body is not None or bool(self.models_by)
 
     @property
     def asks_view(self) -> bool:

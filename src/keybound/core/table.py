@@ -17,7 +17,9 @@ from keybound.core.patterns import compile_path, fill, fixed_start, may_meet, sa
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from keybound.core.bodies import BodyFields
     from keybound.core.facts import Access
+    from keybound.core.models_of import ModelSource, NamesModels
     from keybound.core.routes import Auth, Route
 
     Fields = Mapping[str, str | None]
@@ -61,7 +63,10 @@ class RouteMatch:
     """What the table says of one method and path.
 
     ``route`` is what matched, if anything did. ``view`` is the router's route where it was asked,
-    which is when the facts depend on it.
+    which is when the facts depend on it. ``names_model``: ``model`` is one that the request is
+    about, unknown if it is ``None``. ``models_by`` and ``body`` name more, and each must be
+    permitted. ``model_in_path`` and ``tenant_in_path``: these facts are fields of the path, and
+    where they are unknown, nothing else may tell them.
     """
 
     auth: Auth
@@ -71,6 +76,11 @@ class RouteMatch:
     tenant: str | None
     route: Route | None = None
     view: Route | None = None
+    names_model: bool = False
+    model_in_path: bool = False
+    tenant_in_path: bool = False
+    models_by: tuple[NamesModels, ...] = ()
+    body: BodyFields | None = None
 
 
 class RouteTable:
@@ -82,9 +92,15 @@ class RouteTable:
         *,
         protect: Iterable[str] = ("/*",),
         routers: Sequence[Router] = (),
+        tenancy: bool = False,
+        model_from: ModelSource | None = None,
         memo_max: int = 4_096,
     ) -> None:
-        """Compile ``routes`` and the patterns of ``protect``: what is guarded at all."""
+        """Compile ``routes`` and the patterns of ``protect``: what is guarded at all.
+
+        ``tenancy``: requests name tenants, whether or not a route does. ``model_from`` names the
+        models of requests whose route says nothing of a model.
+        """
         self.routes = tuple(routes)
         self._routers = tuple(routers)
         self._compiled = [(route, route.pattern()) for route in self.routes]
@@ -92,9 +108,14 @@ class RouteTable:
         self._protect = [compile_path(pattern, whole_branch=True) for pattern in self.protect]
         starts = [fixed_start(pattern) for pattern in self.protect]
         every = [*self.routes, *(route for router in routers for route in router.routes)]
-        self.tenancy = any(
+        self.tenancy = tenancy or any(
             route.tenant is not None and _may_be_guarded(route, starts) for route in every
         )
+        declared = [route for route in every if not route.configured]
+        self._tenants_declared = any(route.tenant is not None for route in declared)
+        self._models_declared = any(route.names_models for route in declared)
+        self._body = None if model_from is None else model_from.body
+        self._models_by = () if model_from is None else model_from.calls
         self._memo: dict[tuple[str, str], RouteMatch | None] = {}
         self._memo_max = memo_max
 
@@ -146,16 +167,19 @@ class RouteTable:
         beside = self._beside(asked, path)
         if beside is None:
             return found
+        found = _aside(found, beside)
+        if beside.auth != "required":
+            return found
         scopes = tuple(dict.fromkeys((*found.scopes, *beside.scopes)))
         access = "write" if beside.access == "write" else found.access
         return replace(found, auth="required", scopes=scopes, access=access)
 
     def _beside(self, method: str, path: str) -> Route | None:
-        """Return the configured route for this path with a slash more or less, if it demands."""
+        """Return the configured route for this path with a slash more or less."""
         other = path[:-1] if path.endswith("/") else f"{path}/"
         for route, pattern in self._compiled:
             if route.configured and route.answers(method) and pattern.fullmatch(other):
-                return route if route.auth == "required" else None
+                return route
         return None
 
     def _first(self, asked: str, method: str, path: str, *, routed: bool) -> RouteMatch:
@@ -182,6 +206,10 @@ class RouteTable:
             access=default_access(method),
             scopes=(),
             tenant=None if self.tenancy else OWN_TENANT,
+            names_model=not routed and self._models_declared,
+            tenant_in_path=not routed and self._tenants_declared,
+            models_by=self._models_by,
+            body=self._body,
         )
 
     def _view(self, method: str, path: str) -> View | None:
@@ -198,6 +226,8 @@ class RouteTable:
         spelled: bool,
         view: View | None = None,
     ) -> RouteMatch:
+        names_model = route.model is not None or self._hides(route, "model")
+        silent = not (names_model or route.names_models)
         guarded = not spelled or (not route.configured and self._protects(path))
         return RouteMatch(
             auth="required" if guarded else route.auth,
@@ -207,10 +237,30 @@ class RouteTable:
             tenant=fill(route.tenant, fields) or (None if self.tenancy else OWN_TENANT),
             route=route,
             view=None if view is None else view.route,
+            names_model=names_model,
+            model_in_path="{" in (route.model or ""),
+            tenant_in_path="{" in (route.tenant or "") or self._hides(route, "tenant"),
+            models_by=self._models_by if silent else route.models_by,
+            body=self._body if silent else route.body,
         )
+
+    def _hides(self, route: Route, fact: str) -> bool:
+        """Return whether a route may be about a fact that it does not tell, as some route does."""
+        told = self._models_declared if fact == "model" else self._tenants_declared
+        return told and fact in route.unresolved
 
     def _protects(self, path: str) -> bool:
         return any(pattern.fullmatch(path) for pattern in self._protect)
+
+
+def _aside(found: RouteMatch, beside: Route) -> RouteMatch:
+    """Return a match without what a setting says in place of a route that is only almost meant."""
+    said = found.names_model or (found.route is not None and found.route.names_models)
+    if beside.names_models and not said:
+        found = replace(found, names_model=True, models_by=(), body=None)
+    if beside.tenant is not None and found.tenant is None:
+        found = replace(found, tenant_in_path=True)
+    return found
 
 
 def _may_be_guarded(route: Route, protected: Iterable[str]) -> bool:

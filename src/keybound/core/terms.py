@@ -11,6 +11,7 @@ from msgspec import Struct
 from keybound.core.identity import EveryScope, Grants
 from keybound.core.limits import (
     Clause,
+    HeaderOnly,
     Lifetime,
     Limits,
     Methods,
@@ -22,6 +23,7 @@ from keybound.core.limits import (
     Unreadable,
 )
 from keybound.core.nodes import APIKey, StoredNode
+from keybound.core.rights import REPORT_ONLY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,42 +43,53 @@ class ChainPolicy:
     wildcard_scopes: bool = False
 
 
-_STEADY = frozenset({Tenants, Networks, Methods, ReadOnly, Scopes, Models, Unreadable})
+_STEADY = frozenset({HeaderOnly, Tenants, Networks, Methods, ReadOnly, Scopes, Models, Unreadable})
 """Clauses, besides lifetimes, whose answer depends on the facts of the request and nothing else."""
 
 
 class Terms(Struct, frozen=True, eq=False):
     """All limits but lifetimes: clauses in their order, and what an identity says of them.
 
-    ``owners`` say for each clause the place of the node that it is of.
+    ``owners`` say for each clause the place of the node that it is of. ``fleeting`` are those whose
+    answer to the same request may change by itself. ``reports``: some node only reports, so that
+    an identity is not held to its scopes, models and reading; ``granted`` are the scopes all the
+    same.
     """
 
     clauses: tuple[Clause, ...]
     owners: tuple[int, ...]
-    steady: bool
+    fleeting: tuple[Clause, ...]
+    reports: bool
     read_only: bool
+    limited_in_models: bool
     granted: frozenset[str]
     auth: Grants
     scopes: tuple[Scopes, ...]
     models: tuple[Models, ...]
 
     @classmethod
-    def of(cls, owned: Iterable[tuple[Clause, int]]) -> Terms:
-        """Work out what clauses, each with the place of its node, come to together."""
+    def of(
+        cls, owned: Iterable[tuple[Clause, int]], reporting: frozenset[int] = frozenset()
+    ) -> Terms:
+        """Work out what clauses, each with the place of its node, come to together.
+
+        Nodes at the places ``reporting`` only report.
+        """
         ordered = sorted(owned, key=_place)
         clauses = tuple([clause for clause, _ in ordered])
-        kinds = {type(clause) for clause in clauses}
-        scopes = tuple([clause for clause in clauses if isinstance(clause, Scopes)])
-        granted = _granted(scopes)
+        binding = tuple([clause for clause, place in ordered if place not in reporting])
+        scopes = _of_scopes(binding)
         return cls(
             clauses=clauses,
             owners=tuple([owner for _, owner in ordered]),
-            steady=kinds <= _STEADY,
-            read_only=ReadOnly in kinds,
-            granted=granted,
-            auth=_auth(granted, scopes) if granted else _AUTHENTICATED,
+            fleeting=tuple([clause for clause in clauses if type(clause) not in _STEADY]),
+            reports=bool(reporting),
+            read_only=any(isinstance(clause, ReadOnly) for clause in binding),
+            limited_in_models=any(isinstance(clause, Models) for clause in clauses),
+            granted=_granted(_of_scopes(clauses)),
+            auth=_auth(scopes, every=bool(reporting) and not scopes),
             scopes=scopes,
-            models=tuple([clause for clause in clauses if isinstance(clause, Models)]),
+            models=tuple([clause for clause in binding if isinstance(clause, Models)]),
         )
 
 
@@ -86,14 +99,16 @@ def terms_of(node: StoredNode | None, policy: ChainPolicy) -> Terms:
         return _NOTHING
     tenant = node.tenant if isinstance(node, APIKey) else _NO_KEY
     compiled = node.limits.compiled
-    key = tenant, policy.tenancy, policy.wildcard_scopes
+    reports = REPORT_ONLY in node.rights
+    key = tenant, policy.tenancy, policy.wildcard_scopes, reports
     known: Terms | None = compiled.get(key)
     if known is None:
         if len(compiled) >= _COMPILED_MAX:
             compiled.clear()
         clauses = effective_limits(node, policy).clauses
         known = compiled[key] = Terms.of(
-            [(clause, 0) for clause in clauses if not isinstance(clause, Lifetime)]
+            [(clause, 0) for clause in clauses if not isinstance(clause, Lifetime)],
+            frozenset({0} if reports else ()),
         )
     return known
 
@@ -102,7 +117,8 @@ def terms_of(node: StoredNode | None, policy: ChainPolicy) -> Terms:
 def merged(terms: tuple[Terms, ...]) -> Terms:
     """Return what the terms of several nodes come to; each is told from all others by itself."""
     return Terms.of(
-        [(clause, place) for place, each in enumerate(terms) for clause in each.clauses]
+        [(clause, place) for place, each in enumerate(terms) for clause in each.clauses],
+        frozenset([place for place, each in enumerate(terms) if each.reports]),
     )
 
 
@@ -137,12 +153,19 @@ def _home_of(tenant: str | None) -> Limits:
     return Limits(tenants=[] if tenant is None else [tenant])
 
 
-def _auth(granted: frozenset[str], scopes: tuple[Scopes, ...]) -> Grants:
+def _auth(scopes: tuple[Scopes, ...], *, every: bool) -> Grants:
+    granted = _granted(scopes)
+    if not (granted or every):
+        return _AUTHENTICATED
     names = ("authenticated", *sorted(granted))
     return Grants(EveryScope(names) if all(clause.wide for clause in scopes) else names)
 
 
 _AUTHENTICATED: Final = Grants(("authenticated",))
+
+
+def _of_scopes(clauses: Iterable[Clause]) -> tuple[Scopes, ...]:
+    return tuple([clause for clause in clauses if isinstance(clause, Scopes)])
 
 
 def _granted(scopes: tuple[Scopes, ...]) -> frozenset[str]:

@@ -10,9 +10,12 @@ from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 
 from keybound.django.streams import with_identity
+from keybound.hiding import DEPRECATION
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
+
+    from django.http import HttpRequest
 
     from keybound.core.decision import Denied
     from keybound.django.facts import Asked, GuardedRequest
@@ -20,14 +23,20 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_KEY = "Authorization"
-_VARY = "Vary", _KEY
 
-
-def refusal(project: Project, denied: Denied) -> HttpResponse:
+def refusal(project: Project, request: HttpRequest, denied: Denied) -> HttpResponse:
     """Return what a denied request is answered with."""
     answer = project.guard.refuse(denied)
-    return HttpResponse(answer.body, status=answer.status, headers=answer.fields)
+    response = HttpResponse(answer.body, status=answer.status, headers=answer.fields)
+    return deprecated(request, response)
+
+
+def deprecated(request: HttpRequest, response: T) -> T:
+    """Return an answer that says so where a key came in the query."""
+    if "keybound_deprecated" in vars(request):
+        name, value = DEPRECATION
+        cast("Any", response)[name] = value
+    return response
 
 
 def finished(
@@ -38,36 +47,37 @@ def finished(
     Where a key counts, or would have, it varies with the key; the request may have been decided
     again since, as something else.
     """
+    deprecated(request, response)
     if request.api_key is not None:
-        _mark(response)
+        _mark(project, response)
         return with_identity(response, request.api_key) if response.streaming else response
     now = request.keybound_asked
     if _reads_key(project, now) or (asked is not now and _reads_key(project, asked)):
-        _mark(response)
+        _mark(project, response)
     return response
 
 
-def marked(response: T) -> T:
+def marked(project: Project, response: T) -> T:
     """Return an answer, or what is awaited for one, that varies with the key of its request."""
     if isinstance(response, HttpResponseBase):
-        _mark(response)
+        _mark(project, response)
     elif isawaitable(response):
-        return cast("T", _awaited(response))
+        return cast("T", _awaited(project, response))
     return response
 
 
-def _mark(response: HttpResponseBase) -> None:
+def _mark(project: Project, response: HttpResponseBase) -> None:
     headers: Any = response.headers
     # To set a header costs as much as the decision, since both of its parts are encoded.
     stored: dict[str, tuple[str, str]] = headers._store  # noqa: SLF001
     if "vary" in stored:
-        patch_vary_headers(response, (_KEY,))
-    else:
-        stored["vary"] = _VARY
+        patch_vary_headers(response, project.varies)
+    elif project.varies:
+        stored["vary"] = "Vary", ", ".join(project.varies)
 
 
-async def _awaited(response: Awaitable[T]) -> T:
-    return marked(await response)
+async def _awaited(project: Project, response: Awaitable[T]) -> T:
+    return marked(project, await response)
 
 
 def _reads_key(project: Project, asked: Asked) -> bool:

@@ -33,7 +33,7 @@ from keybound.core.errors import InputError, KeyboundError
 from keybound.core.patterns import may_meet
 from keybound.django.configuration import MisconfiguredError
 from keybound.django.projects import current
-from keybound.settings import HOW_TO_MAKE_ONE
+from keybound.setting_values import HOW_TO_MAKE_ONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -5,16 +5,19 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from keybound.buffering import is_worth_reading, models_in, with_models
 from keybound.context import CURRENT, NO_KEY
 from keybound.core.decision import Allowed
 from keybound.core.effects import ask
+from keybound.core.inquiry import NeedBody
 from keybound.django.demands import unmet
-from keybound.django.facts import Decide, credential_of, read_facts
+from keybound.django.facts import Decide, body_of, read_facts, reading_of
+from keybound.django.hiding import hide
 from keybound.django.owners import find_owner
 from keybound.django.routers import reached, untouched
 from keybound.django.views import demand_of
-from keybound.forged import HARMLESS, drop_forged
-from keybound.judge import Miss, Unguarded, denial
+from keybound.heads import EnvironHead
+from keybound.judge import UNSETTLED, Unguarded, denial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,18 +40,18 @@ class Undecided(Enum):
 
 def enter(project: Project, request: GuardedRequest) -> Denied | Undecided | None:
     """Decide a request from memory: let it in, or return why not, or that it is to be asked."""
-    asked = method, path, peer, routed = read_facts(request)
+    asked = method, path, _, routed = read_facts(request)
     guard, outcome = project.guard, None
     try:
         if guard.engine is not project.engine:
             project.attend()
         if routed:
-            outcome = guard.decide(method, path, peer, credential_of(request))
+            outcome = guard.decide(method, path, *reading_of(guard.reader, request, asked))
     except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
         outcome = guard.engine.refuser.failed(error)
-    if outcome is None or isinstance(outcome, Miss):
+    if outcome is None or outcome.__class__ in UNSETTLED:
         return Undecided.UNDECIDED
-    return admit(request, asked, outcome)
+    return admit(project, request, asked, outcome)
 
 
 def settle(
@@ -64,12 +67,27 @@ def decide(project: Project, request: GuardedRequest, asked: Asked) -> Steps[Den
     """Decide a request, asking the store where it must; let it in, or return a denial."""
     try:
         project.attend()
-        method, path, peer, routed = asked
-        facts = method, path, peer, credential_of(request)
-        outcome = yield from ask(Decide(facts, routed))
+        outcome = yield from _authorize(project, request, asked)
     except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
         outcome = project.guard.engine.refuser.failed(error)
-    return admit(request, asked, outcome) or (yield from find_owner(project, request))
+    return admit(project, request, asked, outcome) or (yield from find_owner(project, request))
+
+
+def _authorize(project: Project, request: GuardedRequest, asked: Asked) -> Steps[Outcome]:
+    """Decide a request; read its body where that has the model."""
+    method, path, _, routed = asked
+    guard = project.guard
+    reading = reading_of(guard.reader, request, asked)
+    outcome: Outcome = yield from ask(Decide((method, path, *reading), routed))
+    if not isinstance(outcome, NeedBody):
+        return outcome
+    head, body_max = EnvironHead(request.META, method, path), guard.settings.body_max
+    body = body_of(request) if is_worth_reading(head, body_max) else None
+    if body is not None and len(body) > body_max:
+        body = None
+    told = with_models(reading.told, outcome.fields, models_in(outcome.fields, head, body))
+    outcome = yield from ask(Decide((method, path, *reading._replace(told=told)), routed))
+    return outcome
 
 
 def decide_on_view(
@@ -87,8 +105,13 @@ def decide_on_view(
         return project.guard.engine.refuser.failed(error)
 
 
-def admit(request: GuardedRequest, asked: Asked, outcome: Outcome) -> Denied | None:
+def admit(
+    project: Project, request: GuardedRequest, asked: Asked, outcome: Outcome
+) -> Denied | None:
     """Put what was decided into the request; return why it must go no further, if it must not."""
+    members = vars(request)
+    if "keybound_reading" in members:
+        hide(project, request, allowed=isinstance(outcome, Allowed))
     if type(outcome) is Allowed:
         request.api_key = outcome.identity
         # What Django has for one request; documented only for its test client.
@@ -99,9 +122,6 @@ def admit(request: GuardedRequest, asked: Asked, outcome: Outcome) -> Denied | N
         request.api_key = None
         return denial(outcome)
     request.keybound_asked = asked
-    meta = request.META
-    if not HARMLESS.issuperset(meta) and drop_forged(meta):
-        vars(request).pop("headers", None)  # whoever read them before us read those too
     return None
 
 

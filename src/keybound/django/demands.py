@@ -75,7 +75,8 @@ def requires(
             request: Any = first.request if isinstance(first, View) else first
             if templated or not _decided(request, name):
                 _check(request, demand)
-            return marked(view(*args, **kwargs))  # a cache around it comes before the middleware
+            # A cache around the view comes before the middleware.
+            return marked(current(), view(*args, **kwargs))
 
         setattr(checked, name, demand)
         if is_async(view):

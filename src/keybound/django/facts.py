@@ -6,11 +6,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.core.handlers.wsgi import WSGIRequest
+from django.http.request import RawPostDataException
 
 from keybound.core.effects import Effect
 from keybound.core.facts import WEBSOCKET
+from keybound.core.reading import Reading
 from keybound.core.reasons import Reason
+from keybound.forged import HARMLESS, is_odd
+from keybound.heads import EnvironHead
+from keybound.wsgi import is_unplain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,6 +24,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
     from keybound.core.identity import Identity
+    from keybound.core.reading import Reader
 
 
 Asked: TypeAlias = tuple[str, str, str | None, bool]
@@ -33,6 +40,8 @@ if TYPE_CHECKING:
         auser: Callable[..., Any]
         headers: Any
         keybound_asked: Asked
+        keybound_deprecated: bool
+        keybound_reading: Reading
         keybound_user: object
         keybound_view: Callable[..., Any] | None
         scope: dict[str, Any]
@@ -44,7 +53,7 @@ if TYPE_CHECKING:
 class Decide(Effect[Any]):
     """The decision on method, path, peer and credential, from the store if need be."""
 
-    facts: tuple[str, str, str | None, bytes | Reason | None] = field(repr=False)
+    facts: tuple[Any, ...] = field(repr=False)
     routed: bool
 
 
@@ -68,6 +77,28 @@ def credential_of(request: HttpRequest) -> bytes | Reason | None:
         return value.encode("latin-1")
     except UnicodeEncodeError:  # no server may make such a value out of bytes
         return Reason.MALFORMED_CREDENTIALS
+
+
+def reading_of(reader: Reader, request: HttpRequest, asked: Asked) -> Reading:
+    """Return what there is to a request: what was read of it first, if anything was odd of it."""
+    known: Reading | None = getattr(request, "keybound_reading", None)
+    if known is not None:
+        return known
+    method, path, peer, _ = asked
+    meta = request.META
+    if reader.always or is_unplain(meta) or (not HARMLESS.issuperset(meta) and is_odd(meta)):
+        reading = reader.read(EnvironHead(meta, method, path))
+        cast("GuardedRequest", request).keybound_reading = reading
+        return reading
+    return Reading(peer, credential_of(request), None, None)
+
+
+def body_of(request: HttpRequest) -> bytes | None:
+    """Return the body, which Django keeps for whoever asks again; ``None`` if it cannot be had."""
+    try:
+        return request.body
+    except (OSError, RawPostDataException, RequestDataTooBig):
+        return None
 
 
 def _spelled(request: HttpRequest) -> str:

@@ -70,7 +70,7 @@ class APIKeyMiddleware:
         if entered is not None or project.owned:
             denied = run(settle(project, request, entered), project.perform)
             if denied is not None:
-                return refusal(project, denied)
+                return refusal(project, request, denied)
         asked = request.keybound_asked
         token = CURRENT.set(request.api_key or NO_KEY)
         try:
@@ -85,7 +85,7 @@ class APIKeyMiddleware:
         if entered is not None or project.owned:
             denied = await arun(settle(project, request, entered), project.aperform)
             if denied is not None:
-                return refusal(project, denied)
+                return refusal(project, request, denied)
         asked = request.keybound_asked
         token = CURRENT.set(request.api_key or NO_KEY)
         try:
@@ -101,7 +101,7 @@ class APIKeyMiddleware:
         if not recall(project, request, view, kwargs):
             denied = run(decide_on_view(project, request, view, kwargs), project.perform)
             if denied is not None:
-                return refusal(project, denied)
+                return refusal(project, request, denied)
         if project.owned:
             show_owner(request)
         return None
@@ -113,11 +113,13 @@ class APIKeyMiddleware:
         if not recall(project, request, view, kwargs):
             denied = await arun(decide_on_view(project, request, view, kwargs), project.aperform)
             if denied is not None:
-                return refusal(project, denied)
+                return refusal(project, request, denied)
         if project.owned:
             show_owner(request)
         return None
 
-    def process_exception(self, _request: HttpRequest, error: Exception) -> HttpResponse | None:
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Answer a view that asked for more than the key may do."""
-        return refusal(current(), error.denied) if isinstance(error, RefusedError) else None
+        if not isinstance(error, RefusedError):
+            return None
+        return refusal(current(), request, error.denied)

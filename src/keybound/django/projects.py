@@ -60,8 +60,8 @@ class Project:
         self.configuration = Configuration.read()
         with self.configuration.named():
             self.given = Guard.from_settings(**self.configuration.settings)
+            self.guard = self.given.of(self)
         self.given_async = self.given.to_async()
-        self.guard = self.given.of(self)
         self.async_guard = self.given_async.of(self)
         self.owned = self.configuration.owner is not None
         self.checked: object = None
@@ -70,6 +70,11 @@ class Project:
         self._own = self.guard.engine
         self.engine: Engine | None = None
         self._own.add_source(self._declare)
+
+    @property
+    def varies(self) -> tuple[str, ...]:
+        """The headers that answers depend on, for ``Vary``."""
+        return self.guard.engine.refuser.varies
 
     def attend(self) -> Engine:
         """Return the engine in force, whose table has the URLconf in it.

@@ -105,6 +105,7 @@ class ViewRoute(DeclaredRoute):
         view_name: str = "",
         methods: Iterable[str] | None = None,
         strict: bool = False,
+        unresolved: Collection[str] = (),
     ) -> None:
         """Check the demand; raises ``InputError``, if ``strict`` for a field without argument."""
         asked = demand or Demand(auth="exempt")
@@ -120,12 +121,13 @@ class ViewRoute(DeclaredRoute):
             scopes=asked.scopes,
             tenant=asked.tenant,
             auth=asked.auth,
+            unresolved=unresolved,
         )
         object.__setattr__(self, "callback", callback)
         object.__setattr__(self, "view_name", view_name)
 
 
-UNTOLD = View(ViewRoute("/*", (), Demand(auth="optional")), {})
+UNTOLD = View(ViewRoute("/*", (), Demand(auth="optional"), unresolved=("model", "tenant")), {})
 """A view that cannot be told in advance: a key is read, and nothing is known of the request."""
 
 

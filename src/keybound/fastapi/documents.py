@@ -7,7 +7,8 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from keybound.core.credentials import Bearer, parse_forms
+from keybound.core.credentials import parse_forms
+from keybound.core.forms import Basic
 from keybound.fastapi.routers import contexts
 
 if TYPE_CHECKING:
@@ -77,9 +78,9 @@ def secured(
     document = deepcopy(bare)
     components: Json = document.setdefault("components", {})
     schemes: Json = components.setdefault("securitySchemes", {})
-    schemes.update({form.name: _scheme(form) for form in forms})
+    schemes.update({_component(form): _scheme(form) for form in forms})
     components.setdefault("schemas", {})[_PROBLEM] = _PROBLEM_SCHEMA
-    ours: list[Json] = [{form.name: []} for form in forms]
+    ours: list[Json] = [{_component(form): []} for form in forms]
     samples = dict(_samples(routes))
     paths: dict[str, Json] = document.get("paths", {})
     for path, item in paths.items():
@@ -108,12 +109,25 @@ def _refusals(scopes: Sequence[str]) -> Json:
     }
 
 
+def _component(form: CredentialForm) -> str:
+    """Return the form's name in the letters that names of components have."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", form.name).strip("_")
+
+
 def _scheme(form: CredentialForm) -> Json:
-    if isinstance(form, Bearer):
+    if form.name == "bearer":
         return {"type": "http", "scheme": "bearer", "description": "An API key."}
-    written = form.write("YOUR-KEY").decode()
-    description = f"An API key, written as `{written}`."
-    return {"type": "apiKey", "in": "header", "name": "Authorization", "description": description}
+    if isinstance(form, Basic):
+        description = f"An API key, written as the {form.part}."
+        return {"type": "http", "scheme": "basic", "description": description}
+    place = form.place
+    written = form.write("YOUR-KEY").removeprefix(place.tag).decode()
+    return {
+        "type": "apiKey",
+        "in": "header" if place.kind == "authorization" else place.kind,
+        "name": place.name,
+        "description": f"An API key, written as `{written}`.",
+    }
 
 
 def _samples(routes: Sequence[BaseRoute]) -> Iterator[tuple[str, str]]:

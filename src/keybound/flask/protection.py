@@ -16,11 +16,12 @@ from keybound.context import GUARD, NOTHING
 from keybound.core.decision import Denied
 from keybound.core.demands import Demand, strictest_access
 from keybound.core.errors import RefusedError
+from keybound.core.reading import Reading
 from keybound.core.reasons import Reason
 from keybound.flask.declarations import Declarations
-from keybound.flask.refusals import HTTPRefusedError, rendered
+from keybound.flask.refusals import HTTPRefusedError, renderer_of
 from keybound.flask.settled import Settled
-from keybound.wsgi import ALLOWED, APIKeyMiddleware, facts_of
+from keybound.wsgi import ALLOWED, READING, APIKeyMiddleware, facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +58,11 @@ _VARIABLES: Any = g
 
 class Again(APIKeyMiddleware):
     """Decides on a request as it is now, and says so by what it raises."""
+
+    def read(self, environ: Environ, method: str, path: str) -> Reading:
+        """Return what was read first: the key may be hidden by now."""
+        known: Reading | None = environ[READING]
+        return super().read(environ, method, path) if known is None else known
 
     def refuse(
         self,
@@ -166,9 +172,9 @@ class Protection(APIKeyMiddleware):
 
     def answer(self, denied: Denied) -> RefusalResponse:
         """Return the same for whoever speaks WSGI."""
-        answer = super().answer(denied)
         render = self._renderer()
-        return answer if render is None else rendered(self._flask, answer, render)
+        renderer = None if render is None else renderer_of(self._flask, render)
+        return self.guard.refuse(denied, renderer)
 
     def _admit(self, asked: Request) -> Response | None:
         """Return the refusal of a request that may not go on, having looked at everything."""
@@ -195,8 +201,11 @@ class Protection(APIKeyMiddleware):
         match = guard.table.match(method, path)
         decided = None if match is None else match.view
         allowed: Allowed | None = environ[ALLOWED]
-        raw = environ.get("HTTP_AUTHORIZATION", "").encode("latin-1")
-        remembered = allowed is not None and guard.decide(method, path, peer, raw) is allowed
+        reading: Reading | None = environ[READING]
+        if reading is None:
+            raw = environ.get("HTTP_AUTHORIZATION", "").encode("latin-1")
+            reading = Reading(peer, raw, None, None)
+        remembered = allowed is not None and guard.decide(method, path, *reading) is allowed
         # The table decided on another view or on none, or when there were other rules.
         elsewhere = (
             news

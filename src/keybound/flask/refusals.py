@@ -1,15 +1,13 @@
-"""Refusals as Flask sends them, and as a site renders them."""
+"""Refusals as Flask sends them, and as one application renders them."""
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from werkzeug.exceptions import HTTPException
 
 from keybound.core.errors import RefusedError
-from keybound.core.refusals import RefusalResponse
+from keybound.rendering import CHALLENGE, KEPT, RefusalResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,14 +16,10 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
     from flask.wrappers import Response
 
+    from keybound import rendering
     from keybound.core.decision import Denied
 
     Renderer = Callable[[RefusalResponse, dict[str, Any]], ResponseReturnValue]
-
-logger = logging.getLogger("keybound")
-
-_KEPT = frozenset({"cache-control", "keybound-denial", "retry-after", "vary", "www-authenticate"})
-"""Headers of a refusal that hold however a site renders it."""
 
 
 class HTTPRefusedError(RefusedError, HTTPException):
@@ -40,19 +34,20 @@ class HTTPRefusedError(RefusedError, HTTPException):
         HTTPException.__init__(self, str(denied.reason), response)
 
 
-def rendered(app: Flask, answer: RefusalResponse, render: Renderer) -> RefusalResponse:
-    """Return a refusal as a site shows it; whatever it does, it stays the same refusal."""
-    try:
+def renderer_of(app: Flask, render: Renderer) -> rendering.Renderer:
+    """Return a renderer that answers as a view would; what a refusal needs stays as it is."""
+
+    def answer_of(refused: rendering.PublicRefusal, answer: RefusalResponse) -> RefusalResponse:
         with app.app_context():
-            shown = app.ensure_sync(render)(answer, msgspec.json.decode(answer.body))
+            shown = app.ensure_sync(render)(answer, refused.problem)
             response = app.make_response(shown)
             response.direct_passthrough = False
             body = response.get_data()
-    except Exception as error:  # noqa: BLE001 - a rendering that fails is not needed
-        # The text of a foreign error may hold anything; its type does not.
-        logger.error("cannot render a refusal: %s", type(error).__qualname__)  # noqa: TRY400
-        return answer
-    left = {*_KEPT, "content-length", "connection", "transfer-encoding"}
-    headers = [(name, value) for name, value in answer.headers if name in _KEPT]
-    headers += [(name, value) for name, value in response.headers if name.lower() not in left]
-    return RefusalResponse(answer.status, (("content-length", str(len(body))), *headers), body)
+        # What a view returns is made for answers that are no refusals: those headers stay ours.
+        headers = [each for each in response.headers if each[0].lower() not in _OURS]
+        return RefusalResponse(answer.status, tuple(headers), body)
+
+    return answer_of
+
+
+_OURS = KEPT | {CHALLENGE}

@@ -6,7 +6,7 @@ import gc
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from keybound.core.credentials import parse_forms
 from keybound.core.decision import Allowed
@@ -27,12 +27,11 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from keybound.core.credentials import CredentialForm
-    from keybound.core.decision import Denied
     from keybound.core.effects import Effect, Steps
     from keybound.core.issuing import IssuedKey
     from keybound.core.lifecycle import Receipt
     from keybound.engine import Decide
-    from keybound.judge import Outcome, Unguarded
+    from keybound.judge import Outcome, Settled
     from keybound.options import ChangeOptions, KeyOptions
 
 R = TypeVar("R")
@@ -71,8 +70,21 @@ class TestKey:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The headers that carry the key."""
-        return {"Authorization": self.form.write(self.issued.secret.reveal()).decode()}
+        """The headers that carry the key; none where ``query`` does."""
+        place, written = self.form.place, self._written()
+        if place.header is None:
+            return {}
+        return {place.header: f"{place.name}={written}" if place.kind == "cookie" else written}
+
+    @property
+    def query(self) -> str:
+        """The query string that carries the key; empty where ``headers`` do."""
+        return "" if self.headers else f"{self.form.place.name}={self._written()}"
+
+    def _written(self) -> str:
+        return (
+            self.form.write(self.issued.secret.reveal()).removeprefix(self.form.place.tag).decode()
+        )
 
 
 class Harness:
@@ -111,10 +123,14 @@ class Harness:
         return TestKey(issued, self._form())
 
     def _form(self) -> CredentialForm:
-        """Return a form that every guard reads, or else one that the guard of this does."""
-        forms = parse_forms(self.guard.settings.credentials)
-        shared = [each.settings.credentials for each in self._guards]
-        common = (form for form in forms if all(form.name in names for names in shared))
+        """Return a form that every guard reads, or else one that the guard of this does.
+
+        One of a header comes before one of the query.
+        """
+        parsed = parse_forms(self.guard.settings.credentials)
+        forms = sorted(parsed, key=lambda form: form.place.header is None)
+        shared = [parse_forms(each.settings.credentials) for each in self._guards]
+        common = (form for form in forms if all(form in others for others in shared))
         return next(common, forms[0])
 
     def revoke(self, key: TestKey | str, **options: Unpack[ChangeOptions]) -> Receipt:
@@ -233,29 +249,17 @@ class NotedEngine(Engine):
         """Return what decides requests to an application."""
         decide = super().decide_for(application)
 
-        def noting(method: str, path: str, peer: str | None, raw: bytes | Reason | None) -> Outcome:
-            outcome = decide(method, path, peer, raw)
+        def noting(*asked: Any) -> Outcome:  # noqa: ANN401 - as the engine has them
+            outcome = decide(*asked)
             if isinstance(outcome, Allowed):
                 self.noted.allowed = True
             return outcome
 
         return noting
 
-    def authorized(
-        self,
-        method: str,
-        path: str,
-        peer: str | None,
-        raw: bytes | Reason | None,
-        *,
-        application: object | None = None,
-        routed: bool = True,
-        outcome: Outcome | None = None,
-    ) -> Steps[Allowed | Denied | Unguarded]:
+    def authorized(self, *asked: Any, **how: Any) -> Steps[Settled]:  # noqa: ANN401 - the same
         """Decide a request."""
-        decided = yield from super().authorized(
-            method, path, peer, raw, application=application, routed=routed, outcome=outcome
-        )
+        decided = yield from super().authorized(*asked, **how)
         if isinstance(decided, Allowed):
             self.noted.allowed = True
         return decided

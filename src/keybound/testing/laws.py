@@ -40,6 +40,7 @@ def request_facts() -> SearchStrategy[RequestFacts]:
         model=st.none() | name,
         access=st.sampled_from(("read", "write")),
         scopes=st.lists(st.sampled_from(("a", "b", "*")), max_size=2).map(tuple),
+        in_header=st.booleans(),
     )
 
 

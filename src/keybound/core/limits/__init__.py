@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from keybound.core.limits.clause import Clause, Json
 from keybound.core.limits.dimensions import DIMENSIONS, register
+from keybound.core.limits.header_only import HeaderOnly
+from keybound.core.limits.hours import Hours
 from keybound.core.limits.lattice import CLAUSES_MAX, Limits, LimitsData
 from keybound.core.limits.lifetime import Lifetime
 from keybound.core.limits.methods import Methods
@@ -18,6 +20,8 @@ __all__ = [
     "CLAUSES_MAX",
     "DIMENSIONS",
     "Clause",
+    "HeaderOnly",
+    "Hours",
     "Json",
     "Lifetime",
     "Limits",

@@ -9,7 +9,7 @@ from unicodedata import category
 from keybound.core.errors import LimitError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from typing import Self
 
     from keybound.core.facts import RequestFacts
@@ -71,6 +71,13 @@ class Clause(ABC):
     def reason(self, facts: RequestFacts, now: float, /) -> Reason:
         """Return why a request was denied; asked only after `permits` did not answer ``True``."""
 
+    def holds(self, now: float, /) -> tuple[float, float]:
+        """Return from when until when an equal request gets the answer that it got at ``now``.
+
+        Where the two are equal, as they are unless a dimension says more, it is asked every time.
+        """
+        return now, now
+
     @abstractmethod
     def describe(self) -> str:
         """Return the limit for people: one line, never a secret."""
@@ -85,26 +92,41 @@ def members(field: str, value: object) -> list[str]:
 
     Blanks around members do not count; nothing is coerced to text. Raises `LimitError`.
     """
+    return [_without_comma(field, text) for text in entries(field, value)]
+
+
+def member(field: str, item: object) -> str:
+    """Return one member as text without blanks around it."""
+    return _without_comma(field, _entry(field, item))
+
+
+def entries(
+    field: str, value: object, *, split: Callable[[str], list[str]] = lambda text: text.split(",")
+) -> list[str]:
+    """Return what `members` does, where ``split`` knows which commas are within a member."""
     items: Collection[object]
     if isinstance(value, str):
-        items = () if value.strip(BLANKS) == _NONE else value.split(",")
+        items = () if value.strip(BLANKS) == _NONE else split(value)
     elif isinstance(value, (list, tuple, set, frozenset)):
         items = cast("Collection[object]", value)
     else:
         raise unusable(field, value, fix="write a list, or text with commas")
     check_count(field, items)
-    return [member(field, item) for item in items]
+    return [_entry(field, item) for item in items]
 
 
-def member(field: str, item: object) -> str:
-    """Return one member as text without blanks around it."""
+def _without_comma(field: str, text: str) -> str:
+    if "," in text:
+        raise LimitError(field, f"{shown(text)} has a comma", fix="write it as separate members")
+    return text
+
+
+def _entry(field: str, item: object) -> str:
     if not isinstance(item, str):
         raise LimitError(field, f"has a member that is {_kind(item)}", fix="write it as text")
     text = item.strip(BLANKS)
     if not text:
         raise LimitError(field, "has an empty member", fix=f"remove it, or {ALL_OR_NONE}")
-    if "," in text:
-        raise LimitError(field, f"{shown(text)} has a comma", fix="write it as separate members")
     if len(text) > MEMBER_LENGTH_MAX:
         raise LimitError(
             field,

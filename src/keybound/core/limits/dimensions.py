@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from keybound.core.errors import LimitError, nearest
 from keybound.core.limits.clause import Clause, unusable
+from keybound.core.limits.header_only import HeaderOnly
+from keybound.core.limits.hours import Hours
 from keybound.core.limits.lifetime import EXPIRES_AT, NOT_BEFORE, Lifetime
 from keybound.core.limits.methods import Methods
 from keybound.core.limits.models import Models
@@ -21,11 +23,13 @@ _ClauseType = TypeVar("_ClauseType", bound=type[Clause])
 
 BUILT_IN: Final[tuple[type[Clause], ...]] = (
     Lifetime,
+    HeaderOnly,
     Tenants,
     Networks,
     Methods,
     ReadOnly,
     Scopes,
+    Hours,
     Models,
 )
 """The dimensions that are always there, in the order in which a request is checked."""

@@ -78,6 +78,8 @@ class Limits:
         read_only: bool | Literal[_Absent.ABSENT] = _ABSENT,
         models: Names | Mapping[str, str] | Literal[_Absent.ABSENT] = _ABSENT,
         scopes: Names | Literal[_Absent.ABSENT] = _ABSENT,
+        hours: Names | Literal[_Absent.ABSENT] = _ABSENT,
+        header_only: bool | Literal[_Absent.ABSENT] = _ABSENT,
         not_before: datetime | str | Literal[_Absent.ABSENT] = _ABSENT,
         expires_at: datetime | str | Literal[_Absent.ABSENT] = _ABSENT,
         **custom: object,
@@ -90,6 +92,8 @@ class Limits:
             "read_only": read_only,
             "models": models,
             "scopes": scopes,
+            "hours": hours,
+            "header_only": header_only,
             NOT_BEFORE: not_before,
             EXPIRES_AT: expires_at,
         }

@@ -1,0 +1,86 @@
+"""Bodies that are read to find the model of a request, and handed on unchanged."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from keybound.core.bodies import head_allows
+from keybound.core.told import PLAIN, ReadBody, Told
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    from keybound.core.bodies import BodyFields
+    from keybound.core.head import Head
+
+    Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+
+
+def with_models(told: Told | None, fields: BodyFields, models: tuple[str, ...] | None) -> Told:
+    """Return what a request tells now that its body was looked at."""
+    return (told or PLAIN)._replace(body=ReadBody(fields, models))
+
+
+def models_in(fields: BodyFields, head: Head, body: bytes | None) -> tuple[str, ...] | None:
+    """Return the models that a body names, ``None`` where it is not there or cannot be told."""
+    if body is None:
+        return None
+    return fields.models(body, _whole(head, "content-type"), _whole(head, "content-encoding"))
+
+
+def is_worth_reading(head: Head, body_max: int) -> bool:
+    """Return whether a body may be JSON that is short enough, by what the head says of it."""
+    kind, encoding = _whole(head, "content-type"), _whole(head, "content-encoding")
+    return head_allows(kind, encoding, _whole(head, "content-length"), body_max)
+
+
+def _whole(head: Head, name: str) -> bytes | None:
+    """Return all lines of a header as one: where there are several, nobody knows which counts."""
+    return b",".join(head.lines(name)) if head.lines(name) else None
+
+
+async def buffered(receive: Receive, body_max: int) -> tuple[bytes | None, Receive]:
+    """Return the body of a request of ASGI, and a ``receive`` that gives it again.
+
+    It is ``None`` where it is longer, or the client went away.
+    """
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None, receive
+        part: bytes = message.get("body", b"")
+        parts.append(part)
+        size += len(part)
+        more = message.get("more_body", False)
+        if size > body_max:
+            return None, receive
+    body = b"".join(parts)
+    again = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> Message:
+        return again.pop() if again else await receive()
+
+    return body, receive_again
+
+
+def buffer_input(environ: MutableMapping[str, Any], body_max: int) -> bytes | None:
+    """Return the body of a request of WSGI, and put it back; ``None`` where it is longer."""
+    length: str = environ.get("CONTENT_LENGTH") or ""
+    expected: int | None = 0
+    if length:
+        expected = int(length) if length.isascii() and length.isdecimal() else body_max + 1
+    elif environ.get("wsgi.input_terminated"):  # by the server, as a body in chunks is
+        expected = None
+    if expected is not None and expected > body_max:
+        return None
+    source = environ["wsgi.input"]
+    body: bytes = source.read(body_max + 1 if expected is None else expected)
+    whole = len(body) <= body_max if expected is None else len(body) == expected
+    if not whole:
+        return None
+    environ["wsgi.input"] = BytesIO(body)
+    return body

@@ -1,0 +1,50 @@
+"""Methods that a request asks to be taken for, which something behind us may heed.
+
+No standard has them; middleware of several frameworks does. A request must be permitted as what it
+is and as each of these, so that none of them ever widens what a key may do.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+if TYPE_CHECKING:
+    from keybound.core.head import Head
+
+HEADERS = ("x-http-method", "x-http-method-override", "x-method-override")
+_FIELD = b"_method"
+_METHOD = re.compile(rb"[A-Z-]{1,16}")
+_UNKNOWN = "?"
+_ASKED_MAX = 4
+
+
+def methods_asked(head: Head) -> tuple[str, ...]:
+    """Return the methods, in capitals and in order; what is none of those known is ``?``."""
+    values = [value for name in HEADERS for line in head.lines(name) for value in line.split(b",")]
+    if may_ask(head.query):
+        values += _fields(head.query)
+    named = {_method(value) for value in values if value.strip(b" \t")} - {head.method}
+    return tuple(sorted(named)) if len(named) <= _ASKED_MAX else (_UNKNOWN,)
+
+
+def may_ask(query: bytes) -> bool:
+    """Return whether a query may have the field, by a look that costs next to nothing."""
+    return _FIELD in query or b"%" in query
+
+
+def _fields(query: bytes) -> list[bytes]:
+    """Return its values, read as leniently as anybody reads them."""
+    pairs = [part.partition(b"=") for part in re.split(b"[&;]", query)]
+    decoded = [(_decoded(name), _decoded(value)) for name, _, value in pairs]
+    return [value for name, value in decoded if name == _FIELD]
+
+
+def _decoded(text: bytes) -> bytes:
+    return unquote_to_bytes(text.replace(b"+", b" ")).strip().lower()
+
+
+def _method(value: bytes) -> str:
+    method = value.strip().upper()
+    return method.decode("ascii") if _METHOD.fullmatch(method) else _UNKNOWN

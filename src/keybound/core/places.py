@@ -1,0 +1,198 @@
+"""Where a request may carry a credential, and the one value that stands there.
+
+Values are raw, as they came. One that is not from ``Authorization`` begins with a tag that no
+header can hold, so that what was said in one place is never taken for what was said in another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+from urllib.parse import unquote_to_bytes
+
+from keybound.core.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from keybound.core.credentials import CredentialForm
+    from keybound.core.head import Head
+
+Kind: TypeAlias = Literal["authorization", "header", "query", "cookie"]
+
+TAG = b"\0"
+"""What a tag begins and ends with."""
+
+_BLANKS = b" \t"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """``Authorization``, another header, a parameter of the query, or a cookie.
+
+    ``tag`` is what a raw value of this place begins with; there is none for ``Authorization``.
+    """
+
+    kind: Kind
+    name: str
+    tag: bytes
+
+    @classmethod
+    def of(cls, kind: Literal["header", "query", "cookie"], name: str) -> Place:
+        """Return the place of that name; tags tell no case apart."""
+        return cls(kind, name, TAG + f"{kind} {name}".lower().encode("ascii") + TAG)
+
+    @property
+    def header(self) -> str | None:
+        """The header that an answer depends on because of it; the query has none."""
+        return _HEADERS.get(self.kind, self.name)
+
+
+_IN_HEADERS = frozenset({"authorization", "header"})
+
+AUTHORIZATION = Place("authorization", "Authorization", b"")
+
+_HEADERS: dict[Kind, str | None] = {"query": None, "cookie": "Cookie"}
+
+
+class Places:
+    """The places that the configured forms name; compiled once, and asked for each request.
+
+    ``plain``: nothing but ``Authorization`` is looked at, which a shell reads faster by itself.
+    ``varies`` are the headers that answers depend on, for ``Vary``; ``headers``, in lower case,
+    those whose whole value is a credential.
+    """
+
+    __slots__ = ("_all", "_cookies", "_queries", "headers", "plain", "varies")
+
+    def __init__(self, forms: Iterable[CredentialForm]) -> None:
+        """Collect the places of the forms, each once."""
+        self._all = tuple(dict.fromkeys(form.place for form in forms))
+        self._queries = self._names("query")
+        self._cookies = self._names("cookie")
+        self.plain = self._all == (AUTHORIZATION,)
+        self.headers = frozenset(
+            place.name.lower().encode("ascii") for place in self._all if place.kind in _IN_HEADERS
+        )
+        headers = (place.header for place in self._all)
+        self.varies: tuple[str, ...] = tuple(dict.fromkeys(name for name in headers if name))
+
+    def _names(self, kind: Kind) -> frozenset[bytes]:
+        return frozenset(place.name.encode("ascii") for place in self._all if place.kind == kind)
+
+    def find(self, head: Head) -> bytes | Reason | None:
+        """Return the one raw value, why there is not one, or ``None`` when there is nothing.
+
+        A place that is empty, or holds what is no credential of ours, has something all the same.
+        """
+        found: bytes | Reason | None = None
+        for place in self._all:
+            value = _FINDERS[place.kind](head, place)
+            if value is not None:
+                if found is not None:
+                    return Reason.CONFLICTING_CREDENTIALS
+                found = value
+        return found
+
+    def place_of(self, raw: bytes) -> Place:
+        """Return where a value came from that ``find`` returned and a form accepted."""
+        tagged = (place for place in self._all if place.tag and raw.startswith(place.tag))
+        return next(tagged, AUTHORIZATION)
+
+    def in_header(self, raw: bytes | Reason | None) -> bool:
+        """Return whether a value came in a header that is no cookie, if there is one."""
+        return not isinstance(raw, bytes) or self.place_of(raw).kind in _IN_HEADERS
+
+    def without_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Return headers, their names in lower case, without what carries keys."""
+        kept: list[tuple[bytes, bytes]] = []
+        for name, value in headers:
+            if name == b"cookie" and self._cookies:
+                kept += [(name, line) for line in self.without_cookie([value])]
+            elif name not in self.headers:
+                kept.append((name, value))
+        return kept
+
+    def without_query(self, query: bytes) -> bytes:
+        """Return a query string without the parameters that carry keys; the rest as it was."""
+        parts = query.split(b"&")
+        return b"&".join([part for part in parts if _parameter(part) not in self._queries])
+
+    def without_cookie(self, lines: Iterable[bytes]) -> list[bytes]:
+        """Return ``Cookie`` lines without the cookies that carry keys; the rest as it was."""
+        kept = (self._without(line) for line in lines)
+        return [line for line in kept if line is not None]
+
+    def _without(self, line: bytes) -> bytes | None:
+        parts = line.split(b";")
+        kept = [part for part in parts if _cookie(part) not in self._cookies]
+        if len(kept) == len(parts):
+            return line
+        return b";".join(kept).lstrip(_BLANKS) or None
+
+
+def _in_authorization(head: Head, _: Place) -> bytes | Reason | None:
+    found = _only(head.lines("authorization"))
+    if isinstance(found, bytes) and found.startswith(TAG):
+        return Reason.MALFORMED_CREDENTIALS
+    return found
+
+
+def _in_header(head: Head, place: Place) -> bytes | Reason | None:
+    found = _only(head.lines(place.name.lower()))
+    if not isinstance(found, bytes):
+        return found
+    # A server may have joined two lines; no key has a comma.
+    return Reason.DUPLICATE_CREDENTIALS if b"," in found else place.tag + found.strip(_BLANKS)
+
+
+def _in_query(head: Head, place: Place) -> bytes | Reason | None:
+    name = place.name.encode("ascii")
+    parts = head.query.split(b"&")
+    found = _only([part.partition(b"=")[2] for part in parts if _parameter(part) == name])
+    if not isinstance(found, bytes):
+        return found
+    return place.tag + unquote_to_bytes(found.replace(b"+", b" "))  # a plus is a blank to some
+
+
+def _in_cookie(head: Head, place: Place) -> bytes | Reason | None:
+    name = place.name.encode("ascii")
+    values: list[bytes] = []
+    for line in head.lines("cookie"):
+        for part in line.split(b";"):
+            if _cookie(part) == name:
+                values.append(part.partition(b"=")[2].strip(_BLANKS))
+            # Two lines that a server joined: it is there, and with its comma no key.
+            pieces = part.split(b",")[1:]
+            values += [b"," + piece for piece in pieces if _cookie(piece) == name]
+    found = _only(values)
+    if not isinstance(found, bytes):
+        return found
+    quoted = len(found) > 1 and found[:1] == found[-1:] == b'"'
+    return place.tag + (found[1:-1] if quoted else found)
+
+
+def _only(values: Sequence[bytes]) -> bytes | Reason | None:
+    """Return the one value, if it is one; even equal ones are several."""
+    if len(values) > 1:
+        return Reason.DUPLICATE_CREDENTIALS
+    return values[0] if values else None
+
+
+def _parameter(part: bytes) -> bytes:
+    """Return the name of a parameter, decoded once."""
+    return unquote_to_bytes(part.partition(b"=")[0])
+
+
+def _cookie(part: bytes) -> bytes | None:
+    """Return the name of a cookie; what has no ``=`` has no name (RFC 6265 section 5.2)."""
+    name, equals, _ = part.partition(b"=")
+    return name.strip(_BLANKS) if equals else None
+
+
+_FINDERS: dict[Kind, Callable[[Head, Place], bytes | Reason | None]] = {
+    "authorization": _in_authorization,
+    "header": _in_header,
+    "query": _in_query,
+    "cookie": _in_cookie,
+}

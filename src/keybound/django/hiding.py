@@ -1,0 +1,31 @@
+"""Taking out of a request of Django what its views are not to see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from keybound.forged import drop_forged
+from keybound.hiding import hide_in_environ, hide_in_scope
+
+if TYPE_CHECKING:
+    from keybound.django.facts import GuardedRequest
+    from keybound.django.projects import Project
+
+_READ_OF_META = ("headers", "GET", "COOKIES")
+"""What Django made of the environment, if somebody asked before us: it is made again."""
+
+
+def hide(project: Project, request: GuardedRequest, *, allowed: bool) -> None:
+    """Take forged headers out, and the key where it is not to be seen."""
+    guard, meta = project.guard, request.META
+    query = meta.get("QUERY_STRING")
+    everywhere = allowed and guard.settings.hide_credentials
+    drop_forged(meta)
+    hide_in_environ(meta, guard.reader.places, everywhere=everywhere)
+    scope = getattr(request, "scope", None)
+    if scope is not None:
+        hide_in_scope(scope, guard.reader.places, everywhere=everywhere)
+    if meta.get("QUERY_STRING") != query:
+        request.keybound_deprecated = True
+    for name in _READ_OF_META:
+        vars(request).pop(name, None)

@@ -1,0 +1,27 @@
+"""The start of a request, as a test writes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class FakeHead:
+    """Header lines as a client sends them, each with its name in lower case."""
+
+    headers: tuple[tuple[str, bytes], ...] = ()
+    query: bytes = b""
+    peer: str | None = "192.0.2.1"
+    method: str = "GET"
+    path: str = "/"
+    raw_path: bytes | None = None
+
+    def lines(self, name: str) -> list[bytes]:
+        """Return the values of one header."""
+        return [value for each, value in self.headers if each == name]
+
+    def joined(self) -> FakeHead:
+        """Return what a WSGI server makes of it: lines of one name are one."""
+        names = dict.fromkeys(name for name, _ in self.headers)
+        lines = tuple((name, b",".join(self.lines(name))) for name in names)
+        return replace(self, headers=lines)
