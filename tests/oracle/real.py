@@ -8,22 +8,26 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from keybound import Guard, Limits, Route
+from keybound.buffering import models_in, with_models
 from keybound.core.decision import Allowed, Denied
 from keybound.core.effects import Commit, Put
 from keybound.core.errors import StoreUnavailableError
+from keybound.core.inquiry import NeedBody
 from keybound.core.limits import Clause
 from keybound.core.reasons import Reason
 from keybound.engine import Engine
+from keybound.judge import Miss, Stranger
 from keybound.settings import Settings
 from keybound.stores.memory import MemoryStore
 from keybound.testing.clock import FakeClock
 from keybound.testing.records import a_group, a_key, commit, new, row_of
-from tests.oracle.evaluator import UNREADABLE
+from tests.core.heads import FakeHead
+from tests.oracle.steps import UNREADABLE
 
 if TYPE_CHECKING:
     from keybound.core.facts import RequestFacts
     from keybound.core.nodes import StoredNode
-    from keybound.judge import Outcome as Decided
+    from keybound.judge import Settled
     from tests.oracle.evaluator import Node, Outcome, Request, World
 
 
@@ -117,18 +121,19 @@ class Real:
         """Return what a process decides that knows nothing yet."""
         guard = self.new_guard()
         try:
-            return told(guard.authorize(*arguments(request)))
+            return settled(guard, request)
         finally:
             guard.close()
 
     def ask(self, request: Request) -> Outcome:
         """Return the decision on a request."""
-        return told(self.guard.authorize(*arguments(request)))
+        return settled(self.guard, request)
 
     def ask_warm(self, request: Request) -> Outcome | None:
         """Return what is decided from memory alone, if it is."""
-        outcome = self.guard.decide(*arguments(request))
-        return None if type(outcome).__name__ == "Miss" else told(outcome)
+        head = head_of(request)
+        outcome = self.guard.decide(head.method, head.path, *self.guard.reader.read(head))
+        return None if isinstance(outcome, Miss | NeedBody | Stranger) else in_words(outcome)
 
     def put(self, node: Node) -> None:
         """Let a node be another one from now on, as a change by this process does."""
@@ -168,14 +173,33 @@ def as_setting(value: object) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def arguments(request: Request) -> tuple[str, str, str | None, bytes | None]:
-    """Return what a shell hands on of a request."""
-    raw = request["authorization"]
-    value = None if raw is None else raw.encode("latin-1")
-    return request["method"], request["path"], request["peer"], value
+def head_of(request: Request) -> FakeHead:
+    """Return the head of a request."""
+    raw_path, headers = request["raw_path"], request["headers"]
+    return FakeHead(
+        headers=tuple((name, value.encode("latin-1")) for name, value in headers),
+        query=request["query"].encode("latin-1"),
+        peer=request["peer"],
+        method=request["method"],
+        path=request["path"],
+        raw_path=None if raw_path is None else raw_path.encode("latin-1"),
+    )
 
 
-def told(outcome: Decided) -> Outcome:
+def settled(guard: Guard, request: Request) -> Outcome:
+    """Return what a guard decides, which is given the body if it asks for that."""
+    head = head_of(request)
+    peer, raw, told, _ = guard.reader.read(head)
+    outcome = guard.authorize(head.method, head.path, peer, raw, told, head)
+    if isinstance(outcome, NeedBody):
+        models = models_in(outcome.fields, head, request["body"].encode())
+        told = with_models(told, outcome.fields, models)
+        outcome = guard.authorize(head.method, head.path, peer, raw, told, head)
+    assert not isinstance(outcome, NeedBody)
+    return in_words(outcome)
+
+
+def in_words(outcome: Settled) -> Outcome:
     """Return an outcome in the words of the evaluator."""
     if isinstance(outcome, Denied):
         node = outcome.check.node if outcome.check else None
@@ -190,6 +214,7 @@ def stored(node: Node) -> StoredNode:
         "limits": limits_of(node),
         "enabled": not node.get("disabled"),
         "revoked_at": moment(0) if node.get("revoked") else None,
+        "rights": ("report_only",) if node.get("report_only") else (),
     }
     if node["kind"] == "group":
         return a_group(node["id"], **members)

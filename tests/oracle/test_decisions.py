@@ -13,26 +13,25 @@ from hypothesis import strategies as st
 from keybound.core.keys import KeyFormat
 from keybound.core.limits import DIMENSIONS
 from keybound.core.reasons import Reason
+from tests.oracle.asking import requests_to, worlds
 from tests.oracle.evaluator import judge
 from tests.oracle.real import Below, Real
-from tests.oracle.worlds import START, limits_of_a_node, requests_to, worlds
+from tests.oracle.worlds import START, limits_of_a_node, once_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LATER = st.sampled_from([0, 0, 0, 1, 50, 100])
+LATER = st.sampled_from([0, 0, 0, 1, 50, 60])
 """Seconds that pass before a request."""
 
 UNREACHED = {
-    Reason.CONFLICTING_CREDENTIALS,  # there is one place for a credential
     Reason.ROTATED,  # nothing is rotated yet
-    Reason.OUTSIDE_TIME_WINDOW,  # there are no hours yet
     Reason.RATE_LIMITED,  # nothing is counted yet
     Reason.QUOTA_EXCEEDED,
 }
 """Reasons that no decision has so far."""
 
-RARE = 3
+RARE = 5
 """How many of the others may be missing among a few hundred requests."""
 
 
@@ -60,7 +59,7 @@ def test_every_decision_is_that_of_the_design(data, world):
     with built(world) as real:
         for _ in range(data.draw(st.integers(1, 6), label="requests")):
             real.clock.advance(seconds=data.draw(LATER, label="seconds pass"))
-            if data.draw(st.integers(1, 4), label="change") == 1:
+            if data.draw(once_in(4), label="change"):
                 change(data, real)
             request = data.draw(requests_to(world), label="request")
             expected = judge(world, request, real.clock.wall())
@@ -82,20 +81,21 @@ def test_the_worlds_are_about_something():
     """Both outcomes are frequent, and every reason that there can be occurs."""
     seen: Counter[str] = Counter()
 
-    @settings(max_examples=300, derandomize=True, database=None, phases=[Phase.generate])
+    @settings(max_examples=400, derandomize=True, database=None, phases=[Phase.generate])
     @given(st.data(), worlds())
     def count(data, world):
         for name, node in world["nodes"].items():
             if node["kind"] == "key":
                 node["secret"] = secret(name)
         world["unknown"] = secret("unknown")
-        request = data.draw(requests_to(world))
-        outcome, reason, _ = judge(world, request, START + data.draw(LATER))
-        seen[reason or outcome] += 1
+        for _ in range(4):
+            request = data.draw(requests_to(world))
+            outcome, reason, _ = judge(world, request, START + data.draw(LATER))
+            seen[reason or outcome] += 1
 
     count()
     possible = {reason.value for reason in set(Reason) - UNREACHED}
-    assert 0.25 < seen["allowed"] / (seen.total() - seen["open"]) < 0.75, seen
+    assert 0.2 < seen["allowed"] / (seen.total() - seen["open"]) < 0.8, seen
     assert seen.keys() <= possible | {"allowed", "open"}, seen
     assert len(possible - seen.keys()) <= RARE, seen
 

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from keybound.core.errors import InputError
 from keybound.stores import open_store
+from tests.oracle.asking import requests_to, worlds
+from tests.oracle.reading import PLACES
 from tests.oracle.real import limits_of
 from tests.oracle.test_decisions import LATER, built, change, site
-from tests.oracle.worlds import GROUPS, KEYS, layers, lifetimes, once_in, requests_to, worlds
+from tests.oracle.worlds import GROUPS, KEYS, layers, lifetimes, once_in
 from tests.shells.sites import Site
 
 ALLOWED = ("allowed", None, None)
@@ -78,14 +80,47 @@ def test_what_is_narrowed_never_allows_more(narrowing, data, world):
 @settings(max_examples=settings().max_examples // 2)
 @given(st.data(), worlds())
 def test_what_settings_take_away_never_allows_more(data, world):
-    """Fewer forms of credentials, and ``*`` as a scope like any other, allow nothing new."""
+    """Fewer forms in ``Authorization``, and ``*`` as a scope like any other, allow nothing new.
+
+    Without another place it may: what stands there no longer contradicts anything.
+    """
     with built(world) as real:
         asked = requests(data, real)
         before = [real.ask(request) for request in asked]
     narrowed = copy.deepcopy(world)
     narrowed["settings"]["wildcard_scopes"] = False
-    narrowed["settings"]["credentials"] = world["settings"]["credentials"][:1]
+    forms = world["settings"]["credentials"]
+    others = [form for form in forms if form.partition("(")[0] in PLACES]
+    first = [form for form in forms if form not in others][:1]
+    narrowed["settings"]["credentials"] = [*first, *others]
     with built(narrowed) as real:
+        after = [real.ask(request) for request in asked]
+    for was, becomes in zip(before, after, strict=True):
+        assert becomes != ALLOWED or was == ALLOWED
+
+
+@settings(max_examples=settings().max_examples // 2)
+@given(st.data(), worlds())
+def test_who_is_trusted_less_gets_no_more(data, world):
+    """Without proxies, nobody is somebody else: what was refused is refused.
+
+    Of limits that name no proxy, as a proxy is the client where it is not trusted; and where the
+    tenant is said once, as one that is not believed contradicts nothing.
+    """
+    named = [layer for node in world["nodes"].values() for layer in node["limits"]]
+    for layer in named:
+        if "!" in str(layer.get("networks")) or "10.0.0.9" in str(layer.get("networks")):
+            layer["networks"] = ["10.0.0.0/29", "::1"]
+    world["settings"]["trusted_proxies"] = ["192.0.2.0/24"]
+    if world["settings"]["tenant_from"] is not None:
+        world["routes"] = [{"path": "/plain"}]
+    with built(world) as real:
+        asked = requests(data, real)
+        before = [real.ask(request) for request in asked]
+    less = copy.deepcopy(world)
+    kept = ["192.0.2.7"] if world["settings"]["tenant_from"] == "header(X-Tenant)" else []
+    less["settings"]["trusted_proxies"] = kept
+    with built(less) as real:
         after = [real.ask(request) for request in asked]
     for was, becomes in zip(before, after, strict=True):
         assert becomes != ALLOWED or was == ALLOWED
