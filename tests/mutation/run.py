@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 TESTS = ROOT / "tests" / "core"
+ORACLE = ROOT / "tests" / "oracle" / "test_decisions.py"
 SLOW = "not test_there_is_something_that_the_laws_are_about"
 """What shows that the laws are about something shows nothing of a mutant."""
 
@@ -56,6 +57,9 @@ def report(names: Sequence[str], core: Path, given: argparse.Namespace) -> int:
     """Try mutants until the time is up; say which survive, and how many were tried."""
     from tests.mutation.mutants import mutants_of
 
+    if not survives("", None):
+        print("the tests fail without a mutant")
+        return 1
     shard, shards = map(int, given.shard.split("/"))
     ends = time.monotonic() + given.seconds
     listed = read_list()
@@ -69,11 +73,11 @@ def report(names: Sequence[str], core: Path, given: argparse.Namespace) -> int:
             if number % shards != shard - 1 or label in listed or time.monotonic() > ends:
                 continue
             tried += 1
-            survives = try_mutant(name, mutant.code)
-            if survives:
+            lives = survives(name, mutant.code)
+            if lives:
                 survivors.append(label)
-            if survives or given.verbose:
-                print(f"{'SURVIVES' if survives else 'killed'}  {label}", flush=True)
+            if lives or given.verbose:
+                print(f"{'SURVIVES' if lives else 'killed'}  {label}", flush=True)
     gone = [label for label in listed if label.split(":")[0] in names and label not in known]
     for label in gone:
         print(f"listed, but not there: {label}")
@@ -87,8 +91,8 @@ def read_list() -> set[str]:
     return {each["mutant"] for each in tomllib.loads(text).get("equivalent", [])}
 
 
-def try_mutant(name: str, code: CodeType) -> bool:
-    """Say whether every test passes with a mutant, in a process of its own."""
+def survives(name: str, code: CodeType | None) -> bool:
+    """Say whether every test passes with a mutant of a module, in a process of its own."""
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)
@@ -108,27 +112,28 @@ def try_mutant(name: str, code: CodeType) -> bool:
     return False
 
 
-def run_tests(name: str, code: CodeType) -> int:
-    """Run the tests of the core, those of the module first, with a mutant in its place."""
+def run_tests(name: str, code: CodeType | None) -> int:
+    """Run the tests, those of the module first, with a mutant in its place."""
     import pytest
 
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
-    sys.meta_path.insert(0, Finder("keybound.core." + name.replace("/", "."), code))
+    if code is not None:
+        sys.meta_path.insert(0, Finder("keybound.core." + name.replace("/", "."), code))
     options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--assert=plain", "-k", SLOW]
     return int(pytest.main([*options, *map(str, tests_for(name))]))
 
 
 def tests_for(name: str) -> list[Path]:
     """Return every file of tests of the core, those whose names are like the module's first."""
-    stem = name.rpartition("/")[2].rstrip("s")
+    stem = name.rpartition("/")[2].removesuffix("s")
 
     def distance(path: Path) -> tuple[bool, bool, str]:
         of_limits = "limits" in path.stem and name.startswith("limits/")
         return stem not in path.stem, not of_limits, path.stem
 
-    return sorted(TESTS.glob("test_*.py"), key=distance)
+    return [*sorted(TESTS.glob("test_*.py"), key=distance), ORACLE]
 
 
 class Finder(MetaPathFinder):
