@@ -45,6 +45,7 @@ class Case:
     status: int = 200
     path: str = "/"
     kind: Literal["asgi", "wsgi"] = "asgi"
+    body: bytes = b""
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -172,7 +173,7 @@ def _block_wsgi(case: Case, calls: int) -> float:
 
 async def _block_asgi(case: Case, calls: int) -> float:
     template, app = case.scope(), case.app
-    body = {"type": "http.request", "body": b"", "more_body": False}
+    body = {"type": "http.request", "body": case.body, "more_body": False}
 
     async def receive() -> dict[str, Any]:
         await asyncio.sleep(0)
@@ -194,7 +195,7 @@ async def _check(case: Case) -> None:
 
     async def receive() -> dict[str, Any]:
         await asyncio.sleep(0)
-        return {"type": "http.request", "body": b"", "more_body": False}
+        return {"type": "http.request", "body": case.body, "more_body": False}
 
     async def send(message: dict[str, Any]) -> None:
         await asyncio.sleep(0)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import keybound
 from keybound import Settings
 from keybound.clocks import SystemClock
 from keybound.core.decision import Denied
@@ -78,6 +79,13 @@ def test_import_loads_no_framework_and_no_client():
     """``import keybound`` costs nothing but keybound itself: extras load where they are used."""
     loaded = run_python("-c", "import keybound, sys; print(*sys.modules)").split()
     assert not HEAVY & set(loaded)
+
+
+def test_every_public_name_is_there():
+    """What the package says that it has can be imported from it, and is found by completion."""
+    assert set(keybound.__all__) < set(dir(keybound))
+    for name in keybound.__all__:
+        assert getattr(keybound, name).__name__ == name
 
 
 @pytest.mark.parametrize("group", ["console_scripts", "pytest11"])
@@ -221,6 +229,26 @@ def test_django_project_of_the_readme_is_guarded(tmp_path: Path):
     )
     command = f"import os; os.environ['DJANGO_SETTINGS_MODULE'] = 'settings'\n{requests}"
     assert run_python("-c", command, folder=tmp_path) == "401\n200\n"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_of_a_page_lead_somewhere(page: Path):
+    """Whoever follows a link finds the page, and the heading that it names."""
+    missing: set[str] = set()
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", read(page)):
+        name, _, heading = target.partition("#")
+        found = (page.parent / name).resolve() if name else page
+        headings = re.findall(r"^#+ (.*)$", read(found), re.MULTILINE) if found.is_file() else []
+        anchors = {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}
+        if not found.exists() or (heading and heading not in anchors):
+            missing.add(target)
+    assert missing == set()
+
+
+def test_every_page_is_in_the_readme():
+    """Whoever reads on from there misses none."""
+    linked = set(re.findall(r"\]\((docs/[\w-]+\.md)", read(ROOT / "README.md")))
+    assert {page.relative_to(ROOT).as_posix() for page in PAGES[1:]} <= linked
 
 
 @pytest.mark.parametrize("command", [DEMO, SUITE], ids=["demo", "suite"])

@@ -23,15 +23,18 @@ if TYPE_CHECKING:
         StoreError,
         StoreUnavailableError,
     )
+    from keybound.core.head import Head
     from keybound.core.identity import Identity
     from keybound.core.issuing import IssuedKey
     from keybound.core.lifecycle import Receipt
     from keybound.core.limits import Limits
     from keybound.core.principals import Principal
     from keybound.core.reasons import Reason
+    from keybound.core.refusals import RefusalResponse
     from keybound.core.routes import Route
     from keybound.core.secret import Secret
     from keybound.guard import AsyncGuard, Guard
+    from keybound.rendering import PublicRefusal
     from keybound.settings import Settings
 
 __all__ = [
@@ -39,6 +42,7 @@ __all__ = [
     "ConflictError",
     "ExceedsCeilingError",
     "Guard",
+    "Head",
     "Identity",
     "InputError",
     "IssuedKey",
@@ -48,9 +52,11 @@ __all__ = [
     "MissingExtraError",
     "NotFoundError",
     "Principal",
+    "PublicRefusal",
     "Reason",
     "Receipt",
     "RecordCorruptError",
+    "RefusalResponse",
     "Route",
     "Secret",
     "Settings",
@@ -62,15 +68,18 @@ __all__ = [
 
 _HOMES = {
     "keybound.context": ("current_key",),
+    "keybound.core.head": ("Head",),
     "keybound.core.identity": ("Identity",),
     "keybound.core.issuing": ("IssuedKey",),
     "keybound.core.lifecycle": ("Receipt",),
     "keybound.core.limits": ("Limits",),
     "keybound.core.principals": ("Principal",),
     "keybound.core.reasons": ("Reason",),
+    "keybound.core.refusals": ("RefusalResponse",),
     "keybound.core.routes": ("Route",),
     "keybound.core.secret": ("Secret",),
     "keybound.guard": ("AsyncGuard", "Guard"),
+    "keybound.rendering": ("PublicRefusal",),
     "keybound.settings": ("Settings",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from keybound.buffering import buffered, is_worth_reading, models_in, with_models
 from keybound.context import CURRENT, GUARD, NO_KEY, required
-from keybound.core.decision import Allowed
+from keybound.core.decision import Allowed, Denied
 from keybound.core.demands import Demand
 from keybound.core.errors import RefusedError, SettingsError, StoreUnavailableError
 from keybound.core.facts import WEBSOCKET
@@ -49,14 +49,17 @@ POLICY_VIOLATION = 1008
 HANDSHAKE = "keybound.handshake"
 """Where the scope of a WebSocket tells whether it was accepted."""
 
+HEAD = "keybound.head"
+"""Where it holds what was read of a request, before the key was hidden from the application."""
+
 logger = logging.getLogger("keybound")
 
 _FORGED = b"x-keybound-"
 """How names begin that look like an identity of ours: no such header exists, so none goes on."""
 
 _OVERRIDES = frozenset(name.encode() for name in HEADERS)
-_ODD = b"x-h"
-"""Names that come before this one are neither of these: most, and comparing bytes is cheap."""
+_ODD, _NEXT = b"x-h", b"x-n"
+"""These names lie between the two. Most do not, and comparing bytes is the cheapest way to tell."""
 
 _ENDS = frozenset(
     {"lifespan.startup.failed", "lifespan.shutdown.complete", "lifespan.shutdown.failed"}
@@ -88,6 +91,7 @@ class APIKeyMiddleware:
     ) -> None:
         """Serve one connection."""
         kind = scope["type"]
+        guard, app = self.guard, self.app
         if kind == "http":
             method = scope["method"]
             if method == WEBSOCKET:  # a client may spell it, but gets nothing by it
@@ -96,6 +100,8 @@ class APIKeyMiddleware:
             method = WEBSOCKET
             outer = scope.get(HANDSHAKE)
             send = scope[HANDSHAKE] = Handshake(send, accepted=outer is not None and outer.accepted)
+            if guard.settings.close_on_revoke:
+                app = self._watched
         else:
             await self._serve_other(scope, receive, send)
             return
@@ -106,35 +112,39 @@ class APIKeyMiddleware:
             if name == b"authorization":
                 raw = value if raw is None else Reason.DUPLICATE_CREDENTIALS
             elif name >= _ODD:  # noqa: SIM102 - one comparison is enough for most headers
-                if name in _OVERRIDES or name.startswith(_FORGED):
+                if name < _NEXT and (name in _OVERRIDES or name.startswith(_FORGED)):
                     odd = True
         path = scope["path"]
-        raw_path = scope.get("raw_path")
-        query = scope.get("query_string")
-        if (raw_path is not None and raw_path.decode("latin-1") != path) or (
-            query and may_ask(query)
-        ):
-            odd = True
         root = scope.get("root_path")
         if root:
             path = _below(root, path)
         client = scope.get("client")
         peer = client[0] if client else None
         told = head = None
-        guard = self.guard
         try:
-            if odd or guard.reader.always:
-                head = ScopeHead(scope, method, path)
+            raw_path = scope.get("raw_path")
+            query = scope.get("query_string")
+            if (
+                odd
+                or guard.reads_all
+                or (raw_path is not None and raw_path != scope["path"].encode())
+                or (query and may_ask(query))
+            ):
+                head = scope[HEAD] = ScopeHead(scope, method, path)
                 peer, raw, told, _ = guard.reader.read(head)
                 if self._looks:
                     self._tell_rewritten(scope, head)
-            outcome = guard.decide(method, path, peer, raw, told, head)
-            if outcome.__class__ in UNSETTLED:
+                outcome = guard.decide(method, path, peer, raw, told, head)
+            else:
+                outcome = guard.decide(method, path, peer, raw)
+            if outcome.__class__ is not Allowed and outcome.__class__ in UNSETTLED:
                 settling = self._settle(
                     scope, receive, outcome, (method, path, peer, raw, told, head)
                 )
                 raw = value = None
                 outcome, receive = await settling
+        except UnicodeEncodeError:  # no server may make such a path out of bytes
+            outcome = Denied(Reason.INVALID_PATH)
         except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
             outcome = guard.engine.refuser.failed(error)
         raw = value = None
@@ -158,9 +168,6 @@ class APIKeyMiddleware:
         if odd:
             scope["headers"] = [p for p in scope["headers"] if not p[0].startswith(_FORGED)]
         scope[GUARD] = guard
-        app = self.app
-        if kind == "websocket" and guard.settings.close_on_revoke:
-            app = self._watching(head or ScopeHead(scope, method, path))
         try:
             await app(scope, receive, send)
         except RefusedError as error:  # a view asked for more, before it answered anything
@@ -202,25 +209,23 @@ class APIKeyMiddleware:
                 "not (uvicorn --no-proxy-headers), so that trusted_proxies alone decides"
             )
 
-    def _watching(self, head: ScopeHead) -> ASGIApp:
-        """Return the application with a look, every now and then, at the key of its socket."""
-        guard, method, path = self.guard, WEBSOCKET, head.path
+    async def _watched(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application with a look, every now and then, at the key of its socket."""
+        guard, path = self.guard, _below(scope.get("root_path", ""), scope["path"])
+        head: ScopeHead = scope.get(HEAD) or ScopeHead(scope, WEBSOCKET, path)
 
         async def still_allowed() -> bool:
-            outcome = await guard.authorize(method, path, *guard.reader.read(head))
+            outcome = await guard.authorize(WEBSOCKET, path, *guard.reader.read(head))
             return isinstance(outcome, Allowed | Unguarded)
 
-        async def watched(scope: Scope, receive: Receive, send: Send) -> None:
-            watch = Watch(
-                receive,
-                send,
-                still_allowed=still_allowed,
-                every=guard.settings.sync_every,
-                code=POLICY_VIOLATION,
-            )
-            await watch.run(lambda receive, send: self.app(scope, receive, send))
-
-        return watched
+        watch = Watch(
+            receive,
+            send,
+            still_allowed=still_allowed,
+            every=guard.settings.sync_every,
+            code=POLICY_VIOLATION,
+        )
+        await watch.run(lambda receive, send: self.app(scope, receive, send))
 
     async def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Open the store before the application starts, and let it go after it stopped."""

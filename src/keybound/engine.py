@@ -103,7 +103,10 @@ class Engine:
         forms = parse_forms(settings.credentials)
         self.authenticators = Authenticators(settings.authenticators)
         self.reader = settings.reader()
-        self.refuser = Refuser(settings, forms, clock, varies=self.reader.varies)
+        varies = self.reader.varies
+        if self.authenticators:  # these are what they go by, if not by a header of the site's own
+            varies = (*varies, "Authorization", "Cookie")
+        self.refuser = Refuser(settings, forms, clock, varies=varies)
         self._open = False
         self._forms = forms
         self._declared: WeakKeyDictionary[object, Declared] = WeakKeyDictionary()

@@ -120,6 +120,7 @@ class BaseGuard:
             self.decide = decide
         self.refuse = engine.refuser.refuse
         self.reader = engine.reader
+        self.reads_all = engine.reader.always
         self._verbs = Verbs(engine)
 
     def __repr__(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from hashlib import blake2b
+from hashlib import blake2s
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msgspec import Struct
@@ -92,11 +92,11 @@ def denial(outcome: Outcome) -> Denied:
 
 
 def new_indexer() -> Callable[[], Any]:
-    """Return what makes hashers of headers: BLAKE2b under a random key of this process.
+    """Return what makes hashers of headers: BLAKE2s under a random key of this process.
 
     What a cache is indexed by is neither a credential nor a digest of one.
     """
-    return blake2b(digest_size=_INDEX_BYTES, key=read_entropy(_INDEX_KEY_BYTES)).copy
+    return blake2s(digest_size=_INDEX_BYTES, key=read_entropy(_INDEX_KEY_BYTES)).copy
 
 
 class Judge:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Required, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict
 
 from keybound.core.errors import InputError, nearest
 
@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from keybound.core.limits import Limits
+
+
+SentIn = Literal["header", "query", "cookie"]
+"""Where a request carries its key."""
 
 
 class KeyOptions(TypedDict, total=False):
@@ -75,11 +79,12 @@ class ListOptions(TypedDict, total=False):
 
 
 class ExplainOptions(TypedDict, total=False):
-    """What ``explain`` may be told besides method and path; ``at`` is aware."""
+    """What ``explain`` may be told besides method and path. ``at`` is aware, a key in a header."""
 
     ip: str
     tenant: str
     model: str
+    sent_in: SentIn
     at: datetime
 
 

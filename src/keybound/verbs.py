@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Unpack, cast
+from typing import TYPE_CHECKING, Unpack, cast, get_args
 
 import msgspec
 
@@ -13,7 +14,7 @@ from keybound.core import edits, issuing, lifecycle
 from keybound.core.chain import Chain
 from keybound.core.durations import parse_duration
 from keybound.core.effects import ListNodes, ReadClock, ask
-from keybound.core.errors import InputError, nearest
+from keybound.core.errors import InputError, NotFoundError, nearest
 from keybound.core.explain import (
     MEANINGS,
     DenialExplanation,
@@ -31,6 +32,7 @@ from keybound.options import (
     GroupOptions,
     IssueOptions,
     ListOptions,
+    SentIn,
     UpdateOptions,
     check_options,
 )
@@ -177,11 +179,12 @@ class Verbs:
         def steps() -> Steps[DenialExplanation]:
             sealed = self._engine.refuser.unseal(denial)
             step = None
-            if sealed.key is not None:
-                chain = self._chain((yield from lifecycle.show(sealed.key)), sealed.key)
-                for check in chain.checks:
-                    if sealed.names(check):
-                        step = explain_check(chain, check, None, sealed.reason, sealed.at)
+            with suppress(NotFoundError):  # whom an authenticator knows is not stored
+                if sealed.key is not None:
+                    chain = self._chain((yield from lifecycle.show(sealed.key)), sealed.key)
+                    for check in chain.checks:
+                        if sealed.names(check):
+                            step = explain_check(chain, check, None, sealed.reason, sealed.at)
             return DenialExplanation(
                 at=datetime.fromtimestamp(sealed.at, UTC),
                 reason=sealed.reason,
@@ -220,6 +223,9 @@ class Verbs:
         address = pack_address(options.get("ip"))
         if "ip" in options and address is None:
             raise InputError("ip", f"{options['ip']!r} is no address", fix="write '10.0.0.1'")
+        sent_in = options.get("sent_in", "header")
+        if sent_in not in _PLACES:
+            raise InputError("sent_in", f"{sent_in!r} is unknown", fix=nearest(sent_in, _PLACES))
         facts = RequestFacts(
             method=method,
             path=path,
@@ -228,12 +234,14 @@ class Verbs:
             model=options.get("model", match.model),
             access=match.access,
             scopes=match.scopes,
+            in_header=sent_in == "header",
         )
         return facts, match.auth != "exempt"
 
 
 LIST_MAX = 1_000
 _KINDS = ("key", "group")
+_PLACES: tuple[SentIn, ...] = get_args(SentIn)
 _CHANGE = ("if_revision", "wait", "dry_run")
 _MEMBERS = ("name", "tenant", "owner", "role", "metadata")
 

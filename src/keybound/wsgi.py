@@ -6,7 +6,9 @@ the store is opened by the first request, and a process that is forked before th
 
 from __future__ import annotations
 
+import logging
 import sys
+from functools import cache
 from http import HTTPStatus
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from keybound.context import Unknown
     from keybound.core.facts import Access
     from keybound.core.identity import Identity
+    from keybound.core.reading import Reader
     from keybound.core.refusals import RefusalResponse
     from keybound.engine import Engine
     from keybound.judge import Outcome
@@ -49,6 +52,11 @@ ALLOWED = "keybound.allowed"
 
 READING = "keybound.reading"
 """Where it holds what was read of the request, before the key was hidden from the application."""
+
+_FOLDING = ("granian", "wsgiserver")
+"""Servers that take underscores in names of headers for hyphens."""
+
+logger = logging.getLogger("keybound")
 
 _PHRASES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
@@ -87,13 +95,13 @@ class APIKeyMiddleware:
             if guard.engine is not self._prepared:
                 self.prepare(guard.engine)
             odd = not HARMLESS.issuperset(environ) and is_odd(environ)
-            if odd or guard.reader.always or is_unplain(environ):
+            if odd or guard.reads_all or is_unplain(environ):
                 reading = self.read(environ, method, path)
                 peer, raw, told, head = reading
             else:
                 raw = None if value is None else value.encode("latin-1")
             outcome = guard.decide(method, path, peer, raw, told, head)
-            if outcome.__class__ in UNSETTLED:
+            if outcome.__class__ is not Allowed and outcome.__class__ in UNSETTLED:
                 remembered = False
                 reading = reading or Reading(peer, raw, None, None)
                 outcome, reading = self._settle(environ, outcome, method, path, reading)
@@ -132,7 +140,7 @@ class APIKeyMiddleware:
 
     def read(self, environ: Environ, method: str, path: str) -> Reading:
         """Return what there is to a request."""
-        return self.guard.reader.read(EnvironHead(environ, method, path))
+        return read_environ(self.guard.reader, environ, method, path)
 
     def _settle(
         self, environ: Environ, outcome: Outcome, method: str, path: str, reading: Reading
@@ -224,6 +232,24 @@ def require(
     """
     demand = Demand.read(scopes, model=model, access=access, tenant=tenant)
     return required(environ, demand, method=environ["REQUEST_METHOD"])
+
+
+def read_environ(reader: Reader, environ: Environ, method: str, path: str) -> Reading:
+    """Return what there is to the request of an environment."""
+    if reader.believes_headers:
+        tell_folded(environ.get("SERVER_SOFTWARE", ""))
+    return reader.read(EnvironHead(environ, method, path))
+
+
+@cache
+def tell_folded(software: str) -> None:
+    """Warn, once, of a server under which a client can write the headers of our proxies."""
+    if software.lower().startswith(_FOLDING):
+        logger.warning(
+            "%s takes X_Forwarded_For of a client for X-Forwarded-For of a proxy: let the proxy "
+            "drop names with underscores, or use another server or interface",
+            software,
+        )
 
 
 def is_unplain(environ: Environ) -> bool:

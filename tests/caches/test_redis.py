@@ -181,9 +181,9 @@ async def _awaited(decision):
     return await decision
 
 
-def test_a_user_with_the_rights_of_the_readme_is_enough(fleet, redis_client):
+def test_a_user_with_the_rights_of_the_page_is_enough(fleet, redis_client):
     """And with none beyond: what it writes lies under one prefix."""
-    page = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    page = (Path(__file__).resolve().parents[2] / "docs" / "stores.md").read_text(encoding="utf-8")
     (rights,) = re.findall(r"Its user needs `([+a-z ]+)`", page)
     rules = ("on", ">word", "resetkeys", "~keybound:*", "-@all", *rights.split())
     redis_client.execute_command("ACL", "SETUSER", "keybound", *rules)

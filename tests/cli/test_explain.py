@@ -179,6 +179,7 @@ def test_every_check_is_shown_in_order(site: Callable[..., Ran]):
         "model": "message",
         "access": "write",
         "scopes": [],
+        "in_header": True,
     }
     lines = site(f"explain {key} {SEND} --ip 10.0.0.1").out.splitlines()
     assert all(len(line) <= 80 for line in lines if "keybound update" not in line)
@@ -202,6 +203,18 @@ def test_moment_of_the_request_is_chosen(site: Callable[..., Ran]):
         ran = site(f"explain {key} {LIST} --at '{wrong}'")
         assert ran.status == 2
         assert "--at" in ran.err
+
+
+def test_place_of_the_key_is_chosen(site: Callable[..., Ran]):
+    """--sent-in explains what a key in the URL or a cookie may do, and the edit admits it."""
+    key = issue(site, "--tenant acme --header-only")
+    assert site(f"explain {key} {LIST}").status == 0
+    for place in ("query", "cookie"):
+        ran = site(f"explain {key} {LIST} --sent-in {place}")
+        assert ran.status == 1
+        assert "credential_not_allowed" in ran.out
+        assert "in a query or a cookie" in ran.out
+    assert site(f"explain {key} {LIST} --sent-in body").status == 2
 
 
 @pytest.mark.parametrize("arguments", ["{key}", "{key} GET", "{key} GET x", "{key} --ip 10.0.0.1"])

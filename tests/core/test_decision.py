@@ -218,7 +218,7 @@ def test_hours_are_decided_once_a_minute_and_end_on_the_dot(monkeypatch):
         decided.append(given[-1])
         return decide(*given)
 
-    monkeypatch.setattr("keybound.judge.decide", counting)
+    monkeypatch.setattr("keybound.core.inquiry.decide", counting)
     closes = datetime(2026, 1, 5, 17, tzinfo=UTC)
     clock = FakeClock(closes - timedelta(seconds=75))
     settings = Settings.load({"database": "memory://", "revoke_within": 600})

@@ -56,6 +56,7 @@ def test_a_route_that_cannot_work_names_its_part(given, field, said):
     [
         *("", "x", "*", "//", "//x", "/x//y", "/x//", "/.", "/..", "/x/../y", "/x/.", "./x"),
         *("/x\\y", "/x\x00", "/x\ny", "/x\x7f", "/" + "a" * PATH_MAX),
+        *("/x\ufffd", "/\ufffd/x", "/x\udcff"),
     ],
 )
 def test_a_path_that_two_routers_could_read_in_two_ways_matches_nothing(path):

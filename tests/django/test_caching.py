@@ -15,7 +15,10 @@ from django.views import View
 from django.views.decorators.cache import cache_control, cache_page
 from django.views.decorators.vary import vary_on_headers
 
-from keybound.django import requires
+from keybound import Principal
+from keybound.core.credentials import parse_forms
+from keybound.django import guard, requires
+from keybound.testing import TestKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,6 +104,50 @@ def test_cache_of_the_site_keeps_keys_apart(project: Project, place: str, view: 
     """Wherever its middleware stand."""
     project.use(path("x", view), **PLACES[place], TEMPLATES=TEMPLATES)  # type: ignore[arg-type]
     everybody_gets_their_own(project, nobody=False)
+
+
+FORMS = ["bearer", "basic(username)", "header(X-API-Key)", "cookie(key)", "query(key)"]
+
+
+@pytest.mark.parametrize("hidden", [False, True], ids=["seen", "hidden"])
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("view", ["tell", "function", "demand outside"])
+@pytest.mark.parametrize("form", FORMS)
+def test_caches_keep_keys_apart_wherever_they_stand(
+    blocking: Project,
+    form: str,
+    view: str,
+    place: str,
+    hidden: bool,  # noqa: FBT001
+):
+    """Also where the application, and its caches, do not see them."""
+    settings = {"CREDENTIALS": [form], "HIDE_CREDENTIALS": hidden}
+    kind: Any = VIEWS.get(view, tell)
+    blocking.use(path("x", kind), **PLACES[place], keybound=settings)
+    (parsed,) = parse_forms([form])
+    keys = {
+        tenant: TestKey(guard().issue(name="CI", tenant=tenant), parsed)
+        for tenant in ("acme", "evil")
+    }
+    for tenant, key in [*keys.items(), *keys.items()]:
+        target = f"/x?{key.query}"
+        assert blocking.send(target, headers=key.headers).content == tenant.encode()
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_caches_keep_sessions_of_an_authenticator_apart(blocking: Project, place: str):
+    """Whoever is known by a cookie gets their own, and other caches are told."""
+
+    def session(head: Any) -> Principal | None:
+        name = b"".join(head.lines("cookie")).decode().removeprefix("session=")
+        return Principal(id=f"user_{name}", tenant=name) if name else None
+
+    settings = {"AUTHENTICATORS": [session]}
+    blocking.use(path("x", tell), **PLACES[place], keybound=settings)
+    for tenant in ("acme", "evil", "acme", "evil"):
+        answer = blocking.send("/x", headers={"Cookie": f"session={tenant}"})
+        assert answer.content == tenant.encode()
+        assert {"Authorization", "Cookie"} <= {*answer.headers["vary"].split(", ")}
 
 
 @pytest.mark.parametrize("public", [False, True])

@@ -14,10 +14,12 @@ from django.http import FileResponse, HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client, RequestFactory
 from django.urls import path
 
-from keybound import current_key
-from keybound.django import require, requires
+from keybound import Principal, current_key
+from keybound.core.credentials import parse_forms
+from keybound.django import guard, require, requires
 from keybound.django.middleware import APIKeyMiddleware
 from keybound.django.projects import current
+from keybound.testing import TestKey
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -217,6 +219,47 @@ def test_request_without_a_key_needs_a_csrf_token(project: Project, auth: str):
     forged = {"Origin": "https://evil.example", "Cookie": "sessionid=abc; csrftoken=" + "a" * 32}
     for key in (None, "Bearer of.the.site"):
         answer = project.send("/", key, method="POST", headers=forged, enforce_csrf_checks=True)
+        assert answer.status_code == 403
+        assert "keybound-denial" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("form", "status"),
+    [
+        ("header(X-API-Key)", 200),
+        ("query(key)", 200),
+        ("cookie(key)", 403),
+        ("basic(username)", 403),
+    ],
+)
+def test_key_that_browsers_send_by_themselves_needs_a_csrf_token(
+    blocking: Project, form: str, status: int
+):
+    """A page of another site can make a browser send a cookie, or a password that it keeps."""
+    blocking.use(path("", show), after=(CSRF,), keybound={"CREDENTIALS": [form]})
+    (parsed,) = parse_forms([form])
+    key = TestKey(guard().issue(name="CI", tenant="acme"), parsed)
+    target = f"/?{key.query}"
+    assert blocking.send(target, headers=key.headers).content == b"CI CI"
+    answer = blocking.send(target, method="POST", headers=key.headers, enforce_csrf_checks=True)
+    assert answer.status_code == status
+    assert "keybound-denial" not in answer.headers
+
+
+def by_session(head: Any) -> Principal | None:
+    """Know one session."""
+    known = b"sessionid=abc" in b"".join(head.lines("cookie"))
+    return Principal(id="u_1", name="CI") if known else None
+
+
+def test_session_of_an_authenticator_needs_a_csrf_token(project: Project):
+    """Whom a cookie stands for is told by the browser, whatever another site adds to the URL."""
+    settings = {"AUTHENTICATORS": [by_session], "CREDENTIALS": ["bearer", "query(key)"]}
+    project.use(path("", show), after=(CSRF,), keybound=settings)
+    headers = {"Cookie": "sessionid=abc"}
+    for target in ("/", "/?key=x"):
+        assert project.send(target, headers=headers).status_code == 200
+        answer = project.send(target, method="POST", headers=headers, enforce_csrf_checks=True)
         assert answer.status_code == 403
         assert "keybound-denial" not in answer.headers
 

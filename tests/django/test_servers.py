@@ -4,34 +4,30 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
-from http.client import HTTPConnection, RemoteDisconnected
-from pathlib import Path
+from http.client import HTTPConnection
 from typing import TYPE_CHECKING
 
 import pytest
 
 from keybound import Guard, Limits
+from tests.services.servers import ROOT, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
 SERVERS = {
     "gunicorn": ["gunicorn", "tests.django.served:wsgi()", "--bind", "127.0.0.1:{port}"],
     "uvicorn": ["uvicorn", "--factory", "tests.django.served:asgi", "--port", "{port}"],
 }
-START_FOR = 30.0
 
 
 def environment(database: Path) -> dict[str, str]:
     """Return the variables of a server."""
-    others = {name: value for name, value in os.environ.items() if not name.startswith("KEYBOUND_")}
-    return others | {
+    return {
         "KEYBOUND_DATABASE": str(database),
         "KEYBOUND_REVOKE_WITHIN": "1",
         "KEYBOUND_SECRET": "0123456789abcdef" * 2,
@@ -63,37 +59,8 @@ class Served:
 @contextmanager
 def serving(name: str, database: Path) -> Iterator[Served]:
     """Start a server, wait until it answers, and end it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    command, *arguments = [part.format(port=port) for part in SERVERS[name]]
-    program = [str(Path(sys.executable).with_name(command)), *arguments]
-    with subprocess.Popen(
-        program,
-        cwd=ROOT,
-        env=environment(database),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        try:
-            yield _answering(Served(port), process)
-        finally:
-            process.terminate()
-            process.communicate(timeout=10)
-
-
-def _answering(served: Served, process: subprocess.Popen[str]) -> Served:
-    until = time.monotonic() + START_FOR
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            served.send("/")
-        except (ConnectionError, RemoteDisconnected):
-            time.sleep(0.05)
-        else:
-            return served
-    process.terminate()
-    pytest.fail(process.communicate(timeout=10)[0])
+    with started(SERVERS[name], environment(database)) as server:
+        yield Served(server.port)
 
 
 @pytest.mark.parametrize("server", SERVERS)
@@ -120,6 +87,7 @@ def test_project_is_guarded_behind_a_server(server: str, tmp_path: Path):
 
 def test_project_that_protects_nothing_does_not_start(tmp_path: Path):
     """Servers run no checks: the middleware says what is wrong, with the id of the check."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("KEYBOUND_")}
     told = environment(tmp_path / "keys.db") | {"KEYBOUND_REALM": "a\nb"}
     done = subprocess.run(
         [
@@ -128,7 +96,7 @@ def test_project_that_protects_nothing_does_not_start(tmp_path: Path):
             "from tests.django.served import wsgi; wsgi()",
         ],
         cwd=ROOT,
-        env=told,
+        env=others | told,
         capture_output=True,
         text=True,
         timeout=60,

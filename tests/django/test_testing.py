@@ -130,6 +130,22 @@ def test_attached_key_that_is_refused_fails_the_test(keybound: Harness):
         keybound.attach(object(), key)
 
 
+@pytest.mark.parametrize(
+    "form", ["header(X-API-Key)", "cookie(key)", "query(key)", "basic(username)"]
+)
+def test_attached_key_stands_where_the_project_reads_it(
+    blocking: Project, keybound: Harness, form: str
+):
+    """Besides what the test has in its request."""
+    blocking.use(path("x", lambda _: HttpResponse()), keybound={"CREDENTIALS": [form]})
+    assert guard().settings.credentials == (form,)  # it is there, whatever other tests left
+    made = RequestFactory().get("/x?page=2", headers={"Cookie": "a=b"})
+    request: Any = keybound.attach(made, keybound.issue())
+    assert request.api_key.name == "test"
+    assert request.GET == {"page": ["2"]}
+    assert request.COOKIES["a"] == "b"
+
+
 def test_attached_key_brings_its_owner(
     blocking: Project, keybound: Harness, monkeypatch: pytest.MonkeyPatch
 ):

@@ -13,9 +13,11 @@ from keybound import (
     LimitError,
     Limits,
     NotFoundError,
+    Principal,
     Reason,
 )
 from keybound.core.decision import Allowed
+from tests.core.fake_heads import FakeHead
 
 
 def test_an_issued_key_is_recognised_with_everything_it_was_issued_with(guard):
@@ -283,6 +285,30 @@ def test_the_id_of_a_refusal_tells_the_operator_which_check_it_was(guard):
     assert guard.explain_denial(denial).step is None, "the clause is not there any more"
     with pytest.raises(InputError, match="denial id"):
         guard.explain_denial(denial[:-4] + "AAAA")
+
+
+def test_the_id_of_a_refusal_to_whom_an_authenticator_knows_says_the_reason(make):
+    """Whoever has no key is stored nowhere, and an operator finds out all the same."""
+    guard = make(authenticators=[lambda _: Principal(id="u_1", limits=Limits(read_only=True))])
+    head = FakeHead(method="POST", path="/x")
+    denied = guard.authorize("POST", "/x", *guard.reader.read(head))
+    explained = guard.explain_denial(dict(guard.refuse(denied).headers)["keybound-denial"])
+    assert (explained.reason, explained.key) == (Reason.METHOD_NOT_ALLOWED, "u_1")
+    assert explained.step is None
+
+
+def test_an_explanation_is_told_where_the_key_stands(guard):
+    """A key that must come in a header is explained in the other places, too."""
+    limits = Limits(header_only=True, models="*")
+    key = guard.issue(name="CI", tenant="acme", limits=limits).id
+    reasons = {
+        place: guard.explain(key, "GET", "/acme/message", sent_in=place).reason
+        for place in ("header", "query", "cookie")
+    }
+    refused = Reason.CREDENTIAL_NOT_ALLOWED
+    assert reasons == {"header": None, "query": refused, "cookie": refused}
+    with pytest.raises(InputError, match="sent_in"):
+        guard.explain(key, "GET", "/acme/message", sent_in="body")
 
 
 def test_waiting_returns_when_the_change_holds_everywhere(make):

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import signal
-import socket
-import subprocess
-import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.services.servers import started
+
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator, Mapping
 
-ROOT = Path(__file__).resolve().parents[2]
 WORKERS = 2
 AT_ONCE = 8
-START_FOR = 30.0
 
 _WSGI = "tests.processes.application:wsgi"
 _FLASK = "tests.processes.application:flask_app"
@@ -94,60 +87,9 @@ class Served:
 @contextmanager
 def serving(name: str, database: str, **settings: str) -> Iterator[Served]:
     """Start a server in a process group of its own, wait until it answers, and end all of it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    command, *arguments = [part.format(port=port) for part in SERVERS[name]]
     environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("KEYBOUND_")},
         "KEYBOUND_DATABASE": database,
         **{f"KEYBOUND_{name.upper()}": value for name, value in settings.items()},
     }
-    program = [str(Path(sys.executable).with_name(command)), *arguments]
-    with subprocess.Popen(
-        program,
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        served = Served(process, port)
-        try:
-            _wait(served)
-            yield served
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.communicate(timeout=10)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
-
-
-def _wait(served: Served) -> None:
-    """Return when a socket answers; nothing is asked of the application for that."""
-    said: list[str] = []
-    assert served.process.stdout is not None
-    up = threading.Event()
-
-    def read() -> None:
-        assert served.process.stdout is not None
-        for line in served.process.stdout:
-            said.append(line)
-            if re.search(r"Booting worker|startup complete|Started worker", line):
-                up.set()
-        up.set()
-
-    threading.Thread(target=read, daemon=True).start()
-    if not up.wait(START_FOR) or served.process.poll() is not None:
-        pytest.fail("the server did not start:\n" + "".join(said))
-    for _ in range(200):
-        try:
-            socket.create_connection(("127.0.0.1", served._port), timeout=1).close()  # noqa: SLF001
-        except OSError:
-            threading.Event().wait(0.05)
-        else:
-            return
-    pytest.fail("nobody listens:\n" + "".join(said))
+    with started(SERVERS[name], environment) as server:
+        yield Served(server.process, server.port)

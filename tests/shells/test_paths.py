@@ -136,6 +136,7 @@ def test_optional_path_refuses_a_bad_key_of_ours(make: Callable[..., Site]):
         "/v1/a\n",
         "/v1/\r\nx",
         "/v1/\x7f",
+        "/v1/health\ufffd",
         "/\tv1/a",
         "//v1/a",
         "/v1//a",

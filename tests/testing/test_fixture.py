@@ -219,6 +219,21 @@ def test_assertions_say_what_happened_instead(client: TestClient, keybound: Harn
         keybound.assert_denied(refused, "no_such_reason")
 
 
+def test_report_is_asserted(client: TestClient, keybound: Harness):
+    """Whoever tries a limit out sees that it would refuse, and lets the request through."""
+    limits = Limits(methods="GET")
+    group = keybound.guard.create_group(name="g", limits=limits, rights=["report_only"]).node.id
+    key, other = keybound.issue(groups=[group]), keybound.issue()
+    for each in (key, other):
+        keybound.assert_allowed(client.post("/v1/x", headers=each.headers))
+    for _ in range(2):
+        keybound.assert_reported(key, "method_not_allowed")
+    with pytest.raises(AssertionError, match="what was reported is method_not_allowed"):
+        keybound.assert_reported(key.id, "network_not_allowed")
+    with pytest.raises(AssertionError, match="what was reported is nothing"):
+        keybound.assert_reported(other, "method_not_allowed")
+
+
 def test_harness_without_an_application():
     """The harness serves without the fixture, under settings of its own."""
     harness = Harness(Settings(database="memory://", credentials=("rest_api_key",)))

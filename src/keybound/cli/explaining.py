@@ -40,6 +40,14 @@ def explain(
     model: Annotated[
         str | None, typer.Option(help="Model of the request.", rich_help_panel=_REQUEST)
     ] = None,
+    sent_in: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLACE",
+            help="Where the key stands: header, query or cookie.",
+            rich_help_panel=_REQUEST,
+        ),
+    ] = None,
     at: Annotated[
         str | None,
         typer.Option(
@@ -51,7 +59,7 @@ def explain(
 
     With one argument, open the id that stands in a refusal and in the log.
     """
-    given = {"ip": ip, "tenant": tenant, "model": model}
+    given = {"ip": ip, "tenant": tenant, "model": model, "sent_in": sent_in}
     options: ExplainOptions = {name: text for name, text in given.items() if text is not None}  # type: ignore[assignment]
     if at is not None:
         options["at"] = read_moment("--at", at)
@@ -127,7 +135,8 @@ def _explain_denial(session: Session, denial: str) -> None:
             ("mend", found.step.mend),
         ]
     elif found.key is not None:
-        pairs.append(("check", "changed since, so the same request may be decided otherwise now"))
+        since = "changed since, or never stored: the same request may be decided otherwise now"
+        pairs.append(("check", since))
     session.out.result(data, card(pairs))
 
 
@@ -182,6 +191,7 @@ def _facts(facts: RequestFacts) -> dict[str, object]:
         "model": facts.model,
         "access": facts.access,
         "scopes": list(facts.scopes),
+        "in_header": facts.in_header,
     }
 
 
@@ -195,5 +205,6 @@ def _request_card(facts: RequestFacts) -> Table:
             ("model", facts.model or "unresolved"),
             ("access", facts.access),
             ("scopes", ", ".join(facts.scopes) or "none asked for"),
+            ("key", "in a header" if facts.in_header else "in a query or a cookie"),
         ]
     )

@@ -140,14 +140,15 @@ def read_credential(raw: bytes | None, forms: Sequence[CredentialForm]) -> Crede
     tag = b""
     if raw.startswith(TAG):
         tag, raw = _untagged(raw)
-    if len(raw) > CREDENTIAL_MAX or not _PRINTABLE.fullmatch(raw):
+    if len(raw) > CREDENTIAL_MAX:
         return Reason.MALFORMED_CREDENTIALS
-    value = raw.decode("ascii")
+    value = raw.decode("latin-1")
     if not tag:
         value = value.strip(" \t")
-    for form in forms:
-        if form.place.tag == tag and (token := form.read(value)) is not None:
-            return Credential(token, form.write(token))
+    if _PRINTABLE.fullmatch(value):
+        for form in forms:
+            if form.place.tag == tag and (token := form.read(value)) is not None:
+                return Credential(token, form.write(token))
     # Two lines arrive as "A,B" from some servers; other schemes have commas of their own.
     if not tag and "," in value and _any_part_reads(value, forms):
         return Reason.DUPLICATE_CREDENTIALS
@@ -155,7 +156,7 @@ def read_credential(raw: bytes | None, forms: Sequence[CredentialForm]) -> Crede
 
 
 def _any_part_reads(value: str, forms: Sequence[CredentialForm]) -> bool:
-    parts = {part.strip(" \t") for part in value.split(",")}
+    parts = {part.strip(" \t") for part in value.split(",") if part.isascii()}
     there = [form for form in forms if not form.place.tag]
     return any(form.read(part) is not None for part in parts for form in there)
 
@@ -166,4 +167,4 @@ def _untagged(raw: bytes) -> tuple[bytes, bytes]:
     return raw[:end], raw[end:]
 
 
-_PRINTABLE = re.compile(rb"[\x20-\x7e\t]*")
+_PRINTABLE = re.compile(r"[\x20-\x7e\t]*")

@@ -74,10 +74,10 @@ def both(first: Decision, second: Decision) -> Decision:
     """Return the decision on a request that is two in one: the first refusal, if there is one."""
     if not (isinstance(first, Allowed) and isinstance(second, Allowed)):
         return second if isinstance(first, Allowed) else first
-    if not first.reported:
-        return second
     reported = first.reported + second.reported
-    return replace(second, begins=first.begins, ends=first.ends, reported=reported)
+    if not reported:
+        return first
+    return replace(first, ends=first.begins, reported=reported)
 
 
 def _holding(chain: Chain, now: float) -> tuple[float, float]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from keybound.core.decision import Decision
     from keybound.core.routes import Auth
 
-_LOOSEST: tuple[Auth, ...] = ("required", "optional", "exempt")
+_STRICTEST_FIRST: tuple[Auth, ...] = ("required", "optional", "exempt")
 
 
 class NeedBody(Struct, frozen=True):
@@ -69,7 +69,7 @@ class Inquiry(Struct, frozen=True):
         """How it is guarded: as the strictest of what it asks for."""
         if len(self.asks) == 1:
             return self.asks[0][1].auth
-        return min((match.auth for _, match in self.asks), key=_LOOSEST.index)
+        return min((match.auth for _, match in self.asks), key=_STRICTEST_FIRST.index)
 
     @property
     def repeats(self) -> bool:

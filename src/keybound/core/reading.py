@@ -58,6 +58,11 @@ class Reader:
         )
 
     @property
+    def believes_headers(self) -> bool:
+        """Whether headers that proxies set say who the client is, or for which tenant."""
+        return self.client.header is not None or bool(self._tenants and self._tenants.varies)
+
+    @property
     def varies(self) -> tuple[str, ...]:
         """The headers that answers depend on, for ``Vary``."""
         return (*self.places.varies, *(self._tenants.varies if self._tenants else ()))

@@ -32,7 +32,7 @@ METHOD_REMEMBERED_MAX = 16
 PATH_MAX = 8_192
 """Characters of the longest path that is matched at all."""
 
-_STRANGE = re.compile(r"[\x00-\x1f\x7f\\]|//|(?:^|/)\.\.?(?:/|\Z)")
+_STRANGE = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff\ufffd]|//|(?:^|/)\.\.?(?:/|\Z)")
 
 
 class View(NamedTuple):
@@ -122,9 +122,10 @@ class RouteTable:
     def match(self, method: str, path: str) -> RouteMatch | None:
         """Return what the table says, or ``None`` for a path that no router reads in one way only.
 
-        Such paths do not start with a slash, have empty or dot segments, backslashes or control
-        characters, or more than ``PATH_MAX`` characters. What a site demands of a path holds with a
-        slash more or less at its end, since some routers take both alike; what it grants does not.
+        Such paths do not start with a slash, have empty or dot segments, backslashes, control
+        characters, what servers put for bytes that are not UTF-8, or more than ``PATH_MAX``
+        characters. What a site demands of a path holds with a slash more or less at its end, since
+        some routers take both alike; what it grants does not.
         """
         try:
             return self._memo[method, path]

@@ -10,14 +10,17 @@ from keybound.context import CURRENT, NO_KEY
 from keybound.core.decision import Allowed
 from keybound.core.effects import ask
 from keybound.core.inquiry import NeedBody
+from keybound.django.browsers import is_deliberate
 from keybound.django.demands import unmet
-from keybound.django.facts import Decide, body_of, read_facts, reading_of
+from keybound.django.facts import Decide, body_of, credential_of, read_facts, reading_of
 from keybound.django.hiding import hide
 from keybound.django.owners import find_owner
 from keybound.django.routers import reached, untouched
 from keybound.django.views import demand_of
+from keybound.forged import HARMLESS
 from keybound.heads import EnvironHead
 from keybound.judge import UNSETTLED, Unguarded, denial
+from keybound.wsgi import is_unplain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,13 +43,17 @@ class Undecided(Enum):
 
 def enter(project: Project, request: GuardedRequest) -> Denied | Undecided | None:
     """Decide a request from memory: let it in, or return why not, or that it is to be asked."""
-    asked = method, path, _, routed = read_facts(request)
+    asked = method, path, peer, routed = read_facts(request)
     guard, outcome = project.guard, None
     try:
         if guard.engine is not project.engine:
             project.attend()
         if routed:
-            outcome = guard.decide(method, path, *reading_of(guard.reader, request, asked))
+            meta = request.META
+            if guard.reads_all or not HARMLESS.issuperset(meta) or is_unplain(meta):
+                outcome = guard.decide(method, path, *reading_of(guard, request, asked))
+            else:
+                outcome = guard.decide(method, path, peer, credential_of(request))
     except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
         outcome = guard.engine.refuser.failed(error)
     if outcome is None or outcome.__class__ in UNSETTLED:
@@ -77,7 +84,7 @@ def _authorize(project: Project, request: GuardedRequest, asked: Asked) -> Steps
     """Decide a request; read its body where that has the model."""
     method, path, _, routed = asked
     guard = project.guard
-    reading = reading_of(guard.reader, request, asked)
+    reading = reading_of(guard, request, asked)
     outcome: Outcome = yield from ask(Decide((method, path, *reading), routed))
     if not isinstance(outcome, NeedBody):
         return outcome
@@ -111,11 +118,11 @@ def admit(
     """Put what was decided into the request; return why it must go no further, if it must not."""
     members = vars(request)
     if "keybound_reading" in members:
-        hide(project, request, allowed=isinstance(outcome, Allowed))
+        hide(project, request, outcome.identity if isinstance(outcome, Allowed) else None)
     if type(outcome) is Allowed:
         request.api_key = outcome.identity
         # What Django has for one request; documented only for its test client.
-        request._dont_enforce_csrf_checks = True  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        request._dont_enforce_csrf_checks = is_deliberate(project.guard, request)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     elif outcome is Unguarded.UNGUARDED:
         request.api_key = None
     else:

@@ -15,8 +15,7 @@ from keybound.core.facts import WEBSOCKET
 from keybound.core.reading import Reading
 from keybound.core.reasons import Reason
 from keybound.forged import HARMLESS, is_odd
-from keybound.heads import EnvironHead
-from keybound.wsgi import is_unplain
+from keybound.wsgi import is_unplain, read_environ
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
     from keybound.core.identity import Identity
-    from keybound.core.reading import Reader
+    from keybound.guard import BaseGuard
 
 
 Asked: TypeAlias = tuple[str, str, str | None, bool]
@@ -79,15 +78,15 @@ def credential_of(request: HttpRequest) -> bytes | Reason | None:
         return Reason.MALFORMED_CREDENTIALS
 
 
-def reading_of(reader: Reader, request: HttpRequest, asked: Asked) -> Reading:
+def reading_of(guard: BaseGuard, request: HttpRequest, asked: Asked) -> Reading:
     """Return what there is to a request: what was read of it first, if anything was odd of it."""
     known: Reading | None = getattr(request, "keybound_reading", None)
     if known is not None:
         return known
     method, path, peer, _ = asked
     meta = request.META
-    if reader.always or is_unplain(meta) or (not HARMLESS.issuperset(meta) and is_odd(meta)):
-        reading = reader.read(EnvironHead(meta, method, path))
+    if guard.reads_all or is_unplain(meta) or (not HARMLESS.issuperset(meta) and is_odd(meta)):
+        reading = read_environ(guard.reader, meta, method, path)
         cast("GuardedRequest", request).keybound_reading = reading
         return reading
     return Reading(peer, credential_of(request), None, None)

@@ -38,9 +38,9 @@ class APIKeyMiddleware:
 
     The identity is in ``request.api_key``, and in ``keybound.current_key()`` while later
     middleware and the view run, and while the pieces of a streaming answer are made. It is ``None``
-    where no key was needed. A request with a key is exempt from Django's CSRF check, since no
-    browser sends a key of its own accord. Answers for which a key counts, or would have, have
-    ``Vary: Authorization``.
+    where no key was needed. A request with a key is exempt from Django's CSRF check, unless it is
+    one that browsers send of their own accord: in a cookie, or as ``Basic``. Answers for which a
+    key counts, or would have, have ``Vary: Authorization``.
     """
 
     sync_capable = True

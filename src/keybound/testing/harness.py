@@ -166,6 +166,19 @@ class Harness:
             msg += "the application, is the path protected, and was the key sent?"
             raise AssertionError(msg)
 
+    def assert_reported(self, key: TestKey | str, reason: str | Reason) -> None:
+        """Fail unless a request was let through that the key would be refused for this reason.
+
+        That is what becomes of the limits of a node with the right ``report_only``.
+        """
+        expected = Reason(reason)
+        totals = [engine.refuser.totals("would_refuse") for engine in self._store.engines]
+        found = {why for each in totals for who, why in each if who == _id(key)}
+        if expected not in found:
+            said = ", ".join(sorted(found)) or "nothing"
+            msg = f"expected a report of {expected}, but what was reported is {said}"
+            raise AssertionError(msg)
+
     def attach(self, request: R, key: TestKey) -> R:
         """Return a request of Django's ``RequestFactory`` as the middleware lets it through.
 
@@ -174,7 +187,7 @@ class Harness:
         """
         from keybound.django.attaching import attach
 
-        reason = attach(request, key.headers["Authorization"])
+        reason = attach(request, key.headers, key.query)
         if reason is not None:
             msg = f"refused: {reason}. {MEANINGS[reason]}"
             raise AssertionError(msg)
