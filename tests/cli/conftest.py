@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from keybound.cli import main
+from tests.canary import look
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 KEY = re.compile(r"kb_[a-z]+_[0-9A-Za-z]{38}")
 
@@ -72,6 +73,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
         capsys.readouterr()
         status = main(given)
         out, err = capsys.readouterr()
+        look_at_output(given, out, err)
         return Ran(status=status, out=out, err=err)
 
     return call
@@ -97,4 +99,12 @@ def spawn(*arguments: str, folder: Path, **environment: str) -> Ran:
         timeout=60,
         check=False,
     )
+    look_at_output(arguments, done.stdout, done.stderr)
     return Ran(status=done.returncode, out=done.stdout, err=done.stderr)
+
+
+def look_at_output(arguments: Sequence[str], out: str, err: str) -> None:
+    """Look for keys in what a command printed: only who issues one is shown it, and only once."""
+    own = KEY.sub("", out, count=1) if "issue" in arguments else out
+    look("standard output of a command", own)
+    look("standard error of a command", err)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from keybound.core import sealing
 from keybound.core.chain import Check
 from keybound.core.decision import Denied
 from keybound.core.errors import InputError
@@ -89,4 +90,13 @@ def test_an_id_of_another_installation_is_not_opened():
     """Each has a key of its own."""
     text = Sealer(b"o" * SEALING_KEY_BYTES).seal(Denied(Reason.REVOKED), at=0.0, nonce=NONCE)
     with pytest.raises(InputError, match="not made by this installation"):
+        SEALER.open(text)
+
+
+def test_an_id_of_a_later_version_is_not_opened(monkeypatch):
+    """A reason that nobody here knows is no other reason, and no accident."""
+    with monkeypatch.context() as later:
+        later.setattr(sealing, "_REASONS", (*[Reason.EXPIRED] * 200, Reason.REVOKED))
+        text = sealed(Denied(Reason.REVOKED, key="key_1"))
+    with pytest.raises(InputError, match="denial id"):
         SEALER.open(text)

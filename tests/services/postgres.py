@@ -20,6 +20,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
+from tests.canary import look
 from tests.services.wheels import missing
 
 if TYPE_CHECKING:
@@ -217,6 +218,7 @@ def postgres_url(postgres: PostgresServer) -> Iterator[str]:
     """The URL of an empty database of the shared server."""
     name = postgres.new_database()
     yield postgres.url(name)
+    look_into(postgres, name, "public")
     postgres.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
@@ -226,7 +228,17 @@ def postgres_schema(postgres: PostgresServer) -> Iterator[str]:
     name = f"schema_{next(_SCHEMAS)}"
     postgres.execute(f"CREATE SCHEMA {name}")
     yield f"{postgres.url(ADMIN)}?options=-csearch_path%3D{name}"
+    look_into(postgres, ADMIN, name)
     postgres.execute(f"DROP SCHEMA {name} CASCADE")
+
+
+def look_into(server: PostgresServer, database: str, schema: str) -> None:
+    """Look for keys in every row of a schema."""
+    find = f"SELECT tablename FROM pg_tables WHERE schemaname = '{schema}'"  # noqa: S608 - ours
+    for (table,) in server.execute(find, database=database):
+        rows = server.execute(f'SELECT * FROM "{schema}"."{table}"', database=database)  # noqa: S608 - the same
+        for row in rows:
+            look(f"the table {table} of PostgreSQL", *row)
 
 
 def _free_port() -> int:

@@ -12,12 +12,15 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.canary import look
 
 if TYPE_CHECKING:
     import redis
@@ -164,7 +167,17 @@ def redis_database(redis_server):
     database = redis_server.next_database()
     with redis_server.client(database) as client:
         client.flushdb()
-    return database
+        yield database
+        look_into(client)
+
+
+def look_into(client: redis.Redis) -> None:
+    """Look for keys in a database, if its server can be asked."""
+    import redis
+
+    with suppress(redis.RedisError):
+        for name in client.scan_iter():
+            look("Redis", name, client.dump(name))
 
 
 @pytest.fixture

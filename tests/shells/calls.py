@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+from tests.canary import look
+
 PEER = "203.0.113.7"
 
 
@@ -24,6 +26,10 @@ class Answer:
     headers: tuple[tuple[str, str], ...]
     body: bytes
     messages: tuple[dict[str, Any], ...] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Look for keys in what was sent."""
+        look("a response", self.headers, self.body, self.messages)
 
     def all(self, name: str) -> list[str]:
         """Return every value of a header."""

@@ -11,6 +11,7 @@ from keybound import Guard
 from keybound.engine import Engine
 from keybound.stores import open_store
 from tests.django.project import forget_guard
+from tests.services.redis import look_into
 from tests.shells.sites import Site
 from tests.shells.subjects import ASGI_SUBJECTS, SUBJECTS
 
@@ -150,6 +151,7 @@ def shared(
         store = open_store(str(tmp_path / "keys.db"))
         found = Shared(shape, store, server.url(database), client)
         yield found
+        look_into(client)
         for guard in found.made:
             guard.close()
         forget_guard()

@@ -128,8 +128,8 @@ class Chain:
 
     @property
     def limited_in_models(self) -> bool:
-        """Whether there are models that a request may not be about."""
-        return bool(self._terms.models)
+        """Whether there are models that some node refuses, be it only to report that."""
+        return self._terms.limited_in_models
 
     @property
     def checks(self) -> tuple[Check, ...]:

@@ -71,19 +71,19 @@ class Sealer:
         try:
             body = self._cipher.decrypt(urlsafe_b64decode(text), _ASSOCIATED)
             at, _, reason, node_tag, clause_tag, key = _LAYOUT.unpack(body)
-        except (InvalidTag, ValueError, struct.error):
+            return SealedDenial(
+                at=at / 1_000,
+                reason=_REASONS[int(reason)],  # a later version may have more of them
+                key=key.decode(errors="ignore") or None,  # a long one is cut, within a letter
+                node_tag=node_tag,
+                clause_tag=clause_tag,
+            )
+        except (InvalidTag, ValueError, IndexError, struct.error):
             raise InputError(
                 "denial id",
                 "was not made by this installation, or is cut short",
                 fix="copy all of it, and use the same store and secret as the server",
             ) from None
-        return SealedDenial(
-            at=at / 1_000,
-            reason=_REASONS[int(reason)],
-            key=key.decode(errors="ignore") or None,  # a long one is cut short, within a letter
-            node_tag=node_tag,
-            clause_tag=clause_tag,
-        )
 
 
 def _node_tag(check: Check | None) -> bytes:

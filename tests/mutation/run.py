@@ -1,0 +1,172 @@
+"""Mutate the core: ``python tests/mutation/run.py [--seconds S] [--shard 1/2] [module ...]``.
+
+Each mutant is tried in a process of its own, which has it instead of the module, and is killed by
+the first test that fails. The status is 1 if one survives that ``equivalent.toml`` does not list
+with a reason, or if that lists one that does not exist. No file is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+import tomllib
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import CodeType
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+TESTS = ROOT / "tests" / "core"
+ORACLE = ROOT / "tests" / "oracle" / "test_decisions.py"
+SLOW = "not test_there_is_something_that_the_laws_are_about"
+"""What shows that the laws are about something shows nothing of a mutant."""
+
+WAIT_MAX = 120
+"""Seconds after which a mutant that does not end counts as killed."""
+
+
+def main() -> int:
+    """Try the mutants of the modules that are named, or of all."""
+    parser = argparse.ArgumentParser(description="Mutate the core.")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="to begin mutants in")
+    parser.add_argument("--shard", default="1/1", help="2/3: the second third of the mutants")
+    parser.add_argument("--verbose", action="store_true", help="say what becomes of each")
+    parser.add_argument("modules", nargs="*", help="such as limits/tenants")
+    given = parser.parse_args()
+    os.environ["HYPOTHESIS_PROFILE"] = "ci"
+    os.chdir(ROOT)
+    sys.path.insert(0, str(ROOT))
+    spec = find_spec("keybound")
+    assert spec is not None
+    assert spec.origin is not None
+    core = Path(spec.origin).parent / "core"
+    names = given.modules or sorted(str(p.relative_to(core))[:-3] for p in core.rglob("*.py"))
+    return report(names, core, given)
+
+
+def report(names: Sequence[str], core: Path, given: argparse.Namespace) -> int:
+    """Try mutants until the time is up; say which survive, and how many were tried."""
+    from tests.mutation.mutants import mutants_of
+
+    if not survives("", None):
+        print("the tests fail without a mutant")
+        return 1
+    shard, shards = map(int, given.shard.split("/"))
+    ends = time.monotonic() + given.seconds
+    listed = read_list()
+    known, survivors, tried, number = set(), [], 0, 0
+    for name in names:
+        path = core / f"{name}.py"
+        for mutant in mutants_of(path.read_text(encoding="utf-8"), str(path)):
+            label = f"{name}: {mutant.name}"
+            known.add(label)
+            number += 1
+            if number % shards != shard - 1 or label in listed or time.monotonic() > ends:
+                continue
+            tried += 1
+            lives = survives(name, mutant.code)
+            if lives:
+                survivors.append(label)
+            if lives or given.verbose:
+                print(f"{'SURVIVES' if lives else 'killed'}  {label}", flush=True)
+    gone = [label for label in listed if label.split(":")[0] in names and label not in known]
+    for label in gone:
+        print(f"listed, but not there: {label}")
+    print(f"{len(survivors)} of {tried} survive; there are {number}, {len(listed)} are equivalent")
+    return 1 if survivors or gone else 0
+
+
+def read_list() -> set[str]:
+    """Return the mutants that are known to do the same as the program."""
+    text = (HERE / "equivalent.toml").read_text(encoding="utf-8")
+    return {each["mutant"] for each in tomllib.loads(text).get("equivalent", [])}
+
+
+def survives(name: str, code: CodeType | None) -> bool:
+    """Say whether every test passes with a mutant of a module, in a process of its own."""
+    child = os.fork()
+    if child == 0:
+        os.setpgid(0, 0)
+        status = 1
+        try:
+            status = run_tests(name, code)
+        finally:
+            os._exit(status)
+    ends = time.monotonic() + WAIT_MAX
+    while time.monotonic() < ends:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return status == 0
+        time.sleep(0.02)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return False
+
+
+def run_tests(name: str, code: CodeType | None) -> int:
+    """Run the tests, those of the module first, with a mutant in its place."""
+    import pytest
+
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nowhere, stream)
+    if code is not None:
+        sys.meta_path.insert(0, Finder("keybound.core." + name.replace("/", "."), code))
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--assert=plain", "-k", SLOW]
+    return int(pytest.main([*options, *map(str, tests_for(name))]))
+
+
+def tests_for(name: str) -> list[Path]:
+    """Return every file of tests of the core, those whose names are like the module's first."""
+    stem = name.rpartition("/")[2].removesuffix("s")
+
+    def distance(path: Path) -> tuple[bool, bool, str]:
+        of_limits = "limits" in path.stem and name.startswith("limits/")
+        return stem not in path.stem, not of_limits, path.stem
+
+    return [*sorted(TESTS.glob("test_*.py"), key=distance), ORACLE]
+
+
+class Finder(MetaPathFinder):
+    """Finds one module as a mutant."""
+
+    def __init__(self, module: str, code: CodeType) -> None:
+        """Have this code in place of the module's."""
+        self._module = module
+        self._code = code
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        """Return the module's own spec, with a loader that has other code."""
+        if fullname != self._module:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        assert spec is not None
+        assert isinstance(spec.loader, SourceFileLoader)
+        spec.loader = Loader(fullname, spec.loader.path, self._code)
+        return spec
+
+
+class Loader(SourceFileLoader):
+    """Loads a module with other code."""
+
+    def __init__(self, fullname: str, path: str, code: CodeType) -> None:
+        """Have this code."""
+        super().__init__(fullname, path)
+        self._other = code
+
+    def get_code(self, _fullname: str) -> CodeType:
+        """Return the other code."""
+        return self._other
+
+
+if __name__ == "__main__":
+    sys.exit(main())
