@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from keybound.forged import drop_forged
+from keybound.heads import EnvironHead
 from keybound.hiding import hide_in_environ, hide_in_scope
 
 if TYPE_CHECKING:
@@ -17,14 +18,14 @@ _READ_OF_META = ("headers", "GET", "COOKIES")
 
 def hide(project: Project, request: GuardedRequest, *, allowed: bool) -> None:
     """Take forged headers out, and the key where it is not to be seen."""
-    guard, meta = project.guard, request.META
+    reader, meta = project.guard.reader, request.META
     query = meta.get("QUERY_STRING")
-    everywhere = allowed and guard.settings.hide_credentials
+    everywhere = reader.hides(EnvironHead(meta, "", ""), allowed=allowed)
     drop_forged(meta)
-    hide_in_environ(meta, guard.reader.places, everywhere=everywhere)
+    hide_in_environ(meta, reader.places, everywhere=everywhere)
     scope = getattr(request, "scope", None)
     if scope is not None:
-        hide_in_scope(scope, guard.reader.places, everywhere=everywhere)
+        hide_in_scope(scope, reader.places, everywhere=everywhere)
     if meta.get("QUERY_STRING") != query:
         request.keybound_deprecated = True
     for name in _READ_OF_META:
