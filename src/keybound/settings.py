@@ -168,12 +168,17 @@ class Settings:
 
     def reader(self) -> Reader:
         """Return what reads requests; raises ``SettingsError`` for what contradicts itself."""
+        forms = parse_forms(self.credentials)
         return Reader(
-            Places(parse_forms(self.credentials)),
+            Places(forms),
             ClientAddress.parse(self.client_ip, self.trusted_proxies),
             self.tenant_from,
             exempt_preflight=self.exempt_preflight,
             needs_head=self.hide_credentials or bool(self.authenticators) or self._calls(),
+            forms=forms,
+            recognises=self.key_format().recognises,
+            hides=self.hide_credentials,
+            strangers=bool(self.authenticators),
         )
 
 

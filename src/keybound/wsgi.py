@@ -162,9 +162,9 @@ class APIKeyMiddleware:
         self, environ: Environ, start_response: StartResponse, *, allowed: bool
     ) -> StartResponse:
         """Take the key out of what the application sees, where it is not to see it."""
-        guard, query = self.guard, environ.get("QUERY_STRING")
-        everywhere = allowed and guard.settings.hide_credentials
-        hide_in_environ(environ, guard.reader.places, everywhere=everywhere)
+        reader, query = self.guard.reader, environ.get("QUERY_STRING")
+        everywhere = reader.hides(EnvironHead(environ, "", ""), allowed=allowed)
+        hide_in_environ(environ, reader.places, everywhere=everywhere)
         hidden = environ.get("QUERY_STRING") != query
         return start_deprecating(start_response) if hidden else start_response
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from keybound import Limits, Route
+from keybound.core.principals import Principal
 from tests.shells.calls import call_wsgi, environ_of
 from tests.shells.sites import authorization
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from keybound.core.head import Head
     from tests.shells.sites import Site
 
 ASKING = ((b"origin", b"https://shop.example"), (b"access-control-request-method", b"DELETE"))
@@ -117,3 +119,32 @@ def test_path_that_came_as_another_names_no_tenant(
         told: Any = {name: raw_path.decode() + "?a=%2F"}
         environ = environ_of("/d/acme/x", headers=[*authorization(key)], **told)
         assert call_wsgi(site.app, environ).status == status
+
+
+def by_token(head: Head) -> Principal | None:
+    """Return whom a token of the site's own is of."""
+    known = [*head.lines("authorization")] == [b"Bearer of.another.kind"]
+    return Principal(id="u_1", tenant="acme") if known else None
+
+
+@pytest.mark.parametrize("path", ["/own", "/open", "/exempt"])
+def test_what_is_hidden_is_a_key_of_ours_and_nothing_else(make: Callable[..., Site], path: str):
+    """Wherever it is sent to; what the site's own authentication goes by stays."""
+    routes = [
+        Route("/own", tenant="~"),
+        Route("/open", tenant="~", auth="optional"),
+        Route("/exempt", auth="exempt"),
+    ]
+    forms = ["bearer", "header(X-API-Key)"]
+    site = make(routes=routes, hide_credentials=True, authenticators=[by_token], credentials=forms)
+    ours = site.issue().secret.reveal().encode()
+    theirs = b"Bearer of.another.kind"
+    for name, value, stays in (
+        (b"authorization", b"Bearer " + ours, False),
+        (b"x-api-key", ours, False),
+        (b"authorization", theirs, True),
+    ):
+        assert site.request(path=path, headers=((name, value),)).status == 200
+        assert ((name, value) in site.headers) is stays
+        assert (value.decode() in repr(site.served)) is stays
+        site.served.clear()

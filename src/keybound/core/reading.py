@@ -8,15 +8,17 @@ from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct, structs
 
+from keybound.core.credentials import Credential, read_credential
 from keybound.core.head import Head
 from keybound.core.overriding import methods_asked
 from keybound.core.reasons import Reason
 from keybound.core.told import PLAIN, PREFLIGHT, UNSAID, Told
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from keybound.core.clients import ClientAddress
+    from keybound.core.credentials import CredentialForm
     from keybound.core.places import Places
     from keybound.core.tenants_of import TenantSource
 
@@ -65,9 +67,21 @@ class Reader:
         *,
         exempt_preflight: bool,
         needs_head: bool,
+        forms: Sequence[CredentialForm] = (),
+        recognises: Callable[[str], bool] = bool,
+        hides: bool = False,
+        strangers: bool = False,
     ) -> None:
-        """Read these places; ``needs_head``: functions of the site's own are given the head."""
+        """Read these places; ``needs_head``: functions of the site's own are given the head.
+
+        ``hides``: keys, which ``recognises`` tells from what else is sent in these ``forms``, are
+        not for the application; ``strangers``: what is let in may have come without one.
+        """
         self.places = places
+        self._forms = tuple(forms)
+        self._recognises = recognises
+        self._hides = hides
+        self._strangers = strangers
         self.client = client
         self._tenants = tenants
         self._exempts = exempt_preflight
@@ -87,6 +101,17 @@ class Reader:
     def varies(self) -> tuple[str, ...]:
         """The headers that answers depend on, for ``Vary``."""
         return (*self.places.varies, *(self._tenants.varies if self._tenants else ()))
+
+    def hides(self, head: Head, *, allowed: bool) -> bool:
+        """Return whether the credential of a request is a key that is not for the application.
+
+        The site's own credentials are, and so are those of a path that needs none.
+        """
+        if not self._hides or (allowed and not self._strangers):
+            return self._hides
+        raw = self.places.find(head)
+        found = read_credential(raw, self._forms) if isinstance(raw, bytes) else raw
+        return isinstance(found, Credential) and self._recognises(found.token)
 
     def read(self, head: Head) -> Reading:
         """Return what there is to a request; raises what a function of the site's own raises."""
