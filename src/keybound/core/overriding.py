@@ -42,7 +42,7 @@ def _fields(query: bytes) -> list[bytes]:
 
 
 def _decoded(text: bytes) -> bytes:
-    return unquote_to_bytes(text.replace(b"+", b" ")).strip().lower()
+    return unquote_to_bytes(text.replace(b"+", b" ")).strip()
 
 
 def _method(value: bytes) -> str:
