@@ -114,18 +114,18 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Read every value exactly; raises ``SettingsError`` naming the setting and the fix."""
-        for name, value_of in _READERS.items():
-            try:
+        try:
+            for name, value_of in _READERS.items():
                 object.__setattr__(self, name, value_of(name, getattr(self, name)))
-            except SettingsError:
-                raise
-            except InputError as error:
-                raise SettingsError(name, str(error)) from None
+            self.reader()
+        except SettingsError:
+            raise
+        except InputError as error:
+            raise SettingsError(error.field, error.problem, fix=error.fix) from None
         if self.redis is not None and self.secret is None:
             raise SettingsError(
                 "redis", "needs a secret, which proves what is in it", fix=HOW_TO_MAKE_ONE
             )
-        self.reader()
         self.key_format()
         if self.sync_every is read.UNCHOSEN:
             object.__setattr__(self, "sync_every", min(SYNC_EVERY_MAX, self.revoke_within / 3))
