@@ -114,18 +114,18 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Read every value exactly; raises ``SettingsError`` naming the setting and the fix."""
-        try:
-            for name, value_of in _READERS.items():
+        for name, value_of in _READERS.items():
+            try:
                 object.__setattr__(self, name, value_of(name, getattr(self, name)))
-            self.reader()
-        except SettingsError:
-            raise
-        except InputError as error:
-            raise SettingsError(error.field, error.problem, fix=error.fix) from None
+            except SettingsError:
+                raise
+            except InputError as error:
+                raise SettingsError(name, str(error)) from None
         if self.redis is not None and self.secret is None:
             raise SettingsError(
                 "redis", "needs a secret, which proves what is in it", fix=HOW_TO_MAKE_ONE
             )
+        self.reader()
         self.key_format()
         if self.sync_every is read.UNCHOSEN:
             object.__setattr__(self, "sync_every", min(SYNC_EVERY_MAX, self.revoke_within / 3))
@@ -158,9 +158,13 @@ class Settings:
 
     def reader(self) -> Reader:
         """Return what reads requests; raises ``SettingsError`` for what contradicts itself."""
+        try:
+            client = ClientAddress.parse(self.client_ip, self.trusted_proxies)
+        except InputError as error:
+            raise SettingsError(error.field, error.problem, fix=error.fix) from None
         return Reader(
             Places(parse_forms(self.credentials)),
-            ClientAddress.parse(self.client_ip, self.trusted_proxies),
+            client,
             self.tenant_from,
             exempt_preflight=self.exempt_preflight,
             needs_head=self.hide_credentials or bool(self.authenticators) or self._calls(),

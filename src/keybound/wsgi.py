@@ -230,7 +230,7 @@ def require(
 def is_unplain(environ: Environ) -> bool:
     """Return whether a query may ask for another method, or the raw path may be another one."""
     query: str | None = environ.get("QUERY_STRING")
-    if query and ("_method" in query or "%" in query):
+    if query and ("%" in query or "_method" in query.lower()):
         return True
     target = target_of(environ)
     if target is None:

@@ -202,7 +202,7 @@ def test_credential_of_a_principal_is_hidden_like_a_key(make_in_memory: Callable
     """It counted, so it is not for the application."""
     site = make_in_memory(authenticators=[Knowing()], hide_credentials=True)
     assert site.request(key=TOKEN, headers=((b"x-other", b"kept"),)).status == 200
-    assert "authorization" not in {name.decode() for name, _ in site.headers}
+    assert TOKEN not in dict(site.headers).values()
 
 
 def test_principal_that_is_none_is_not_made():

@@ -31,7 +31,7 @@ def methods_asked(head: Head) -> tuple[str, ...]:
 
 def may_ask(query: bytes) -> bool:
     """Return whether a query may have the field, by a look that costs next to nothing."""
-    return _FIELD in query or b"%" in query
+    return b"%" in query or _FIELD in query.lower()
 
 
 def _fields(query: bytes) -> list[bytes]:
@@ -42,7 +42,7 @@ def _fields(query: bytes) -> list[bytes]:
 
 
 def _decoded(text: bytes) -> bytes:
-    return unquote_to_bytes(text.replace(b"+", b" ")).strip()
+    return unquote_to_bytes(text.replace(b"+", b" ")).strip().lower()
 
 
 def _method(value: bytes) -> str:
