@@ -121,6 +121,10 @@ class Settings:
                 raise
             except InputError as error:
                 raise SettingsError(name, str(error)) from None
+        try:
+            ClientAddress.parse(self.client_ip, self.trusted_proxies)
+        except InputError as error:
+            raise SettingsError(error.field, error.problem, fix=error.fix) from None
         if self.redis is not None and self.secret is None:
             raise SettingsError(
                 "redis", "needs a secret, which proves what is in it", fix=HOW_TO_MAKE_ONE
@@ -158,13 +162,9 @@ class Settings:
 
     def reader(self) -> Reader:
         """Return what reads requests; raises ``SettingsError`` for what contradicts itself."""
-        try:
-            client = ClientAddress.parse(self.client_ip, self.trusted_proxies)
-        except InputError as error:
-            raise SettingsError(error.field, error.problem, fix=error.fix) from None
         return Reader(
             Places(parse_forms(self.credentials)),
-            client,
+            ClientAddress.parse(self.client_ip, self.trusted_proxies),
             self.tenant_from,
             exempt_preflight=self.exempt_preflight,
             needs_head=self.hide_credentials or bool(self.authenticators) or self._calls(),
