@@ -9,7 +9,12 @@ from hypothesis import HealthCheck, settings
 if "PYTEST_XDIST_WORKER" in os.environ:  # the worker is measured, not what tests start
     os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
-pytest_plugins = ["tests.canary", "tests.services.postgres", "tests.services.redis"]
+pytest_plugins = [
+    "tests.canary",
+    "tests.services.postgres",
+    "tests.services.redis",
+    "tests.security.plugin",
+]
 
 # No deadlines: a shared machine is slow now and then, and a promise about speed is a benchmark's.
 settings.register_profile("default", deadline=None)

@@ -149,7 +149,7 @@ class APIKeyMiddleware:
             outcome = guard.engine.refuser.failed(error)
         raw = value = None
         if head is not None:
-            send = self._hide(scope, send, allowed=isinstance(outcome, Allowed))
+            send = self._hide(scope, send, head, allowed=isinstance(outcome, Allowed))
         if type(outcome) is Allowed:
             identity = outcome.identity
             scope["keybound"] = scope["user"] = identity
@@ -191,13 +191,14 @@ class APIKeyMiddleware:
             body, receive = await buffered(receive, body_max)
         peer, raw, told, _ = self.guard.reader.read(head)
         told = with_models(told, fields, models_in(fields, head, body))
-        return await self.guard.authorize(method, path, peer, raw, told, head), receive
+        asking = self.guard.authorize(method, path, peer, raw, told, head)
+        del raw  # as above
+        return await asking, receive
 
-    def _hide(self, scope: Scope, send: Send, *, allowed: bool) -> Send:
+    def _hide(self, scope: Scope, send: Send, head: Head, *, allowed: bool) -> Send:
         """Take the key out of what the application sees, where it is not to see it."""
-        places, query = self.guard.reader.places, scope.get("query_string")
-        everywhere = allowed and self.guard.settings.hide_credentials
-        hide_in_scope(scope, places, everywhere=everywhere)
+        reader, query = self.guard.reader, scope.get("query_string")
+        hide_in_scope(scope, reader.places, everywhere=reader.hides(head, allowed=allowed))
         return send if scope.get("query_string") == query else deprecating(send)
 
     def _tell_rewritten(self, scope: Scope, head: Head) -> None:

@@ -49,12 +49,20 @@ class Authenticators:
             if iscoroutinefunction(function):
                 found: object = await function(head)
             else:
-                found = await asyncio.to_thread(function, head)
+                found = await asyncio.to_thread(_asked, function, head)
                 if isawaitable(found):
                     found = await found
             if found is not None:
                 return _known(found)
         return None
+
+
+def _asked(function: Callable[[Head], object], head: Head) -> object:
+    """Return the answer; no future can hold a ``StopIteration``, and who waits for it would."""
+    try:
+        return function(head)
+    except StopIteration as error:
+        raise RuntimeError from error
 
 
 def _function(authenticate: Authenticator) -> Callable[[Head], object]:

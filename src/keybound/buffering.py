@@ -42,29 +42,26 @@ def _whole(head: Head, name: str) -> bytes | None:
 
 
 async def buffered(receive: Receive, body_max: int) -> tuple[bytes | None, Receive]:
-    """Return the body of a request of ASGI, and a ``receive`` that gives it again.
+    """Return the body of a request of ASGI, and a ``receive`` that begins with what was read.
 
     It is ``None`` where it is longer, or the client went away.
     """
-    parts: list[bytes] = []
-    size, more = 0, True
-    while more:
+    read, more = bytearray(), True
+    again: list[Message] = []
+    while more and len(read) <= body_max:
         message = await receive()
         if message["type"] != "http.request":
-            return None, receive
-        part: bytes = message.get("body", b"")
-        parts.append(part)
-        size += len(part)
+            again.append(message)
+            break
+        read += message.get("body", b"")
         more = message.get("more_body", False)
-        if size > body_max:
-            return None, receive
-    body = b"".join(parts)
-    again = [{"type": "http.request", "body": body, "more_body": False}]
+    body = bytes(read)
+    again.insert(0, {"type": "http.request", "body": body, "more_body": more})
 
     async def receive_again() -> Message:
-        return again.pop() if again else await receive()
+        return again.pop(0) if again else await receive()
 
-    return body, receive_again
+    return None if more or len(body) > body_max else body, receive_again
 
 
 def buffer_input(environ: MutableMapping[str, Any], body_max: int) -> bytes | None:

@@ -40,6 +40,7 @@ from keybound.refusing import Refuser
 from keybound.rules import Declared, Rules
 from keybound.setting_values import HOW_TO_MAKE_ONE
 from keybound.syncing import Syncer
+from keybound.telling import Teller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -62,6 +63,8 @@ if TYPE_CHECKING:
     Decide = Callable[..., Outcome]
 
 T = TypeVar("T")
+
+_FORGED = "it was not written with this secret, or tells of a change that the store never had"
 
 ATTEMPTS = 3
 """How often a request asks the store when what it was answered is outdated on arrival."""
@@ -107,6 +110,7 @@ class Engine:
         if self.authenticators:  # these are what they go by, if not by a header of the site's own
             varies = (*varies, "Authorization", "Cookie")
         self.refuser = Refuser(settings, forms, clock, varies=varies)
+        self._teller = Teller(clock.boot)
         self._open = False
         self._forms = forms
         self._declared: WeakKeyDictionary[object, Declared] = WeakKeyDictionary()
@@ -338,6 +342,8 @@ class Engine:
 
     def _offer(self, effect: OfferShared) -> None:
         if self.shared is not None:
+            if any(offer.replace for offer in effect.offers):
+                self._teller.tell("a record in Redis is replaced", _FORGED)
             self.shared.link.offers.add(effect.offers)
 
     def close(self) -> None:

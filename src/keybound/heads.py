@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+RAW_PATH = "keybound.raw_path"
+"""Where an environment that Django made of a scope has the path as it came."""
 
 _UNPREFIXED = frozenset({"content-type", "content-length"})
 
@@ -14,33 +17,25 @@ _UNPREFIXED = frozenset({"content-type", "content-length"})
 class ScopeHead:
     """A request of ASGI."""
 
-    __slots__ = ("_lines", "_scope", "method", "path", "query")
+    __slots__ = ("_headers", "_lines", "method", "path", "peer", "query", "raw_path")
 
     def __init__(self, scope: Mapping[str, Any], method: str, path: str) -> None:
-        """Read a scope, as ``method`` and ``path`` were read of it."""
-        self._scope = scope
+        """Read a scope as it is now, as ``method`` and ``path`` were read of it."""
+        client: Sequence[str] | None = scope.get("client")
+        raw: bytes | None = scope.get("raw_path")
+        self.peer = client[0] if client else None
+        self.raw_path = None if raw is None else raw.partition(b"?")[0]
         self.query: bytes = scope.get("query_string") or b""
+        self._headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
         self._lines: dict[str, list[bytes]] | None = None
         self.method = method
         self.path = path
-
-    @property
-    def peer(self) -> str | None:
-        """The address of the client's socket."""
-        client: Sequence[str] | None = self._scope.get("client")
-        return client[0] if client else None
-
-    @property
-    def raw_path(self) -> bytes | None:
-        """The path as it came."""
-        raw: bytes | None = self._scope.get("raw_path")
-        return None if raw is None else raw.partition(b"?")[0]
 
     def lines(self, name: str) -> Sequence[bytes]:
         """Return the values of one header."""
         if self._lines is None:
             self._lines = {}
-            for each, value in self._scope["headers"]:
+            for each, value in self._headers:
                 self._lines.setdefault(each.decode("latin-1"), []).append(value)
         return self._lines.get(name, ())
 
@@ -65,7 +60,7 @@ class EnvironHead:
     @property
     def raw_path(self) -> bytes | None:
         """The path as it came, which some servers tell."""
-        target: str | None = self._environ.get("RAW_URI") or self._environ.get("REQUEST_URI")
+        target = target_of(self._environ)
         if target is None:
             return None
         if not target.startswith("/"):
@@ -85,6 +80,12 @@ class EnvironHead:
         key = name.upper().replace("-", "_")
         value: str | None = self._environ.get(key if name in _UNPREFIXED else f"HTTP_{key}")
         return () if value is None else (_encoded(value),)
+
+
+def target_of(environ: Mapping[str, Any]) -> str | None:
+    """Return what a client asked for, where the server tells."""
+    target: str | None = environ.get("RAW_URI") or environ.get("REQUEST_URI")
+    return target or environ.get(RAW_PATH)
 
 
 def _encoded(text: str) -> bytes:

@@ -12,14 +12,21 @@ if TYPE_CHECKING:
 DEPRECATION = "deprecation", "@1735689600"
 """That keys in queries are deprecated (RFC 9745), since RFC 9700 section 4.3.2 said so in 2025."""
 
+_STARTS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
+
 _TARGETS = ("RAW_URI", "REQUEST_URI")
 
 
 def hide_in_scope(scope: MutableMapping[str, Any], places: Places, *, everywhere: bool) -> None:
     """Take keys out of a scope: out of its query always, ``everywhere`` out of headers too."""
-    query: bytes | None = scope.get("query_string")
-    if query:
+    query: bytes | str | None = scope.get("query_string")
+    if isinstance(query, str):  # by Django's test client
+        scope["query_string"] = _without(places, query)
+    elif query:
         scope["query_string"] = places.without_query(query)
+    path, mark, rest = (scope.get("raw_path") or b"").partition(b"?")
+    if mark:  # as some servers have it
+        scope["raw_path"] = b"%s?%s" % (path, places.without_query(rest))
     if everywhere:
         scope["headers"] = places.without_headers(scope["headers"])
 
@@ -52,8 +59,9 @@ def deprecating(
     field = name.encode(), value.encode()
 
     async def send_deprecating(message: MutableMapping[str, Any]) -> None:
-        if message["type"] in {"http.response.start", "websocket.http.response.start"}:
-            message = {**message, "headers": [*message.get("headers", ()), field]}
+        if message["type"] in _STARTS:
+            headers = [each for each in message.get("headers", ()) if tuple(each) != field]
+            message = {**message, "headers": [*headers, field]}
         await send(message)
 
     return send_deprecating

@@ -14,7 +14,6 @@ from keybound.core.decision import Allowed, Denied
 from keybound.core.effects import Moment
 from keybound.core.inquiry import Inquiry, NeedBody
 from keybound.core.reasons import Reason
-from keybound.core.table import METHOD_REMEMBERED_MAX, PATH_REMEMBERED_MAX
 from keybound.warm import warm_path
 
 if TYPE_CHECKING:
@@ -169,8 +168,8 @@ class Judge:
             asks += [(other, match(other, path)) for other in told.taken_for]
         inquiry = Inquiry.of(asks, path, peer, told, head)
         if inquiry is None:
-            return Denied(Reason.INVALID_PATH)
-        if inquiry.auth == "exempt" or (told is not None and told.preflight):
+            return Denied(Reason.MISSING_CREDENTIALS if raw is None else Reason.INVALID_PATH)
+        if inquiry.auth == "exempt":
             return Unguarded.UNGUARDED
         wall = self._wall()
         if known is not None and self._cache.holds(known, self._boot(), wall):
@@ -242,11 +241,7 @@ class Judge:
     def _remember(self, entry: Entry, inquiry: Inquiry, decision: Decision | NeedBody) -> None:
         if not isinstance(decision, Allowed) or decision.begins >= decision.ends:
             return
-        if not inquiry.repeats:
-            return
         (method, _), path = inquiry.asks[0], inquiry.path
-        if len(path) > PATH_REMEMBERED_MAX or len(method) > METHOD_REMEMBERED_MAX:
-            return
         if len(self._decisions) >= DECISIONS_MAX:
             self._decisions.clear()
         self._decisions[entry, method, path, inquiry.peer, inquiry.told] = decision

@@ -195,6 +195,9 @@ def parsed(kind: Any) -> Callable[[str, object], object]:  # noqa: ANN401 - a cl
     def read(name: str, value: object) -> object:
         if value is None or isinstance(value, kind):
             return value
+        if isinstance(value, list | tuple):
+            listed = [named_function(name, each) for each in cast("Sequence[object]", value)]
+            return kind.parse(listed[0] if len(listed) == 1 else listed)
         return kind.parse(named_function(name, value))
 
     return read

@@ -16,7 +16,7 @@ from keybound.core.keys import KeyFormat
 from keybound.core.models_of import ModelSource
 from keybound.core.places import Places
 from keybound.core.reading import Reader
-from keybound.core.tenants_of import TenantSource
+from keybound.core.tenants_of import HeaderTenant, TenantSource
 from keybound.rendering import read_renderer
 from keybound.setting_values import HOW_TO_MAKE_ONE
 from keybound.sources import load_values
@@ -125,7 +125,7 @@ class Settings:
             raise SettingsError(
                 "redis", "needs a secret, which proves what is in it", fix=HOW_TO_MAKE_ONE
             )
-        self.reader()
+        self._check_tenants()
         self.key_format()
         if self.sync_every is read.UNCHOSEN:
             object.__setattr__(self, "sync_every", min(SYNC_EVERY_MAX, self.revoke_within / 3))
@@ -156,14 +156,29 @@ class Settings:
         calls = any(route.models_by for route in self.routes)
         return calls or (self.model_from is not None and bool(self.model_from.calls))
 
+    def _check_tenants(self) -> None:
+        """Raise where nobody is believed who could say which tenant a request is about."""
+        source, client = self.tenant_from, self.reader().client
+        if isinstance(source, HeaderTenant) and not (source.anybody or client.trusts_some):
+            raise SettingsError(
+                "tenant_from",
+                f"header({source.name}) is read from proxies, and trusted_proxies names none",
+                fix=f"name them, or write 'header({source.name}, any)'",
+            )
+
     def reader(self) -> Reader:
         """Return what reads requests; raises ``SettingsError`` for what contradicts itself."""
+        forms = parse_forms(self.credentials)
         return Reader(
-            Places(parse_forms(self.credentials)),
+            Places(forms),
             ClientAddress.parse(self.client_ip, self.trusted_proxies),
             self.tenant_from,
             exempt_preflight=self.exempt_preflight,
             needs_head=self.hide_credentials or bool(self.authenticators) or self._calls(),
+            forms=forms,
+            recognises=self.key_format().recognises,
+            hides=self.hide_credentials,
+            strangers=bool(self.authenticators),
         )
 
 

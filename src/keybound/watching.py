@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,11 +14,19 @@ if TYPE_CHECKING:
     Send = Callable[[Message], Awaitable[None]]
 
 
+logger = logging.getLogger("keybound")
+
+
+class SocketOverError(OSError):
+    """An application sends to a client that is gone, as servers say it (ASGI, version 2.4)."""
+
+
 class Watch:
     """Stands before one socket, and ends it when ``still_allowed`` says no.
 
-    It is asked every ``every`` seconds. The application then hears that the client is gone, and
-    what it sends goes nowhere.
+    It is asked every ``every`` seconds, and no is what it says if it fails, or does not answer for
+    as long: a key that nobody can look at may be revoked. The application then hears that the
+    client is gone, from ``receive`` or by the ``SocketOverError`` of ``send``.
     """
 
     def __init__(
@@ -43,6 +52,9 @@ class Watch:
         watcher = asyncio.create_task(self._watch())
         try:
             await app(self.receive, self.send)
+        except Exception as error:
+            if not _is_over(error):
+                raise
         finally:
             watcher.cancel()
             if self._waiting is not None:
@@ -51,28 +63,49 @@ class Watch:
 
     async def receive(self) -> Message:
         """Return what the client sends, or that it is gone once the key ended."""
-        if self._waiting is None:
-            self._waiting = asyncio.ensure_future(self._receive())
-        over = asyncio.ensure_future(self._over.wait())
-        either: tuple[asyncio.Future[Any], ...] = self._waiting, over
-        try:
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            over.cancel()
-        if self._over.is_set():
-            return {"type": "websocket.disconnect", "code": self._code}
-        waiting, self._waiting = self._waiting, None
-        return waiting.result()
+        while True:
+            if self._waiting is None:
+                self._waiting = asyncio.ensure_future(self._receive())
+            waiting = self._waiting
+            over = asyncio.ensure_future(self._over.wait())
+            either: tuple[asyncio.Future[Any], ...] = waiting, over
+            try:
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                over.cancel()
+            if self._over.is_set():
+                return {"type": "websocket.disconnect", "code": self._code}
+            if self._waiting is waiting:  # otherwise another task of the application has it
+                self._waiting = None
+                return waiting.result()
 
     async def send(self, message: Message) -> None:
-        """Send what the application sends, for as long as the key lives."""
-        if not self._over.is_set():
-            await self._send(message)
+        """Send what the application sends; raises ``SocketOverError`` once the key ended."""
+        if self._over.is_set():
+            raise SocketOverError
+        await self._send(message)
 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._every)
-            if not await self._still_allowed():
+            if not await self._may_go_on():
                 self._over.set()
                 await self._send({"type": "websocket.close", "code": self._code})
                 return
+
+    async def _may_go_on(self) -> bool:
+        try:
+            async with asyncio.timeout(self._every):
+                return await self._still_allowed()
+        except Exception as error:  # noqa: BLE001 - whatever fails, the answer is no
+            # The text of a foreign error may hold anything; its type does not.
+            failed = type(error).__qualname__
+            logger.warning("an open WebSocket is closed: its key cannot be looked at (%s)", failed)
+            return False
+
+
+def _is_over(error: BaseException | None) -> bool:
+    """Return whether an error is, or was raised because of, what ``send`` raises."""
+    while error is not None and not isinstance(error, SocketOverError):
+        error = error.__cause__ or error.__context__
+    return error is not None

@@ -24,7 +24,7 @@ from keybound.core.reading import Reading
 from keybound.core.reasons import Reason
 from keybound.forged import HARMLESS, drop_forged, is_odd
 from keybound.guard import Guard
-from keybound.heads import EnvironHead
+from keybound.heads import EnvironHead, target_of
 from keybound.hiding import hide_in_environ, start_deprecating
 from keybound.installing import refuse_twice, tell_inner_cors, usable_guard
 from keybound.judge import UNSETTLED, Unguarded, denial
@@ -113,6 +113,7 @@ class APIKeyMiddleware:
             start_response = self._hide(environ, start_response, allowed=type(outcome) is Allowed)
         if type(outcome) is Allowed:
             identity = outcome.identity
+            remembered = remembered and outcome.begins < outcome.ends
         elif outcome is Unguarded.UNGUARDED:
             identity, remembered = None, False
         else:
@@ -154,16 +155,16 @@ class APIKeyMiddleware:
         if is_worth_reading(head, body_max):
             body = buffer_input(environ, body_max)
         told = with_models(reading.told, settled.fields, models_in(settled.fields, head, body))
-        reading = reading._replace(told=told)
+        reading = reading.telling(told)
         return guard.authorize(method, path, *reading), reading
 
     def _hide(
         self, environ: Environ, start_response: StartResponse, *, allowed: bool
     ) -> StartResponse:
         """Take the key out of what the application sees, where it is not to see it."""
-        guard, query = self.guard, environ.get("QUERY_STRING")
-        everywhere = allowed and guard.settings.hide_credentials
-        hide_in_environ(environ, guard.reader.places, everywhere=everywhere)
+        reader, query = self.guard.reader, environ.get("QUERY_STRING")
+        everywhere = reader.hides(EnvironHead(environ, "", ""), allowed=allowed)
+        hide_in_environ(environ, reader.places, everywhere=everywhere)
         hidden = environ.get("QUERY_STRING") != query
         return start_deprecating(start_response) if hidden else start_response
 
@@ -191,7 +192,7 @@ class APIKeyMiddleware:
             start_response(line, headers, *((raised,) if raised[0] else ()))
         finally:
             del raised  # it holds this very frame
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
+        return [] if environ.get("REQUEST_METHOD") == "HEAD" else [answer.body]
 
     def _generated(
         self, body: Generator[bytes], environ: Environ, start_response: StartResponse
@@ -231,7 +232,7 @@ def require(
     middleware of ours saw the request.
     """
     demand = Demand.read(scopes, model=model, access=access, tenant=tenant)
-    return required(environ, demand, method=environ["REQUEST_METHOD"])
+    return required(environ, demand, method=environ.get("REQUEST_METHOD") or "")
 
 
 def read_environ(reader: Reader, environ: Environ, method: str, path: str) -> Reading:
@@ -255,15 +256,18 @@ def tell_folded(software: str) -> None:
 def is_unplain(environ: Environ) -> bool:
     """Return whether a query may ask for another method, or the raw path may be another one."""
     query: str | None = environ.get("QUERY_STRING")
-    if query and ("_method" in query or "%" in query):
+    if query and ("%" in query or "_method" in query.lower()):
         return True
-    target: str | None = environ.get("RAW_URI") or environ.get("REQUEST_URI")
-    return target is not None and "%" in target
+    target = target_of(environ)
+    if target is None:
+        return False
+    path: str = environ.get("PATH_INFO") or ""
+    return "%" in target or not target.partition("?")[0].endswith(path)
 
 
 def facts_of(environ: Environ) -> tuple[str, str, str | None]:
     """Return what a request is decided on: method, path and peer."""
-    method: str = environ["REQUEST_METHOD"]
+    method: str = environ.get("REQUEST_METHOD") or ""  # a gateway that says none has no safe one
     if method == WEBSOCKET:  # a client may spell it, but gets nothing by it
         method = "websocket"
     path: str = environ.get("PATH_INFO") or "/"

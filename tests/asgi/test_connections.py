@@ -39,7 +39,8 @@ def test_request_spelled_like_a_handshake_is_none(make_asgi: Callable[..., Site]
 def test_path_that_is_empty_is_refused(make_asgi: Callable[..., Site]):
     """A server that leaves the path out says nothing about what is asked for."""
     site = make_asgi(protect=["/v1/*"])
-    assert site.request(path="").status == 400
+    assert site.request(path="", key=site.issue()).status == 400
+    assert site.request(path="").status == 401
     assert site.served == []
 
 

@@ -195,6 +195,17 @@ def test_what_is_wrong_is_said_once_and_that_it_works_again_as_well(place, caplo
     assert "answers again" in caplog.text
 
 
+def test_a_forged_record_is_told_of_once(place, caplog):
+    """Somebody who may not writes to Redis, or a secret differs: the operator hears of it."""
+    guard = place.fleet.join()
+    guard.open()
+    for _ in range(2):
+        place.put(lambda value: value[:-1] + b"]")
+        assert isinstance(guard.ask(place.good), Allowed)
+        guard.guard.engine.renew()
+    assert caplog.text.count("a record in Redis is replaced") == 1
+
+
 @pytest.mark.usefixtures("_mended")
 def test_a_full_server_is_read_all_the_same(place, caplog):
     """What cannot be written is said once, and again when it can."""

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True)
@@ -25,3 +29,19 @@ class FakeHead:
         names = dict.fromkeys(name for name, _ in self.headers)
         lines = tuple((name, b",".join(self.lines(name))) for name in names)
         return replace(self, headers=lines)
+
+
+def head_with(headers: Mapping[str, Sequence[bytes]], **more: Any) -> FakeHead:
+    """Return a head with the lines of each of these headers."""
+    lines = tuple((name, value) for name, values in headers.items() for value in values)
+    return FakeHead(lines, **more)
+
+
+def nobody(_peer: str | None) -> bool:
+    """Trust no peer."""
+    return False
+
+
+def everybody(_peer: str | None) -> bool:
+    """Trust every peer."""
+    return True

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
+
+from tests.core.heads import FakeHead
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,25 +14,9 @@ if TYPE_CHECKING:
 TOKEN = set("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
-@dataclass(frozen=True)
-class Wire:
-    """A head with nothing but a peer and headers, in the order of the wire."""
-
-    peer: str | None
-    headers: tuple[tuple[str, bytes], ...] = ()
-    method: str = "GET"
-    path: str = "/"
-    raw_path: bytes | None = None
-    query: bytes = b""
-
-    def lines(self, name: str) -> Sequence[bytes]:
-        """Return the lines of one header."""
-        return [value for each, value in self.headers if each == name]
-
-
-def asked(peer: str | None, *lines: bytes, header: str = "x-forwarded-for") -> Wire:
+def asked(peer: str | None, *lines: bytes, header: str = "x-forwarded-for") -> FakeHead:
     """Return the head of a request with these lines of one header."""
-    return Wire(peer, tuple((header, line) for line in lines))
+    return FakeHead(tuple((header, line) for line in lines), peer=peer)
 
 
 def slow_client(

@@ -9,7 +9,8 @@ import pytest
 from keybound.core.clients import ClientAddress
 from keybound.core.errors import InputError
 from keybound.core.proxies import CHOICES, CLOUDFLARE
-from tests.core.proxied import Wire, asked
+from tests.core.heads import FakeHead
+from tests.core.proxied import asked
 
 INNER = ClientAddress.parse(None, ["10.0.0.0/8"])
 
@@ -73,14 +74,15 @@ def test_only_the_configured_header_counts():
     """What other headers say is nothing to anybody, however they are spelled."""
     others = ("x-real-ip", "forwarded", "x_forwarded_for", "cf-connecting-ip", "true-client-ip")
     noise = tuple((name, b"203.0.113.7") for name in others)
-    assert INNER.of(Wire("10.0.0.1", noise)) == "10.0.0.1"
+    assert INNER.of(FakeHead(noise, peer="10.0.0.1")) == "10.0.0.1"
     assert (
-        INNER.of(Wire("10.0.0.1", (*noise, ("x-forwarded-for", b"198.51.100.9")))) == "198.51.100.9"
+        INNER.of(FakeHead((*noise, ("x-forwarded-for", b"198.51.100.9")), peer="10.0.0.1"))
+        == "198.51.100.9"
     )
     elements = ClientAddress.parse("forwarded", ["10.0.0.0/8"])
     both = (("x-forwarded-for", b"203.0.113.7"), ("forwarded", b"for=198.51.100.9"))
     assert elements.header == "forwarded"
-    assert elements.of(Wire("10.0.0.1", both)) == "198.51.100.9"
+    assert elements.of(FakeHead(both, peer="10.0.0.1")) == "198.51.100.9"
 
 
 def test_elements_of_forwarded_are_walked_like_entries():

@@ -12,7 +12,8 @@ from keybound.core.facts import RequestFacts, pack_address, unpack_address
 from keybound.core.forwarded import FORMS, rewritten, split_forwarded
 from keybound.core.limits import Limits
 from keybound.core.proxies import CHOICES
-from tests.core.proxied import Wire, asked, slow_client, slow_elements
+from tests.core.heads import FakeHead
+from tests.core.proxied import asked, slow_client, slow_elements
 
 ADDRESSES = [
     *("10.0.0.1", "10.0.0.2", "10.1.0.1", "127.0.0.1", "192.0.2.1", "198.51.100.9", "203.0.113.7"),
@@ -141,7 +142,9 @@ def test_other_headers_change_nothing(
     headers = [(header, value) for value in values]
     for name in data.draw(st.lists(st.sampled_from(others))):
         headers.insert(data.draw(st.integers(0, len(headers))), (name, b"203.0.113.7"))
-    assert clients.of(Wire(peer, tuple(headers))) == clients.of(asked(peer, *values, header=header))
+    assert clients.of(FakeHead(tuple(headers), peer=peer)) == clients.of(
+        asked(peer, *values, header=header)
+    )
 
 
 @given(chains(), TRUSTED, PEERS)

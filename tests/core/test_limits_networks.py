@@ -125,6 +125,17 @@ def test_what_is_no_exact_network_is_an_error_with_the_fix(member: str, problem:
         Networks.parse(f"10.0.0.0/8, {member}")
 
 
+@pytest.mark.parametrize("member", ["10.0.0.0/8 ", " 10.0.0.1", "::1\t", "! 10.0.0.1"])
+def test_a_member_of_a_list_has_no_blanks(member: str):
+    """Around the commas of a text they are how people write; in a list somebody cut wrongly."""
+    with pytest.raises(LimitError) as caught:
+        Networks.parse(["192.0.2.1", member])
+    assert caught.value.field == "networks"
+    assert Networks.parse(" 10.0.0.0/8 , 192.0.2.1\t") == Networks.parse(
+        ["10.0.0.0/8", "192.0.2.1"]
+    )
+
+
 def test_what_only_excludes_is_an_error_with_the_fix():
     """Excluding one address means all others to people, and none to a machine."""
     with pytest.raises(LimitError, match="only excludes") as caught:

@@ -10,7 +10,7 @@ import pytest
 
 from keybound.core.errors import FactError, InputError
 from keybound.core.models_of import ModelSource, called
-from tests.core.fake_heads import FakeHead
+from tests.core.heads import FakeHead, head_with
 
 
 def by_header(head):
@@ -59,7 +59,7 @@ def test_a_route_may_have_one_template_among_them():
         ("body(a b)", "is no field of a body"),
         (awaited, "async"),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_a_source_that_cannot_work_is_refused_at_start(value, said):
     """The setting is named, and what is wrong with it."""
@@ -100,7 +100,7 @@ def test_a_function_names_models_or_tells_nothing(answer, models):
 
 def test_a_function_sees_the_head_of_the_request():
     """Without one, nothing is asked and nothing known."""
-    assert called(by_header, FakeHead({"x-model": [b"a", b"b"]})) == ("a", "b")
+    assert called(by_header, head_with({"x-model": [b"a", b"b"]})) == ("a", "b")
     assert called(by_header, None) == ()
 
 

@@ -12,19 +12,19 @@ from keybound.core.errors import FactError, InputError
 from keybound.core.facts import OWN_TENANT, RequestFacts
 from keybound.core.limits.tenants import Tenants
 from keybound.core.tenants_of import TenantSource
-from tests.core.fake_heads import FakeHead, everybody, nobody
+from tests.core.heads import FakeHead, everybody, head_with, nobody
 
 HOST = "host({tenant}.api.example)"
 
 
 def by_host(*values, source=HOST):
     """Return the tenant of a request with these lines of ``Host``."""
-    return TenantSource.parse(source).of(FakeHead({"host": values}), nobody)
+    return TenantSource.parse(source).of(head_with({"host": values}), nobody)
 
 
 def by_header(*values, source="header(X-Tenant)", trusts=everybody):
     """Return the tenant of a request with these lines of ``X-Tenant``."""
-    return TenantSource.parse(source).of(FakeHead({"x-tenant": values}), trusts)
+    return TenantSource.parse(source).of(head_with({"x-tenant": values}), trusts)
 
 
 # -------------------------------------------------------------------------------------- settings
@@ -122,7 +122,7 @@ def test_the_peer_of_the_request_is_who_must_be_trusted():
     """Of a unix socket there is none to show."""
     source = TenantSource.parse("header(X-Tenant)")
     for peer, tenant in (("10.0.0.1", "acme"), ("10.0.0.2", None), (None, None)):
-        head = FakeHead({"x-tenant": [b"acme"]}, peer=peer)
+        head = head_with({"x-tenant": [b"acme"]}, peer=peer)
         assert source.of(head, lambda given: given == "10.0.0.1") == tenant
 
 
@@ -306,9 +306,9 @@ def test_a_forwarded_host_is_believed_from_trusted_proxies_alone():
     """From others, and where a proxy sent none, the host is what ``Host`` says."""
     source = TenantSource.parse("forwarded_host({tenant}.api.example)")
     both = {"host": [b"acme.api.example"], "x-forwarded-host": [b"globex.api.example"]}
-    assert source.of(FakeHead(both), everybody) == "globex"
-    assert source.of(FakeHead(both), nobody) == "acme"
-    assert source.of(FakeHead({"host": [b"acme.api.example"]}), everybody) == "acme"
+    assert source.of(head_with(both), everybody) == "globex"
+    assert source.of(head_with(both), nobody) == "acme"
+    assert source.of(head_with({"host": [b"acme.api.example"]}), everybody) == "acme"
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ def test_a_forwarded_host_is_believed_from_trusted_proxies_alone():
 def test_a_forwarded_host_that_cannot_be_read_is_not_made_up_for(forwarded):
     """``Host`` is no second try."""
     source = TenantSource.parse("forwarded_host({tenant}.api.example)")
-    head = FakeHead({"host": [b"acme.api.example"], "x-forwarded-host": forwarded})
+    head = head_with({"host": [b"acme.api.example"], "x-forwarded-host": forwarded})
     assert source.of(head, everybody) is None
 
 

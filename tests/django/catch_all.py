@@ -10,6 +10,8 @@ from django.urls import re_path
 from keybound import current_key
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.http import HttpRequest
 
 APPLICATION = "tests.application"
@@ -19,9 +21,15 @@ APPLICATION = "tests.application"
 async def answer(request: HttpRequest) -> HttpResponse:
     """Answer everything."""
     seen: Any = getattr(request, "environ", None) or getattr(request, "scope", {})
-    seen[APPLICATION].served.append(
+    app = seen[APPLICATION]
+    app.served.append(
         {**request.META, "keybound": getattr(request, "api_key", 0), "current": current_key()}
     )
+    if app.look is not None:
+        app.served[-1]["looked"] = app.look(request)
+    view: Callable[[HttpRequest], HttpResponse] | None = getattr(app, "view", None)
+    if view is not None:
+        return view(request)
     return HttpResponse("served", content_type="text/plain")
 
 

@@ -12,6 +12,8 @@ from tests.django.catch_all import APPLICATION
 from tests.django.project import forget_guard  # first: it sets Django up
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from keybound import Guard
 
 
@@ -20,10 +22,12 @@ class DjangoApplication:
 
     kind = "wsgi"
     protocol = "wsgi"
+    framework = "django"
 
     def __init__(self) -> None:
         """Remember nothing yet."""
         self.served: list[dict[str, Any]] = []
+        self.look: Callable[[Any], Any] | None = None
 
 
 class AsyncDjangoApplication(DjangoApplication):

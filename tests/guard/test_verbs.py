@@ -17,7 +17,7 @@ from keybound import (
     Reason,
 )
 from keybound.core.decision import Allowed
-from tests.core.fake_heads import FakeHead
+from tests.core.heads import FakeHead
 
 
 def test_an_issued_key_is_recognised_with_everything_it_was_issued_with(guard):

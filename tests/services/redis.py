@@ -75,6 +75,11 @@ class RedisServer:
             assert time.monotonic() < ends, (self._folder / "log").read_text()
             time.sleep(0.02)
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started, and not stopped since."""
+        return self._process is not None
+
     def stop(self) -> None:
         """Kill it, as a machine that fails does."""
         if self._process is not None:

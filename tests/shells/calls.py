@@ -8,7 +8,10 @@ import json
 import re
 import sys
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 from tests.canary import look
 
@@ -51,6 +54,50 @@ class Answer:
         return denial
 
 
+class Body(io.BytesIO):
+    """What a client sends behind the head, in several parts, and how often somebody reads of it.
+
+    With ``cut`` the client goes away instead of sending the last part. ``on_read`` is called before
+    each part is handed out.
+    """
+
+    def __init__(
+        self, *parts: bytes, cut: bool = False, on_read: Callable[[], object] | None = None
+    ) -> None:
+        """Send these parts."""
+        self.parts = parts[:-1] if cut else parts
+        super().__init__(b"".join(self.parts))
+        self.length = sum(map(len, parts))
+        self.cut = cut
+        self.reads = 0
+        self._on_read = on_read
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return what WSGI servers read."""
+        self._note()
+        return super().read(size)
+
+    def messages(self) -> list[dict[str, Any]]:
+        """Return what servers of ASGI say of it."""
+        sent = [
+            {"type": "http.request", "body": part, "more_body": True} for part in self.parts
+        ] or [{"type": "http.request", "body": b"", "more_body": True}]
+        if self.cut:
+            return [*sent, {"type": "http.disconnect"}]
+        sent[-1]["more_body"] = False
+        return sent
+
+    def take(self, waiting: list[dict[str, Any]]) -> dict[str, Any]:
+        """Hand out the next message."""
+        self._note()
+        return waiting.pop(0)
+
+    def _note(self) -> None:
+        self.reads += 1
+        if self._on_read is not None:
+            self._on_read()
+
+
 def scope_of(
     kind: str,
     path: str,
@@ -88,6 +135,8 @@ def environ_of(
     headers: list[tuple[bytes, bytes]] | None = None,
     client: tuple[str | None, int] | None = (PEER, 5000),
     query: bytes = b"",
+    raw_path: bytes | None = None,
+    body: Body | None = None,
     **more: Any,
 ) -> dict[str, Any]:
     """Return the environment that WSGI servers make of a request, headers of one name joined."""
@@ -102,16 +151,24 @@ def environ_of(
         "REMOTE_ADDR": (client[0] if client else None) or "",
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": "http",
-        "wsgi.input": io.BytesIO(),
+        "wsgi.input": body or Body(),
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
     }
     for raw, value in headers or []:
-        name = "HTTP_" + raw.decode("latin-1").upper().replace("-", "_")
+        name = raw.decode("latin-1").upper().replace("-", "_")
+        if name not in {"CONTENT_TYPE", "CONTENT_LENGTH"}:
+            name = f"HTTP_{name}"
         text = value.decode("latin-1")
         environ[name] = f"{environ[name]},{text}" if name in environ else text
+    if body is not None and "CONTENT_LENGTH" not in environ:
+        environ["wsgi.input_terminated"] = True
+    if raw_path is not None:
+        environ["RAW_URI"] = environ["REQUEST_URI"] = (
+            raw_path + (b"?" + query if query else b"")
+        ).decode("latin-1")
     return environ | more
 
 
@@ -133,24 +190,21 @@ def call_wsgi(app: Any, environ: dict[str, Any]) -> Answer:
     return Answer(int(status.split()[0]), tuple(headers), content, ())
 
 
-def call(app: Any, scope: dict[str, Any]) -> Answer:
+def call(app: Any, scope: dict[str, Any], body: Body | None = None) -> Answer:
     """Serve one connection."""
-    return asyncio.run(serve(app, scope))
+    return asyncio.run(serve(app, scope, body))
 
 
-async def serve(app: Any, scope: dict[str, Any]) -> Answer:
+async def serve(app: Any, scope: dict[str, Any], body: Body | None = None) -> Answer:
     """Serve one connection; a WebSocket that is accepted answers 101, and is left by its client."""
-    waiting = [
-        {"type": "http.request", "body": b"", "more_body": False}
-        if scope["type"] == "http"
-        else {"type": "websocket.connect"}
-    ]
+    body = body or Body()
+    waiting = body.messages() if scope["type"] == "http" else [{"type": "websocket.connect"}]
     sent: list[dict[str, Any]] = []
     answered = asyncio.Event()
 
     async def receive() -> dict[str, Any]:
         if waiting:
-            return waiting.pop()
+            return body.take(waiting)
         if scope["type"] != "http":
             return {"type": "websocket.disconnect"}
         await answered.wait()

@@ -78,6 +78,18 @@ def make(request: pytest.FixtureRequest) -> Iterator[Callable[..., Site]]:
     yield from _making(shape, _database(name, request))
 
 
+@pytest.fixture
+def make_in_memory(shape: str) -> Iterator[Callable[..., Site]]:
+    """Return a function that makes a site of every shell, in memory."""
+    yield from _making(shape, "memory://")
+
+
+@pytest.fixture
+def make_asgi_in_memory(asgi_shape: str) -> Iterator[Callable[..., Site]]:
+    """Return a function that makes a site of ASGI, in memory."""
+    yield from _making(asgi_shape, "memory://")
+
+
 @pytest.fixture(params=_ASGI_SUBJECTS, ids="-".join)
 def make_asgi(request: pytest.FixtureRequest) -> Iterator[Callable[..., Site]]:
     """Return a function that makes a site of ASGI: there are WebSockets and a lifespan."""

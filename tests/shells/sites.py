@@ -15,12 +15,15 @@ from keybound.core.limits import Limits
 from keybound.engine import Engine
 from keybound.testing import FakeClock
 from keybound.testing.records import a_key, commit, new
-from tests.shells.calls import PEER, call, call_wsgi, environ_of, scope_of
+from tests.shells.calls import PEER, Body, call, call_wsgi, environ_of, scope_of
 from tests.shells.subjects import SUBJECTS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from keybound.core.effects import Effect
     from keybound.core.issuing import IssuedKey
+    from keybound.core.reasons import Reason
     from keybound.stores import Store
     from tests.shells.calls import Answer
 
@@ -108,16 +111,44 @@ class Site:
         *,
         key: IssuedKey | bytes | None = None,
         headers: tuple[tuple[bytes, bytes], ...] = (),
+        body: bytes | Body | None = None,
         **scope: Any,
     ) -> Answer:
-        """Send a request, or with the method ``WEBSOCKET`` a handshake, and return the answer."""
+        """Send a request, or with the method ``WEBSOCKET`` a handshake, and return the answer.
+
+        A body that is bytes has a length in the head; any other comes in chunks.
+        """
         sent = [*headers, *(authorization(key) if key is not None else ())]
+        if isinstance(body, bytes):
+            sent.append((b"content-length", b"%d" % len(body)))
+            body = Body(body)
         if self.application.protocol == "wsgi":
-            client, query = scope.get("client", (PEER, 5000)), scope.get("query_string", b"")
-            environ = environ_of(path, method=method, headers=sent, client=client, query=query)
-            return call_wsgi(self.app, environ)
+            given: dict[str, Any] = {
+                "client": scope.get("client", (PEER, 5000)),
+                "query": scope.get("query_string", b""),
+                "raw_path": scope.get("raw_path"),
+                "body": body,
+            }
+            return call_wsgi(self.app, environ_of(path, method=method, headers=sent, **given))
         kind = "websocket" if method == "WEBSOCKET" else "http"
-        return call(self.app, scope_of(kind, path, method=method, headers=sent, **scope))
+        return call(self.app, scope_of(kind, path, method=method, headers=sent, **scope), body)
+
+    def look(self, **looks: Callable[[Any], Any]) -> None:
+        """Let the application look at each request as its framework shows it.
+
+        There is one function for ``starlette``, ``werkzeug`` and ``django``; what it returns, or
+        what is awaited for that, is in ``looked``.
+        """
+        self.application.look = looks[self.application.framework]
+
+    @property
+    def looked(self) -> Any:
+        """What was seen of the last request."""
+        return self.served[-1]["looked"]
+
+    def reason(self, answer: Answer) -> Reason:
+        """Return why a request was refused."""
+        return self.guard.explain_denial(answer.denial).reason
 
     def start(self) -> list[dict[str, Any]]:
         """Start and stop the application, and return what it said."""

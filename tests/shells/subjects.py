@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 import fastapi
 import flask
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.requests import HTTPConnection, Request
 from starlette.routing import Mount
 from werkzeug.routing import Rule
+from werkzeug.wrappers import Request as Wrapped
 
 import keybound.asgi
 import keybound.fastapi
@@ -35,10 +38,12 @@ class ASGIApplication:
     """Answers everything, as ``endpoint`` does, and remembers what it was called with."""
 
     kind = protocol = "asgi"
+    framework = "starlette"
 
     def __init__(self) -> None:
         """Remember nothing yet."""
         self.served: list[dict[str, Any]] = []
+        self.look: Callable[[Any], Any] | None = None
         self.endpoint: Callable[[Any, Any, Any], Awaitable[None]] = accept
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -47,6 +52,11 @@ class ASGIApplication:
             await lifespan(receive, send)
             return
         self.served.append({**scope, "current": current_key()})
+        if self.look is not None:
+            found = self.look(
+                HTTPConnection(scope) if scope["type"] != "http" else Request(scope, receive)
+            )
+            self.served[-1]["looked"] = await found if isawaitable(found) else found
         await self.endpoint(scope, receive, send)
 
 
@@ -54,14 +64,19 @@ class WSGIApplication:
     """The same for WSGI, where requests are all there is."""
 
     kind = protocol = "wsgi"
+    framework = "werkzeug"
 
     def __init__(self) -> None:
         """Remember nothing yet."""
         self.served: list[dict[str, Any]] = []
+        self.look: Callable[[Any], Any] | None = None
 
     def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
         """Serve one request."""
         self.served.append({**environ, "current": current_key()})
+        if self.look is not None:
+            request: Any = flask.request if flask.has_request_context() else Wrapped(environ)
+            self.served[-1]["looked"] = self.look(request)
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [b"served"]
 

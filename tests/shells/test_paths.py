@@ -147,13 +147,38 @@ def test_optional_path_refuses_a_bad_key_of_ours(make: Callable[..., Site]):
     ids=lambda path: repr(path[:20]),
 )
 def test_path_that_can_be_read_in_two_ways_is_refused(make: Callable[..., Site], path: str):
-    """A relative path, dot segments, backslashes and control characters are a 400 for everyone."""
+    """A relative path, dot segments, backslashes and control characters are a 400 for every key.
+
+    Who has none is told that first, as everywhere.
+    """
     site = site_of(make)
-    for value in (None, site.issue()):
-        answer = site.request(path=path, key=value)
-        assert answer.status == 400
-        assert answer.problem["reason"] == "invalid_path"
+    answer = site.request(path=path, key=site.issue())
+    assert (answer.status, answer.problem["reason"]) == (400, "invalid_path")
+    assert site.request(path=path).status == 401
     assert site.served == []
+
+
+def test_encoded_slash_leaves_open_what_the_path_names(make: Callable[..., Site]):
+    """Somebody behind us may take another segment for the model; PEP 3333 has no raw path."""
+    site = make(routes=[Route("/m/{model}/*", tenant="~")])
+    if site.application.protocol == "wsgi":
+        pytest.skip("WSGI has no raw path")
+    key = site.issue(limits=Limits(models={"a": "write"}))
+    assert site.request(path="/m/a/x", key=key).status == 200
+    answer = site.request(path="/m/a/x", raw_path=b"/m/a%2Fx", key=key)
+    assert (answer.status, answer.problem["reason"]) == (403, "model_unresolved")
+    assert site.request(path="/m/a/x", raw_path=b"/m/b/x", key=key).status == 403
+
+
+def test_preflight_passes_in_its_exact_form_alone(make: Callable[..., Site]):
+    """One origin and one method that is asked for, in whatever way a server joins lines."""
+    site = make(exempt_preflight=True)
+    origin, asks = (b"origin", b"https://a.example"), (b"access-control-request-method", b"PUT")
+    assert site.request("OPTIONS", headers=(origin, asks)).status == 200
+    for headers in ((origin,), (asks,), (origin, origin, asks), (origin, asks, asks)):
+        assert site.request("OPTIONS", headers=headers).status == 401
+    assert site.request("options", headers=(origin, asks)).status == 401
+    assert len(site.served) == 1
 
 
 @pytest.mark.parametrize("path", ["/v1/...", "/v1/a..b", "/v1/.well-known", "/v1/é", "/v1/a b%2f"])

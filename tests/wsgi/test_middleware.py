@@ -153,6 +153,14 @@ def test_method_that_is_not_exactly_a_reading_one_writes(guard, key, method):
     assert guard.explain_denial(answer.denial).reason == "method_not_allowed"
 
 
+def test_request_without_a_method_is_one_of_an_unknown_method(guard, key):
+    """No server leaves it out; a gateway that does gets an answer, and reads nothing by it."""
+    app = APIKeyMiddleware(serving, guard)
+    answer = call_wsgi(app, environ(authorization=key(read_only=True), REQUEST_METHOD=None))
+    assert guard.explain_denial(answer.denial).reason == "method_not_allowed"
+    assert call_wsgi(app, environ(REQUEST_METHOD=None)).status == 401
+
+
 # -------------------------------------------------------------------------------- the application
 
 

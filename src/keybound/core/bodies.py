@@ -34,6 +34,7 @@ _DIGITS_MAX = 4_300
 """Digits of the longest whole number: Python's own limit, wherever an application moved that."""
 
 _LENGTH_DIGITS_MAX = 18
+_MEDIA_TYPE_MAX = 256
 
 _STEP = re.compile(r"([^\s\[\].*]+)(\[\*\])?")
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"  # noqa: S105 - token of RFC 9110 section 5.6.2
@@ -130,7 +131,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _is_json(media_type: str) -> bool:
-    found = _MEDIA_TYPE.fullmatch(media_type)
+    found = _MEDIA_TYPE.fullmatch(media_type) if len(media_type) <= _MEDIA_TYPE_MAX else None
     if found is None or not _JSON.fullmatch(found[1]):
         return False
     parameters = _EACH_PARAMETER.findall(media_type)

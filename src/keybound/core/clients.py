@@ -86,6 +86,11 @@ class ClientAddress:
         """Say whether what this peer adds to a request may be believed."""
         return self.anybody or self.proxies.trusts(peer)
 
+    @property
+    def trusts_some(self) -> bool:
+        """Whether there is any peer at all that may be believed."""
+        return self.anybody or self.proxies.unix or bool(self.proxies.networks.edges)
+
     def of(self, head: Head) -> str | None:
         """Return the client's address in its canonical spelling, or ``None`` for unknown.
 

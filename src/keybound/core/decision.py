@@ -80,6 +80,11 @@ def both(first: Decision, second: Decision) -> Decision:
     return replace(first, ends=first.begins, reported=reported)
 
 
+def again(allowed: Allowed, now: float) -> Allowed:
+    """Return a decision of ``now`` that has to be taken anew every time."""
+    return replace(allowed, begins=now, ends=now)
+
+
 def _holding(chain: Chain, now: float) -> tuple[float, float]:
     """Return from when until when every clause answers an equal request as it did ``now``."""
     begins, ends = chain.begins, chain.ends

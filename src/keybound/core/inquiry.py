@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from keybound.core.bodies import BodyFields
-from keybound.core.decision import Allowed, Denied, both, decide
+from keybound.core.clients import PEER_REMEMBERED_MAX
+from keybound.core.decision import Allowed, Denied, again, both, decide
 from keybound.core.facts import RequestFacts, own_tenant, pack_address
 from keybound.core.head import Head
 from keybound.core.models_of import called
 from keybound.core.reasons import Reason
-from keybound.core.table import RouteMatch
-from keybound.core.told import PLAIN, UNSAID, Told
+from keybound.core.table import METHOD_REMEMBERED_MAX, PATH_REMEMBERED_MAX, RouteMatch
+from keybound.core.told import PLAIN, PREFLIGHT, UNSAID, Told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,14 +67,25 @@ class Inquiry(Struct, frozen=True):
 
     @property
     def auth(self) -> Auth:
-        """How it is guarded: as the strictest of what it asks for."""
+        """How it is guarded: as the strictest of what it asks for.
+
+        A preflight asks for itself alone: what something within made of it, or would, is none.
+        """
         if len(self.asks) == 1:
-            return self.asks[0][1].auth
+            method, match = self.asks[0]
+            preflight = self.told is not None and self.told.preflight and method == PREFLIGHT
+            return "exempt" if preflight else match.auth
         return min((match.auth for _, match in self.asks), key=_STRICTEST_FIRST.index)
 
     @property
     def repeats(self) -> bool:
-        """Whether an equal request is about the same."""
+        """Whether an equal request is about the same, and short enough to be remembered."""
+        if len(self.path) > PATH_REMEMBERED_MAX or len(self.asks[0][0]) > METHOD_REMEMBERED_MAX:
+            return False
+        if len(self.peer or "") > PEER_REMEMBERED_MAX:
+            return False
+        if self.told is not None and self.told.body is not None:  # it has room for many models
+            return False
         return not any(match.models_by for _, match in self.asks)
 
     def decide(self, chain: Chain, now: float) -> Decision | NeedBody:
@@ -87,6 +99,8 @@ class Inquiry(Struct, frozen=True):
             decision = found if decision is None else both(decision, found)
             if isinstance(decision, Denied):
                 break
+        if isinstance(decision, Allowed) and not self.repeats:
+            return again(decision, now)
         return decision or Denied(Reason.INVALID_PATH)
 
     def _decide_as(

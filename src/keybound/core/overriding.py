@@ -18,11 +18,14 @@ _FIELD = b"_method"
 _METHOD = re.compile(rb"[A-Z-]{1,16}")
 _UNKNOWN = "?"
 _ASKED_MAX = 4
+_FIELDS_MAX = 1_000
 
 
 def methods_asked(head: Head) -> tuple[str, ...]:
     """Return the methods, in capitals and in order; what is none of those known is ``?``."""
-    values = [value for name in HEADERS for line in head.lines(name) for value in line.split(b",")]
+    lines = [line for name in HEADERS for line in head.lines(name)]
+    # What is left of more than these has a comma, and so is no method.
+    values = [value for line in lines for value in line.split(b",", _ASKED_MAX)]
     if may_ask(head.query):
         values += _fields(head.query)
     named = {_method(value) for value in values if value.strip(b" \t")} - {head.method}
@@ -31,11 +34,15 @@ def methods_asked(head: Head) -> tuple[str, ...]:
 
 def may_ask(query: bytes) -> bool:
     """Return whether a query may have the field, by a look that costs next to nothing."""
-    return _FIELD in query or b"%" in query
+    return b"%" in query or _FIELD in query.lower()
 
 
 def _fields(query: bytes) -> list[bytes]:
-    """Return its values, read as leniently as anybody reads them."""
+    """Return its values, read as leniently as anybody reads them; of many fields, that of none."""
+    if _FIELD not in unquote_to_bytes(query).lower():
+        return []
+    if query.count(b"&") + query.count(b";") > _FIELDS_MAX:
+        return [_UNKNOWN.encode()]
     pairs = [part.partition(b"=") for part in re.split(b"[&;]", query)]
     decoded = [(_decoded(name), _decoded(value)) for name, _, value in pairs]
     return [value for name, value in decoded if name == _FIELD]

@@ -6,6 +6,7 @@ header can hold, so that what was said in one place is never taken for what was 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 from urllib.parse import unquote_to_bytes
@@ -48,6 +49,9 @@ class Place:
         return _HEADERS.get(self.kind, self.name)
 
 
+_KEPT = re.compile(rb"[ \t]*(?:basic|digest|negotiate|ntlm)\b", re.IGNORECASE)
+"""Schemes that browsers speak by themselves."""
+
 _IN_HEADERS = frozenset({"authorization", "header"})
 
 AUTHORIZATION = Place("authorization", "Authorization", b"")
@@ -60,14 +64,18 @@ class Places:
 
     ``plain``: nothing but ``Authorization`` is looked at, which a shell reads faster by itself.
     ``varies`` are the headers that answers depend on, for ``Vary``; ``headers``, in lower case,
-    those whose whole value is a credential.
+    those whose whole value is a credential. ``kept_by_browsers``: some form is one that browsers
+    send of their own accord.
     """
 
-    __slots__ = ("_all", "_cookies", "_queries", "headers", "plain", "varies")
+    __slots__ = ("_all", "_cookies", "_queries", "headers", "kept_by_browsers", "plain", "varies")
 
     def __init__(self, forms: Iterable[CredentialForm]) -> None:
         """Collect the places of the forms, each once."""
-        self._all = tuple(dict.fromkeys(form.place for form in forms))
+        every = tuple(forms)
+        self._all = tuple(dict.fromkeys(form.place for form in every))
+        written = [form.write("") for form in every]
+        self.kept_by_browsers = any(self.is_kept_by_browsers(value) for value in written)
         self._queries = self._names("query")
         self._cookies = self._names("cookie")
         self.plain = self._all == (AUTHORIZATION,)
@@ -103,6 +111,16 @@ class Places:
         """Return whether a value came in a header that is no cookie, if there is one."""
         return not isinstance(raw, bytes) or self.place_of(raw).kind in _IN_HEADERS
 
+    def is_kept_by_browsers(self, raw: bytes | Reason | None) -> bool:
+        """Return whether browsers send such a value of their own accord, for any site that asks.
+
+        They do so with cookies, and with the passwords and tickets that they ask people for.
+        """
+        if not isinstance(raw, bytes):
+            return False
+        kind = self.place_of(raw).kind
+        return kind == "cookie" or (kind == "authorization" and _KEPT.match(raw) is not None)
+
     def without_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """Return headers, their names in lower case, without what carries keys."""
         kept: list[tuple[bytes, bytes]] = []
@@ -115,6 +133,8 @@ class Places:
 
     def without_query(self, query: bytes) -> bytes:
         """Return a query string without the parameters that carry keys; the rest as it was."""
+        if not self._queries:
+            return query
         parts = query.split(b"&")
         return b"&".join([part for part in parts if _parameter(part) not in self._queries])
 

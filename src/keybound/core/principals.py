@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from keybound.core.chain import Chain
 from keybound.core.effects import Effect
+from keybound.core.errors import InputError
 from keybound.core.limits import Limits
+from keybound.core.limits.tenants import parse_tenant
 from keybound.core.nodes import APIKey, check_metadata, check_text
 
 if TYPE_CHECKING:
@@ -41,6 +43,11 @@ class Principal:
     def __post_init__(self) -> None:
         """Check what an application might rely on."""
         check_text("id", self.id)
+        if self.tenant is not None and parse_tenant(self.tenant) != self.tenant:
+            raise InputError("tenant", "has blanks around it", fix="leave them out")
+        if not isinstance(cast("object", self.limits), Limits):
+            kind = type(self.limits).__name__
+            raise InputError("limits", f"is {kind}", fix="write Limits(...)")
         check_metadata(dict(self.metadata))
 
     def chain(self, policy: ChainPolicy) -> Chain:

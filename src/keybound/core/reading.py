@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import re
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
+from msgspec import Struct, structs
+
+from keybound.core.credentials import Credential, read_credential
+from keybound.core.head import Head
 from keybound.core.overriding import methods_asked
-from keybound.core.told import PLAIN, UNSAID, Told
+from keybound.core.reasons import Reason
+from keybound.core.told import PLAIN, PREFLIGHT, UNSAID, Told
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from keybound.core.clients import ClientAddress
-    from keybound.core.head import Head
+    from keybound.core.credentials import CredentialForm
     from keybound.core.places import Places
-    from keybound.core.reasons import Reason
     from keybound.core.tenants_of import TenantSource
 
 
-class Reading(NamedTuple):
-    """What a decision takes besides the method and the path, in its order."""
+class Reading(Struct, frozen=True):
+    """What a decision takes besides the method and the path, in its order.
+
+    It can be unpacked, but is no tuple: whoever reports errors, or writes an environment down,
+    looks into those.
+    """
 
     peer: str | None
     raw: bytes | Reason | None
@@ -27,6 +38,18 @@ class Reading(NamedTuple):
     def __repr__(self) -> str:
         """Return nothing of the credential."""
         return "Reading(...)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Return nothing of it either."""
+        return []
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield each member."""
+        return iter((self.peer, self.raw, self.told, self.head))
+
+    def telling(self, told: Told | None) -> Reading:
+        """Return the same of a request that told something else."""
+        return structs.replace(self, told=told)
 
 
 class Reader:
@@ -44,9 +67,21 @@ class Reader:
         *,
         exempt_preflight: bool,
         needs_head: bool,
+        forms: Sequence[CredentialForm] = (),
+        recognises: Callable[[str], bool] = bool,
+        hides: bool = False,
+        strangers: bool = False,
     ) -> None:
-        """Read these places; ``needs_head``: functions of the site's own are given the head."""
+        """Read these places; ``needs_head``: functions of the site's own are given the head.
+
+        ``hides``: keys, which ``recognises`` tells from what else is sent in these ``forms``, are
+        not for the application; ``strangers``: what is let in may have come without one.
+        """
         self.places = places
+        self._forms = tuple(forms)
+        self._recognises = recognises
+        self._hides = hides
+        self._strangers = strangers
         self.client = client
         self._tenants = tenants
         self._exempts = exempt_preflight
@@ -67,14 +102,25 @@ class Reader:
         """The headers that answers depend on, for ``Vary``."""
         return (*self.places.varies, *(self._tenants.varies if self._tenants else ()))
 
+    def hides(self, head: Head, *, allowed: bool) -> bool:
+        """Return whether the credential of a request is a key that is not for the application.
+
+        The site's own credentials are, and so are those of a path that needs none.
+        """
+        if not self._hides or (allowed and not self._strangers):
+            return self._hides
+        raw = self.places.find(head)
+        found = read_credential(raw, self._forms) if isinstance(raw, bytes) else raw
+        return isinstance(found, Credential) and self._recognises(found.token)
+
     def read(self, head: Head) -> Reading:
         """Return what there is to a request; raises what a function of the site's own raises."""
-        raw = self.places.find(head)
+        raw, taken_for = self.places.find(head), methods_asked(head)
         told = Told(
             tenant=UNSAID if self._tenants is None else self._tenants.of(head, self.client.trusts),
-            taken_for=methods_asked(head),
+            taken_for=taken_for,
             crooked=_is_crooked(head),
-            preflight=self._exempts and raw is None and _is_preflight(head),
+            preflight=self._exempts and raw is None and not taken_for and _is_preflight(head),
             in_header=self.places.in_header(raw),
         )
         return Reading(self.client.of(head), raw, None if told == PLAIN else told, head)
@@ -82,10 +128,14 @@ class Reader:
 
 def _is_preflight(head: Head) -> bool:
     """Return whether a request is exactly what browsers ask before another one (Fetch, 4.8)."""
-    if head.method != "OPTIONS" or not head.path.startswith("/"):
+    if head.method != PREFLIGHT or not head.path.startswith("/"):
         return False
+    # A server may have joined two lines: neither value has a comma.
     once = [head.lines(name) for name in ("origin", "access-control-request-method")]
-    return all(len(lines) == 1 and lines[0].strip(b" \t") for lines in once)
+    return all(len(lines) == 1 and _WORD.fullmatch(lines[0].strip(b" \t")) for lines in once)
+
+
+_WORD = re.compile(rb"[!-+\x2d-~]+")
 
 
 def _is_crooked(head: Head) -> bool:

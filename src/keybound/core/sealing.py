@@ -74,7 +74,7 @@ class Sealer:
             return SealedDenial(
                 at=at / 1_000,
                 reason=_REASONS[int(reason)],  # a later version may have more of them
-                key=key.decode() or None,
+                key=key.decode(errors="ignore") or None,  # a long one is cut, within a letter
                 node_tag=node_tag,
                 clause_tag=clause_tag,
             )

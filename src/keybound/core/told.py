@@ -17,6 +17,9 @@ class Unsaid(Enum):
 
 UNSAID = Unsaid.UNSAID
 
+PREFLIGHT = "OPTIONS"
+"""The method with which browsers ask before another request."""
+
 
 class ReadBody(NamedTuple):
     """What was looked for in a body, and the models there; ``None`` if that cannot be told."""

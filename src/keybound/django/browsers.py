@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from keybound.django.facts import credential_of
+
 if TYPE_CHECKING:
     from keybound.core.reading import Reading
     from keybound.django.facts import GuardedRequest
     from keybound.guard import BaseGuard
 
-_BASIC = "basic"
-
 
 def is_deliberate(guard: BaseGuard, request: GuardedRequest) -> bool:
     """Return whether an allowed request has a credential that no browser sends by itself.
 
-    Those that it sends are cookies, and what ``Basic`` asked for. An authenticator may go by the
-    cookie of a session whatever stands in the query; a header is nothing that others can add.
+    Those that it sends are cookies, and passwords that it keeps. An authenticator may go by the
+    cookie of a session, whatever stands in the query: nobody knows, unless there is a header that
+    only a script can have written.
     """
-    reading: Reading | None = getattr(request, "keybound_reading", None)
-    if reading is None:  # it has nothing but the one header
-        value: str = request.META.get("HTTP_AUTHORIZATION", _BASIC)
-        return value[: len(_BASIC)].lower() != _BASIC
-    raw = reading.raw
-    if not isinstance(raw, bytes) or raw[: len(_BASIC)].lower() == _BASIC.encode():
-        return False
-    kind = guard.reader.places.place_of(raw).kind
-    return kind != "cookie" and (kind != "query" or not guard.settings.authenticators)
+    places, strangers = guard.reader.places, guard.settings.authenticators
+    if not (places.kept_by_browsers or strangers):
+        return True
+    known: Reading | None = getattr(request, "keybound_reading", None)
+    raw = credential_of(request) if known is None else known.raw
+    in_header = isinstance(raw, bytes) and places.in_header(raw)
+    return not places.is_kept_by_browsers(raw) and (not strangers or in_header)

@@ -89,11 +89,9 @@ def _authorize(project: Project, request: GuardedRequest, asked: Asked) -> Steps
     if not isinstance(outcome, NeedBody):
         return outcome
     head, body_max = EnvironHead(request.META, method, path), guard.settings.body_max
-    body = body_of(request) if is_worth_reading(head, body_max) else None
-    if body is not None and len(body) > body_max:
-        body = None
+    body = body_of(request, body_max) if is_worth_reading(head, body_max) else None
     told = with_models(reading.told, outcome.fields, models_in(outcome.fields, head, body))
-    outcome = yield from ask(Decide((method, path, *reading._replace(told=told)), routed))
+    outcome = yield from ask(Decide((method, path, *reading.telling(told)), routed))
     return outcome
 
 
@@ -138,6 +136,7 @@ def recall(project: Project, request: GuardedRequest, view: View, kwargs: Kwargs
     known = project.views.get(asked[:2])
     if (
         known is None
+        or (known[2] and request.api_key is None)  # a preflight: no view has answered a key
         or not asked[3]
         or known[0] is not view
         or known[1] != kwargs

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from os import SEEK_END
+from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
@@ -15,6 +16,7 @@ from keybound.core.facts import WEBSOCKET
 from keybound.core.reading import Reading
 from keybound.core.reasons import Reason
 from keybound.forged import HARMLESS, is_odd
+from keybound.heads import RAW_PATH
 from keybound.wsgi import is_unplain, read_environ
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ def read_facts(request: HttpRequest) -> Asked:
     method: str = meta.get("REQUEST_METHOD", "")
     if request.__class__ is not WSGIRequest or method != request.method or method == WEBSOCKET:
         method = _spelled(request)
+        _keep_raw_path(request)
     urlconf: object = getattr(request, "urlconf", None)
     routed = urlconf is None or urlconf == settings.ROOT_URLCONF
     return method, request.path_info or "/", meta.get("REMOTE_ADDR"), routed
@@ -92,12 +95,35 @@ def reading_of(guard: BaseGuard, request: HttpRequest, asked: Asked) -> Reading:
     return Reading(peer, credential_of(request), None, None)
 
 
-def body_of(request: HttpRequest) -> bytes | None:
-    """Return the body, which Django keeps for whoever asks again; ``None`` if it cannot be had."""
+def body_of(request: HttpRequest, body_max: int) -> bytes | None:
+    """Return the body, which Django keeps for whoever asks again.
+
+    ``None`` if it cannot be had, is cut short, or is longer than ``body_max``.
+    """
+    length: str = request.META.get("CONTENT_LENGTH") or ""
     try:
-        return request.body
+        if _spooled(request) > body_max:
+            return None
+        body = request.body
     except (OSError, RawPostDataException, RequestDataTooBig):
         return None
+    whole = not length or int(length) == len(body)
+    return body if whole and len(body) <= body_max else None
+
+
+def _spooled(request: HttpRequest) -> int:
+    """Return the length of a body that Django has in a file, as it has under ASGI.
+
+    It may have come without a length: then Django would read all of it into memory.
+    """
+    members = vars(request)
+    if "scope" not in members or "_body" in members:
+        return 0
+    file: IO[bytes] = members["_stream"]
+    at = file.tell()
+    length = file.seek(0, SEEK_END)
+    file.seek(at)
+    return length
 
 
 def _spelled(request: HttpRequest) -> str:
@@ -111,6 +137,14 @@ def _spelled(request: HttpRequest) -> str:
         method = spelled
     # A client may spell that one, but gets nothing by it.
     return "websocket" if method == WEBSOCKET else method
+
+
+def _keep_raw_path(request: HttpRequest) -> None:
+    """Put the path as it came beside what Django read of the scope, where it leaves it."""
+    scope: Mapping[str, Any] = getattr(request, "scope", {})
+    raw_path: bytes | None = scope.get("raw_path")
+    if raw_path is not None:
+        request.META[RAW_PATH] = raw_path.partition(b"?")[0].decode("latin-1")
 
 
 def guarded(request: HttpRequest) -> GuardedRequest:

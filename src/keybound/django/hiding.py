@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from keybound.forged import drop_forged
+from keybound.heads import EnvironHead
 from keybound.hiding import hide_in_environ, hide_in_scope
 
 if TYPE_CHECKING:
@@ -25,16 +26,14 @@ def hide(project: Project, request: GuardedRequest, identity: Identity | None) -
 
     ``identity`` is that of whoever is let in.
     """
-    guard, meta = project.guard, request.META
+    reader, meta = project.guard.reader, request.META
     query = meta.get("QUERY_STRING")
-    everywhere = identity is not None and guard.settings.hide_credentials
+    everywhere = reader.hides(EnvironHead(meta, "", ""), allowed=identity is not None)
     drop_forged(meta)
-    hide_in_environ(meta, guard.reader.places, everywhere=everywhere)
+    hide_in_environ(meta, reader.places, everywhere=everywhere)
     scope = getattr(request, "scope", None)
     if scope is not None:
-        if isinstance(scope.get("query_string"), str):  # as Django's own test client has it
-            scope["query_string"] = scope["query_string"].encode("latin-1", "replace")
-        hide_in_scope(scope, guard.reader.places, everywhere=everywhere)
+        hide_in_scope(scope, reader.places, everywhere=everywhere)
     if meta.get("QUERY_STRING") != query:
         request.keybound_deprecated = True
     if identity is not None and not meta.get(_AUTHORIZATION):

@@ -25,9 +25,9 @@ from keybound.asgi import APIKeyMiddleware, send_refusal
 from keybound.fastapi.declarations import Declarations
 from keybound.fastapi.demands import CurrentKey, OptionalKey, requires
 from keybound.fastapi.documents import Document
-from keybound.fastapi.inside import looking_again
+from keybound.fastapi.inside import keeping, looking_again
 from keybound.guard import AsyncGuard
-from keybound.installing import refuse_twice, usable_guard
+from keybound.installing import refuse_twice, tell_inner_cors, usable_guard
 from keybound.starlette import require
 
 if TYPE_CHECKING:
@@ -57,10 +57,12 @@ class DeclaredMiddleware(APIKeyMiddleware):
     def __init__(self, app: ASGIApp, declarations: Declarations) -> None:
         """Wrap ``app``, which is what FastAPI made of the application."""
         super().__init__(app, declarations.guard)
-        self.app = looking_again(app, declarations.app, declarations.guard)
+        self.app = looking_again(app, declarations.app, self.guard)
+        self._within = app
         self._declarations = declarations
         self._seem_current = declarations.seem_current
-        self._serve = super().__call__  # bound once, since calls are what a request costs
+        serve = super().__call__  # bound once, since calls are what a request costs
+        self._serve = serve if self.app is app else keeping(serve)
 
     def __call__(  # pyright: ignore[reportIncompatibleMethodOverride] - it is awaited all the same
         self, scope: Scope, receive: Receive, send: Send
@@ -81,3 +83,5 @@ class DeclaredMiddleware(APIKeyMiddleware):
     def check(self) -> None:
         """Read the routes; raises ``InputError`` where they cannot be read, or none is guarded."""
         self._declarations.refresh()
+        if not self.guard.settings.exempt_preflight:
+            tell_inner_cors(self._within)

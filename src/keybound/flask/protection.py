@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Any, cast
 
 from flask import Flask, current_app, g, request
 from flask.wrappers import Response
+from msgspec import structs
 
 from keybound.context import GUARD, NOTHING
-from keybound.core.decision import Denied
+from keybound.core.decision import Allowed, Denied
 from keybound.core.demands import Demand, strictest_access
 from keybound.core.errors import RefusedError
 from keybound.core.reading import Reading
 from keybound.core.reasons import Reason
+from keybound.core.told import PREFLIGHT
 from keybound.flask.declarations import Declarations
 from keybound.flask.refusals import HTTPRefusedError, renderer_of
 from keybound.flask.settled import Settled
+from keybound.heads import EnvironHead
 from keybound.wsgi import ALLOWED, READING, APIKeyMiddleware, facts_of
 
 if TYPE_CHECKING:
@@ -29,8 +32,8 @@ if TYPE_CHECKING:
 
     from flask.typing import ResponseReturnValue
     from flask.wrappers import Request
+    from werkzeug.routing import Rule
 
-    from keybound.core.decision import Allowed
     from keybound.core.identity import Identity
     from keybound.core.refusals import RefusalResponse
     from keybound.engine import Engine
@@ -60,9 +63,17 @@ class Again(APIKeyMiddleware):
     """Decides on a request as it is now, and says so by what it raises."""
 
     def read(self, environ: Environ, method: str, path: str) -> Reading:
-        """Return what was read first: the key may be hidden by now."""
+        """Return what was read first, of who the client is now: the key may be hidden by then."""
         known: Reading | None = environ[READING]
-        return super().read(environ, method, path) if known is None else known
+        if known is not None:
+            client = self.guard.reader.client.of(EnvironHead(environ, method, path))
+            return structs.replace(known, peer=client)
+        reading = super().read(environ, method, path)
+        told = reading.told
+        if told is None or not told.crooked:
+            return reading
+        # It was not when it came: the site itself has changed the path since.
+        return structs.replace(reading, told=told._replace(crooked=False))
 
     def refuse(
         self,
@@ -192,7 +203,8 @@ class Protection(APIKeyMiddleware):
         if not self._alone and environ[_CAME_AS] != facts_of(environ):
             identity = self._decide_again(environ, identity)
         rule = asked.url_rule
-        if rule is None:  # no view: Flask answers 404, 405, or with a redirect
+        # No view: Flask answers with 404, 405, a redirect, or what it allows.
+        if rule is None or (identity is None and _is_preflight_for_flask(asked, rule)):
             return
         demands, news = self._declarations.demands(rule)
         declared = demands.declared(asked.method)
@@ -201,18 +213,20 @@ class Protection(APIKeyMiddleware):
         match = guard.table.match(method, path)
         decided = None if match is None else match.view
         allowed: Allowed | None = environ[ALLOWED]
+        if allowed is not None and allowed.begins >= allowed.ends:
+            allowed = None  # to decide again would say nothing of it, and report it twice
         reading: Reading | None = environ[READING]
         if reading is None:
             raw = environ.get("HTTP_AUTHORIZATION", "").encode("latin-1")
             reading = Reading(peer, raw, None, None)
-        remembered = allowed is not None and guard.decide(method, path, *reading) is allowed
+        again = None if allowed is None else guard.decide(method, path, *reading)
         # The table decided on another view or on none, or when there were other rules.
         elsewhere = (
             news
             or match is None
             or match.route is None
             or (decided is not None and decided is not declared.route)
-            or (allowed is not None and not remembered)
+            or (allowed is not None and not isinstance(again, Allowed))
         )
         demand = declared.whole if elsewhere else declared.demand
         asks = demand.auth != "exempt" or demand.access == "write"
@@ -220,7 +234,7 @@ class Protection(APIKeyMiddleware):
             fields = demands.fields(asked.view_args)
             self._met(demand, identity, asked, fields=fields, said=demand.access, strict=elsewhere)
         environ[_MET] = self, declared.demands
-        if allowed is not None and not elsewhere:
+        if allowed is not None and again is allowed and not elsewhere:
             self._settled.add(allowed, rule, declared.demands)
 
     def _identity(self, asked: Request) -> Identity | None:
@@ -253,7 +267,7 @@ class Protection(APIKeyMiddleware):
         **how: Any,  # noqa: ANN401 - as Demand.check takes it
     ) -> Identity:
         try:
-            return demand.check(identity, method=asked.environ["REQUEST_METHOD"], **how)
+            return demand.check(identity, method=asked.environ.get("REQUEST_METHOD") or "", **how)
         except RefusedError as error:
             raise HTTPRefusedError(error.denied, self.response(error.denied)) from None
 
@@ -270,6 +284,14 @@ def protection_of(app: Flask) -> Protection:
         msg = f"{app.name} is not guarded: call init_app of keybound.flask.Keybound"
         raise RuntimeError(msg)  # noqa: TRY004 - what is missing is a call
     return protection
+
+
+def _is_preflight_for_flask(asked: Request, rule: Rule) -> bool:
+    """Return whether a request is a preflight that Flask answers by itself."""
+    reading: Reading | None = asked.environ[READING]
+    told = None if reading is None else reading.told
+    by_flask = asked.method == PREFLIGHT and getattr(rule, "provide_automatic_options", False)
+    return bool(by_flask and told is not None and told.preflight)
 
 
 def _recording(inner: WSGIApp) -> WSGIApp:

@@ -9,16 +9,16 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from keybound.core.errors import LimitError
 from keybound.core.facts import IPV6_BASE
-from keybound.core.limits.clause import EVERY, Clause, members
+from keybound.core.limits.clause import BLANKS, EVERY, Clause, members, shown
 from keybound.core.limits.network_text import read_network
 from keybound.core.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from typing import Self
 
     from keybound.core.facts import RequestFacts
@@ -52,9 +52,12 @@ class Networks(Clause):
     def parse(cls, value: object, /) -> Self | None:
         """Read addresses and networks, as text or list, ``!`` before those that are excluded.
 
-        ``*`` is both families, and without exclusions no clause.
+        ``*`` is both families, and without exclusions no clause. A member of a list is exactly an
+        address or a network; blanks may stand around the commas of a text alone.
         """
         items = members(cls.dimension, value)
+        if not isinstance(value, str):
+            _refuse_blanks(cast("Collection[str]", value))
         allowed = {item for item in items if not item.startswith(_EXCEPT)}
         excluded = {read_network(item.removeprefix(_EXCEPT)) for item in set(items) - allowed}
         if excluded and not allowed:
@@ -108,6 +111,14 @@ def _span(network: Network) -> tuple[int, int]:
     """Return the packed start of a network and the first address after it."""
     base = int(network.network_address) + (0 if network.version == 4 else IPV6_BASE)  # noqa: PLR2004
     return base, base + network.num_addresses
+
+
+def _refuse_blanks(items: Collection[str]) -> None:
+    for item in items:
+        if item != item.strip(BLANKS):
+            raise LimitError(
+                Networks.dimension, f"{shown(item)} has blanks around it", fix="leave them out"
+            )
 
 
 def _edges(allowed: Iterable[Network], excluded: Iterable[Network]) -> tuple[int, ...]:

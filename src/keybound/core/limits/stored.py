@@ -11,7 +11,7 @@ import msgspec
 
 from keybound.core.errors import LimitError
 from keybound.core.limits.clause import Clause
-from keybound.core.limits.dimensions import DIMENSIONS, parse_clause
+from keybound.core.limits.dimensions import BUILT_IN, DIMENSIONS, parse_clause
 from keybound.core.limits.lifetime import Lifetime
 from keybound.core.reasons import Reason
 
@@ -131,6 +131,8 @@ def _plain(value: object) -> bool:
 
 
 def _parse_stored(kind: type[Clause], dimension: str, value: object) -> Clause:
+    if isinstance(value, str) and kind in BUILT_IN:  # people write lists as text, we never do
+        return Unreadable.of(dimension, value)
     try:
         clause = parse_clause(kind, value)
     except PARSE_ERRORS:

@@ -1,0 +1,101 @@
+"""What a case expects besides: one table of checkers, by the first word of each expectation.
+
+A word that nobody knows is a case that cannot be replayed, never one that passes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.security import checks_of_answers as answers
+from tests.security import checks_of_runs as runs
+from tests.security.extras import Extra, take_apart
+from tests.security.outcomes import ComesLaterError, NotReplayableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.security.outcomes import Outcome
+    from tests.security.replay import Replay
+
+
+def check(text: str, replay: Replay, outcome: Outcome) -> None:
+    """Assert one expectation; raises ``NotReplayableError`` for one that nobody knows."""
+    extra = take_apart(text)
+    if extra.name.startswith("identity."):
+        answers.identity(extra, replay, outcome)
+        return
+    if extra.name not in CHECKERS:
+        msg = f"nobody knows the expectation {text!r}"
+        raise NotReplayableError(msg)
+    CHECKERS[extra.name](extra, replay, outcome)
+
+
+def _later(part: str) -> Callable[[Extra, Replay, Outcome], None]:
+    def refuse(_extra: Extra, _replay: Replay, _outcome: Outcome) -> None:
+        raise ComesLaterError(part)
+
+    return refuse
+
+
+CHECKERS: dict[str, Callable[[Extra, Any, Outcome], None]] = {
+    "app_body_identical": answers.body_identical,
+    "app_called": answers.called,
+    "app_not_called": answers.not_called,
+    "app_saw_disconnect": answers.saw_disconnect,
+    "app_sees_no_header": answers.sees_no_header,
+    "body_contains": answers.body_contains,
+    "body_not_consumed": answers.body_not_consumed,
+    "body_not_contains": answers.body_not_contains,
+    "body_reason_absent": answers.no_reason_in_body,
+    "cache_unchanged": runs.cache_unchanged,
+    "documented": runs.documented,
+    "first_chunk_before_last": answers.first_before_last,
+    "header": answers.header,
+    "header_absent": answers.header_absent,
+    "header_contains": answers.header_contains,
+    "header_not_contains": answers.header_not_contains,
+    "header_present": answers.header_present,
+    "identity_has_no_secret": answers.no_secret_in_identity,
+    "identity_headers_not_trusted": answers.forged_unseen,
+    "identity_matches_own_key_always": answers.own_identity,
+    "iterable_closed_once": answers.closed_once,
+    "lifespan_complete": answers.lifespan_complete,
+    "log.level": runs.logged_at,
+    "log_json_valid": runs.json_valid,
+    "log_line_max": runs.line_max,
+    "max_ms": runs.max_ms,
+    "no_authorization_header_in_logs": runs.no_authorization_logged,
+    "no_code_execution": runs.no_code,
+    "no_control_chars_in_logs": runs.no_controls,
+    "no_event": answers.no_event,
+    "no_logging_error": runs.formatted,
+    "no_secret_in_body": answers.no_secret_in_body,
+    "no_secret_in_exception_tree": runs.no_secret_logged,
+    "no_secret_in_logs": runs.no_secret_logged,
+    "no_secret_in_spans": _later("telemetry"),
+    "no_store_lookup": runs.no_lookup,
+    "p99_ms": runs.percentile,
+    "pool_connections_returned": runs.pool_whole,
+    "record_from": runs.record_from,
+    "redis_keys_growth": runs.redis_growth,
+    "rss_growth_mb": runs.growth,
+    "same_on_all_surfaces": runs.elsewhere,
+    "same_response_as": answers.same_response_as,
+    "shared_state_unchanged": answers.state_unchanged,
+    "single_log_line": runs.one_line,
+    "status_below_500": answers.below_500,
+    "store_reads": runs.store_reads,
+    "valid_requests_ok": runs.valid_ok,
+    "within_s": runs.within,
+    "ws_close_code": answers.close_code,
+    "ws_denial_response": answers.denial_response,
+}
+"""Each word, and what asserts it. Where there is no shell, nothing is asserted of an answer."""
+
+OF_CALLS = frozenset(
+    {"each_rejected", "no_secret_in_result", "no_dsn_password_in_result", "hidden_entropy_bits"}
+    | {"cpu_us_per_verify", "monotone_delegation", "nothing_created", "nothing_changed"}
+    | {"secret_on_stdout_once", "no_secret_on_stderr"}
+)
+"""Words that the calls of `calls` assert themselves."""

@@ -1,0 +1,235 @@
+"""The applications behind the shells: they remember what reached them, and do what a case asks."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from django.http import HttpResponse
+
+from keybound import current_key
+from tests.security.outcomes import NotReplayableError
+from tests.shells.subjects import lifespan
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from tests.security.sending import Sent
+
+CHUNKS = 3
+
+
+class AppError(Exception):
+    """What an application raises that fails."""
+
+
+class ASGIRecorder:
+    """Answers everything, as the behaviour with this name does."""
+
+    kind = protocol = "asgi"
+
+    def __init__(self, behaviour: str | None = None, *, body: bool = False) -> None:
+        """Remember nothing yet; with ``body``, read what the client sent before answering."""
+        self.served: list[dict[str, Any]] = []
+        self.body: bytes | None = None
+        self.noted: dict[str, Any] = {}
+        self.outer: Any = None
+        self._reads = body
+        if behaviour is not None and behaviour not in ASGI:
+            msg = f"no application of ASGI behaves like {behaviour!r}"
+            raise NotReplayableError(msg)
+        self._endpoint = ASGI[behaviour] if behaviour is not None else _accept
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one connection."""
+        if scope["type"] == "lifespan":
+            self.noted["lifespan"] = True
+            await lifespan(receive, send)
+            return
+        self.served.append({**scope, "current": current_key()})
+        if self._reads and scope["type"] == "http":
+            await self._read(receive)
+        await self._endpoint(self, scope, receive, send)
+
+    async def _read(self, receive: Any) -> None:
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        self.body = body
+
+
+class WSGIRecorder:
+    """The same for WSGI."""
+
+    kind = protocol = "wsgi"
+
+    def __init__(self, behaviour: str | None = None, *, body: bool = False) -> None:
+        """Remember nothing yet."""
+        self.served: list[dict[str, Any]] = []
+        self.body: bytes | None = None
+        self.noted: dict[str, Any] = {}
+        self.outer: Any = None
+        self._reads = body
+        if behaviour is not None and behaviour not in WSGI:
+            msg = f"no application of WSGI behaves like {behaviour!r}"
+            raise NotReplayableError(msg)
+        self._behaviour = behaviour
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        """Serve one request."""
+        self.served.append({**environ, "current": current_key()})
+        if self._reads:
+            self.body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        if self._behaviour == "raise":
+            raise AppError
+        write = start_response("200 OK", [("Content-Type", "text/plain")])
+        if self._behaviour == "wsgi_write":
+            write(b"served")
+            return []
+        if self._behaviour == "echo":
+            return [environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))]
+        return Stream(self.noted) if self._behaviour == "wsgi_generator" else [b"served"]
+
+    def view(self, request: Any) -> HttpResponse:
+        """Serve one request of Django."""
+        if self._reads:
+            self.body = request.body
+        if self._behaviour == "raise":
+            raise AppError
+        return HttpResponse("served", content_type="text/plain")
+
+
+class Stream:
+    """A body in parts, which notes how often it is closed."""
+
+    def __init__(self, noted: dict[str, Any]) -> None:
+        """Be open."""
+        self._noted = noted
+        self._noted["closed"] = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the parts."""
+        for number in range(CHUNKS):
+            yield b"part %d" % number
+
+    def close(self) -> None:
+        """Note it."""
+        self._noted["closed"] += 1
+
+
+class DjangoRecorder(WSGIRecorder):
+    """What a view of Django remembers."""
+
+    kind = "wsgi"
+
+
+class AsyncDjangoRecorder(DjangoRecorder):
+    """The same under ASGI."""
+
+    protocol = "asgi"
+
+
+async def _accept(_app: ASGIRecorder, scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"served"})
+
+
+async def _raise(_app: ASGIRecorder, _scope: Any, _receive: Any, _send: Any) -> None:
+    raise AppError
+
+
+async def _chunks(app: ASGIRecorder, _scope: Any, receive: Any, send: Any) -> None:
+    """Send parts; before each one, note how many the client has got."""
+    kind = [(b"content-type", b"text/event-stream")]
+    await send({"type": "http.response.start", "status": 200, "headers": kind})
+    app.noted["got"] = []
+    for number in range(CHUNKS):
+        last = number == CHUNKS - 1
+        await send({"type": "http.response.body", "body": b"data: x\n\n", "more_body": not last})
+        app.noted["got"].append(number + 1)
+        await asyncio.sleep(0)
+    del receive
+
+
+async def _until_gone(app: ASGIRecorder, _scope: Any, receive: Any, send: Any) -> None:
+    """Send parts until the client is gone."""
+    kind = [(b"content-type", b"text/event-stream")]
+    await send({"type": "http.response.start", "status": 200, "headers": kind})
+    gone = asyncio.create_task(_gone(receive))
+    for _ in range(100):
+        await send({"type": "http.response.body", "body": b"data: x\n\n", "more_body": True})
+        done, _pending = await asyncio.wait({gone}, timeout=0.005)
+        if done:
+            break
+    app.noted["disconnect"] = gone.done() and gone.result()
+    gone.cancel()
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _gone(receive: Any) -> bool:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    return True
+
+
+async def _delete_inside(app: ASGIRecorder, scope: Any, receive: Any, send: Any) -> None:
+    """Let the guarded application serve a request within this one, with the same credential."""
+    if scope["method"] == "DELETE":
+        await _accept(app, scope, receive, send)
+        return
+    inner = dict(app.noted["scope"]) | {
+        "method": "DELETE",
+        "path": "/v1/chat",
+        "raw_path": b"/v1/chat",
+    }
+    app.served.clear()  # what counts is whether the request within gets here
+    await app.outer(inner, receive, send)
+
+
+async def _raise_late(_app: ASGIRecorder, _scope: Any, _receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    raise AppError
+
+
+async def _echo(app: ASGIRecorder, _scope: Any, receive: Any, send: Any) -> None:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    app.body = body
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _stay(app: ASGIRecorder, _scope: Any, receive: Any, send: Any) -> None:
+    """Accept a WebSocket, and stay until somebody ends it."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    app.noted["open"] = True
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+
+
+ASGI: dict[str, Callable[[ASGIRecorder, Any, Any, Any], Awaitable[None]]] = {
+    "echo": _echo,
+    "raise": _raise,
+    "raise_after_start": _raise_late,
+    "sse_3_chunks": _chunks,
+    "sse_disconnect": _until_gone,
+    "dispatches_internal_delete": _delete_inside,
+    "stay": _stay,
+}
+
+WSGI = frozenset({"echo", "raise", "wsgi_generator", "wsgi_write"})
+
+
+def sse(each: Sent) -> bool:
+    """Return whether the client leaves before the answer is over."""
+    return each.tests.get("test.app") == "sse_disconnect"

@@ -1,0 +1,174 @@
+"""Checkers of what was asked, how long it took, what was logged, and what is left behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.security.keyring import CANARY_FILE
+from tests.security.outcomes import NotReplayableError
+
+if TYPE_CHECKING:
+    from tests.security.extras import Extra
+    from tests.security.outcomes import Outcome
+    from tests.security.replay import Replay
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+TRIES = 10
+"""How often a request is sent again that took too long: a machine is busy now and then."""
+
+
+# -------------------------------------------------------------------------------- store and time
+
+
+def no_lookup(_: Extra, _replay: Replay, outcome: Outcome) -> None:
+    """Nobody was asked about a key."""
+    assert outcome.loads == 0, "the store was asked"
+
+
+def record_from(extra: Extra, _replay: Replay, outcome: Outcome) -> None:
+    """The store was asked."""
+    if extra.argument in {"redis", "cache"}:
+        assert outcome.loads == 0, "the store was asked"
+        return
+    if extra.argument not in {"sql", "store"}:
+        msg = f"nobody knows where {extra.argument} is"
+        raise NotReplayableError(msg)
+    assert outcome.loads >= 1, "the store was not asked"
+
+
+def max_ms(extra: Extra, replay: Replay, outcome: Outcome) -> None:
+    """It takes no longer than this, of some tries."""
+    taken, tries = outcome.seconds, 0
+    while taken * 1_000 > extra.number and tries < TRIES:
+        tries += 1
+        taken = min(taken, replay.again().seconds)
+    assert taken * 1_000 <= extra.number, f"it took {taken * 1_000:.1f} ms"
+
+
+def within(extra: Extra, replay: Replay, _outcome: Outcome) -> None:
+    """Assert what the run of the case did: it let that much time pass and no more."""
+    assert replay.waited <= extra.number
+
+
+def no_code(_: Extra, _replay: Replay, _outcome: Outcome) -> None:
+    """Nothing that was stored was executed."""
+    assert not Path(CANARY_FILE).exists(), "a value of Redis was executed"
+
+
+def pool_whole(_: Extra, replay: Replay, _outcome: Outcome) -> None:
+    """Nothing is held that a cancelled request took: the next one is served."""
+    replay.place.store.before_load = None
+    assert replay.again().decision == "allow"
+
+
+def cache_unchanged(_: Extra, replay: Replay, _outcome: Outcome) -> None:
+    """What a request read that was given up is not kept."""
+    assert not replay.cached_after_cancel, "what a cancelled request read was kept"
+
+
+# ------------------------------------------------------------------------------------------ logs
+
+
+def one_line(_: Extra, replay: Replay, _outcome: Outcome) -> None:
+    """Every record of the log is one line."""
+    for line in replay.log.lines:
+        assert "\n" not in line, "a record of the log has two lines"
+        assert "\r" not in line, "a record of the log has two lines"
+
+
+def no_secret_logged(_: Extra, replay: Replay, _outcome: Outcome) -> None:
+    """Nothing that was logged holds a key."""
+    replay.log.check()
+
+
+def no_controls(_: Extra, replay: Replay, _outcome: Outcome) -> None:
+    """Nothing that was logged steers a terminal."""
+    for line in replay.log.lines:
+        assert line.isprintable(), "a control character is in the log"
+
+
+def json_valid(_: Extra, replay: Replay, _outcome: Outcome) -> None:
+    """A formatter of JSON makes one object of each record, with nothing of the client's in it."""
+    for record in replay.log.records:
+        text = json.dumps({"level": record.levelname, "message": record.getMessage()})
+        assert json.loads(text)["level"] == record.levelname
+        assert "\n" not in text
+    sent_values = [value.decode("latin-1") for _, value in replay.each.headers if len(value) > 20]
+    assert not any(value in line for value in sent_values for line in replay.log.lines)
+
+
+def formatted(_: Extra, replay: Replay, _outcome: Outcome) -> None:
+    """Every record of the log could be formatted."""
+    assert not replay.log.failed, "a record of the log could not be formatted"
+
+
+def line_max(extra: Extra, replay: Replay, _outcome: Outcome) -> None:
+    """No record of ours is longer than this; frameworks have a log of their own."""
+    ours = [line for line in replay.log.lines if line.split()[1].startswith("keybound")]
+    assert all(len(line) <= extra.number for line in ours)
+
+
+def logged_at(extra: Extra, replay: Replay, _outcome: Outcome) -> None:
+    """Over Redis, somebody was told at this level or above."""
+    level = {"warning": 30, "error": 40, "critical": 50}[extra.argument]
+    if replay.place.redis is not None:
+        assert any(record.levelno >= level for record in replay.log.records), "nobody was told"
+
+
+def no_authorization_logged(_: Extra, replay: Replay, _outcome: Outcome) -> None:
+    """No header with a credential was logged."""
+    assert not any("authorization:" in line.lower() for line in replay.log.lines)
+
+
+# ----------------------------------------------------------------------------------------- floods
+
+
+def growth(extra: Extra, _replay: Replay, outcome: Outcome) -> None:
+    """No more memory is in use than this."""
+    grown = outcome.facts.get("rss_growth_mb", 0)
+    assert grown <= extra.number, f"{grown:.0f} MB more"
+
+
+def redis_growth(extra: Extra, _replay: Replay, outcome: Outcome) -> None:
+    """No more names are in Redis than this."""
+    assert outcome.facts.get("redis_keys_growth", 0) <= extra.number
+
+
+def store_reads(extra: Extra, replay: Replay, outcome: Outcome) -> None:
+    """``limit``: no more than one read for each request that could be anybody's."""
+    reads = outcome.facts.get("store_reads", outcome.loads)
+    limit = outcome.facts.get("requests", 1) if extra.argument == "limit" else extra.number
+    assert reads <= limit, f"{reads} reads"
+    del replay
+
+
+def valid_ok(extra: Extra, _replay: Replay, outcome: Outcome) -> None:
+    """As many of the good keys were served."""
+    share = outcome.facts.get("valid_ok", 1.0)
+    assert share >= extra.number / 100, f"{share:.0%}"
+
+
+def percentile(extra: Extra, _replay: Replay, outcome: Outcome) -> None:
+    """Nearly all took no longer than this."""
+    taken = outcome.facts.get("p99", outcome.seconds)
+    assert taken * 1_000 <= extra.number, f"{taken * 1_000:.1f} ms"
+
+
+# ------------------------------------------------------------------------------------------ other
+
+
+def documented(extra: Extra, _replay: Replay, _outcome: Outcome) -> None:
+    """A page says what holds."""
+    words = {"proxy-double-handling": ("proxy-headers",)}.get(extra.argument)
+    if words is None:
+        msg = f"nobody knows what is to be documented: {extra.argument}"
+        raise NotReplayableError(msg)
+    pages = "".join(page.read_text(encoding="utf-8") for page in sorted(DOCS.glob("*.md")))
+    assert all(word in pages for word in words), f"no page is about {extra.argument}"
+
+
+def elsewhere(_extra: Extra, _replay: Replay, _outcome: Outcome) -> None:
+    """Pass: it is asserted of every case, or by the call of this one itself."""

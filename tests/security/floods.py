@@ -1,0 +1,120 @@
+"""Many requests at once, which nobody may notice in memory, in Redis, or in what others wait for.
+
+The numbers of a catalogue are those of a long run. Here they are divided, so that a case takes a
+second; ``--full`` sends all of them.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keybound.core.decision import Allowed
+from keybound.testing.records import a_key, commit, new
+from tests.security.keyring import MARK
+from tests.security.outcomes import NotReplayableError
+from tests.security.sending import altered
+from tests.security.subjects import decide, pure
+
+if TYPE_CHECKING:
+    from tests.security.outcomes import Outcome
+    from tests.security.replay import Replay
+    from tests.security.worlds import Place
+
+REQUESTS_MAX = 2_000
+"""Requests of a flood, unless all are asked for."""
+
+PAGE = 4_096
+
+
+def flood(run: Replay) -> Outcome:
+    """Send a flood, and return what became of one request of it."""
+    how: dict[str, Any] = dict(run.each.tests["test.flood"])
+    place = run.place
+    size = next((how.pop(name) for name in _KINDS if name in how), None)
+    kind = next(name for name in _KINDS if name in run.each.tests["test.flood"])
+    every = int(how.pop("plus_valid_every", 0))
+    requests = int(how.pop("requests", size or 0))
+    if how or size is None:
+        msg = f"nobody knows a flood with {', '.join(how) or 'nothing'}"
+        raise NotReplayableError(msg)
+    number = requests if run.tools.full else min(requests, REQUESTS_MAX)
+    if kind == "keys_with_same_prefix":
+        _plant(place, int(size) if run.tools.full else min(int(size), REQUESTS_MAX))
+    if every:
+        commit(place.store, new(a_key("valid", tenant="acme"), place.secrets.digest("valid")))
+    before = _measure(place)
+    taken: list[float] = []
+    good = 0
+    last: Any = None
+    for at in range(number):
+        valid = bool(every) and at % every == 0
+        value = _value(place, kind, valid=valid)
+        lines = [(k, value if k == b"authorization" else v) for k, v in run.each.headers]
+        each = altered(run.each, headers=lines)
+        started = time.thread_time()  # the machine may have others to serve
+        decided = decide(place, each)
+        taken.append(time.thread_time() - started)
+        if valid:
+            good += isinstance(decided, Allowed)
+        else:
+            last = each
+    outcome = pure(place, last)
+    after = _measure(place)
+    outcome.facts = {
+        "requests": number,
+        "store_reads": after["reads"] - before["reads"],
+        "rss_growth_mb": (after["memory"] - before["memory"]) / 1_000_000,
+        "redis_keys_growth": after["redis"] - before["redis"],
+        "p99": sorted(taken)[int(len(taken) * 0.99) - 1],
+    }
+    if every:
+        outcome.facts["valid_ok"] = good / len(range(0, number, every))
+    return outcome
+
+
+def _value(place: Place, kind: str, *, valid: bool) -> bytes:
+    secrets = place.secrets
+    if valid:
+        text = secrets.of("valid")
+    elif kind == "keys_with_same_prefix":
+        text = secrets.new(MARK[:4])
+    elif kind == "same_unknown_key":
+        text = secrets.of("UNKNOWN")
+    elif kind == "malformed":
+        text = secrets.new()[:20]
+    elif kind == "valid":
+        text = secrets.of("K1")
+    else:
+        text = secrets.new()
+    if kind == "random_bad_checksum" and not valid:
+        text = text[:-1] + ("A" if text[-1] != "A" else "B")
+    return b"Bearer " + text.encode()
+
+
+_KINDS = (
+    "random_keys",
+    "random_bad_checksum",
+    "random_good_checksum",
+    "keys_with_same_prefix",
+    "same_unknown_key",
+    "malformed",
+    "valid",
+)
+
+
+def _plant(place: Place, number: int) -> None:
+    """Store keys whose hints are all the same."""
+    puts = [
+        new(a_key(f"same{at}", tenant="acme"), place.secrets.digest(f"same{at}"))
+        for at in range(number)
+    ]
+    for at in range(0, len(puts), 500):
+        commit(place.store, *puts[at : at + 500])
+
+
+def _measure(place: Place) -> dict[str, float]:
+    resident = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE
+    redis = place.redis.client.dbsize() if place.redis is not None else 0
+    return {"memory": resident, "reads": place.store.loads, "redis": int(redis)}

@@ -1,0 +1,150 @@
+"""The run of a whole case: at every subject, over every way to the records that is worth it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.security import faults, records, subjects, verdicts
+from tests.security.calls import call
+from tests.security.cases import HTTP
+from tests.security.logs import listening
+from tests.security.outcomes import ComesLaterError
+from tests.security.replay import PURE, behaviour_of, run_at
+from tests.security.worlds import Way
+from tests.shells.subjects import SUBJECTS as SHELLS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tests.security.cases import Case
+    from tests.security.outcomes import Outcome
+    from tests.security.replay import Tools
+
+MEMORY, SQLITE, REDIS = Way(store="memory"), Way(store="sqlite"), Way(store="sqlite", redis=True)
+
+LATER = {"management": "the management API"}
+"""Kinds of requests whose part of keybound is not there yet."""
+
+
+def replay(case: Case, tools: Tools) -> None:
+    """Replay a case at every subject and over every way; raises what does not hold."""
+    if case.kind in LATER:
+        raise ComesLaterError(LATER[case.kind])
+    if case.kind not in HTTP:
+        with listening() as log:
+            call(case, tools)
+            log.check()
+        return
+    outcomes: dict[str, Outcome] = {}
+    for way, names in _ways(case, tools):
+        for name in names:
+            with listening() as log:
+                label = f"{name} over {way.name}"
+                outcomes[label] = _labelled(label, lambda: run_at(case, tools, way, name, log))  # noqa: B023 - called at once
+    verdicts.same(outcomes, apart=_read_apart(case))
+
+
+def _read_apart(case: Case) -> bool:
+    """Return whether the two protocols cannot tell the same: several lines, or an empty path."""
+    if case.request.get("path") == "":
+        return True
+    listed = case.request.get("headers") or ()
+    names = [each[0] for each in listed if isinstance(each, list)]
+    return len(set(names)) < len(names) or len(names) < len(listed)
+
+
+def _labelled(label: str, run: Callable[[], Outcome]) -> Outcome:
+    """Say where it was that something does not hold."""
+    try:
+        return run()
+    except AssertionError as error:
+        msg = f"{label}: {error}"
+        raise AssertionError(msg) from error
+
+
+def _ways(case: Case, tools: Tools) -> list[tuple[Way, list[str]]]:
+    """Return every way to the records of a case, and who replays it over each.
+
+    What a framework does is the same over every store, and what a store does in front of every
+    framework: all of them run in memory, and few over the others. Redis holds records alone, so it
+    is in the way where those are what the case is about.
+    """
+    names = _names(case)
+    if "test.flood" in (case.request.get("scope") or {}):
+        return [(MEMORY, [PURE]), *([(REDIS, [PURE])] if _about_redis(case) else [])]
+    few = [name for name in names if name in {PURE, "asgi", "wsgi"}][:2]
+    ways = [(MEMORY, names), (SQLITE, few)]
+    if case.kind != "lifespan" and _about_records(case) and tools.redis() is not None:
+        broken = any(faults.needs_redis(fault) for fault in case.world.faults)
+        ways.append((REDIS, names if broken else few))
+    return ways
+
+
+def _about_redis(case: Case) -> bool:
+    return any(each.startswith("redis_") for each in case.expected.also)
+
+
+def _about_records(case: Case) -> bool:
+    """Return whether something is stored that Redis may hold in another way than the store."""
+    world = case.world
+    odd = world.key is not None and records.is_odd(_strings(world.key))
+    above = world.key is not None and bool({"groups", "parent", "owner"} & world.key.keys())
+    changed = bool(world.events or world.faults)
+    return odd or above or changed or case.area in _STORED
+
+
+_STORED = frozenset({"key_state", "storage_and_cache", "states", "stores"})
+"""Areas that are about what is stored, as either format names them."""
+
+
+def _strings(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members of a record that say what they are by themselves."""
+    return {name: value for name, value in record.items() if not isinstance(value, dict)}
+
+
+def _names(case: Case) -> list[str]:
+    names = [PURE] if _is_pure(case) else []
+    for name in SHELLS:
+        protocol = "wsgi" if name in {"wsgi", "flask", "django"} else "asgi"
+        if not case.over(protocol):
+            continue
+        if case.kind != "http" and name not in subjects.WEBSOCKETS:
+            continue
+        if name in _FAILS_BY_ITSELF and _without_method(case):
+            continue
+        if name in _LACKS.get(behaviour_of(case) or "", frozenset()):
+            continue
+        names.append(name)
+    return names
+
+
+_FAILS_BY_ITSELF = frozenset({"django"})
+"""Django's handler of WSGI needs a method before any middleware is asked, and fails without."""
+
+
+def _without_method(case: Case) -> bool:
+    environ = case.request.get("environ") or {}
+    return environ.get("REQUEST_METHOD", "") is None
+
+
+_DJANGO = frozenset({"django", "django-async"})
+
+_LACKS = {
+    "echo": _DJANGO,
+    "raise_after_start": _DJANGO,
+    "wsgi_write": _DJANGO,
+    "dispatches_internal_delete": _DJANGO,
+    "sse_3_chunks": _DJANGO,
+    "sse_disconnect": _DJANGO,
+    "wsgi_generator": _DJANGO,
+}
+"""Behaviours of applications, and the subjects whose one view does not have them."""
+
+
+def _is_pure(case: Case) -> bool:
+    """Return whether the decision alone can be asked for: all of the request is in its facts."""
+    scope = case.request.get("scope") or {}
+    special = any(name.startswith("test.") for name in scope) or "type" in scope
+    about_shells = case.kind == "lifespan" or case.expected.decision in {"error", "close"}
+    floods_only = "test.flood" in scope
+    return (floods_only or not special) and not about_shells
