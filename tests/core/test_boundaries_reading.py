@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import pytest
 
+from keybound.core.bodies import head_allows
 from keybound.core.credentials import parse_forms
 from keybound.core.decision import Allowed, Denied, both
 from keybound.core.effects import Head
 from keybound.core.errors import SettingsError
 from keybound.core.facts import IPV6_BASE, pack_address
 from keybound.core.fence import Fence
+from keybound.core.hosts import read_host
 from keybound.core.keys import KeyFormat
+from keybound.core.models_of import called
 from keybound.core.nodes import encode_node
 from keybound.core.places import Places
 from keybound.core.reasons import Reason
 from keybound.core.secret import Secret
 from keybound.core.shared import VALUE_MAX, SharedRecords
 from keybound.testing.records import a_key
+from tests.core.heads import FakeHead
 
 PLACES = Places(parse_forms(["bearer", "header(X-Key)", "query(key)", "cookie(key)"]))
 
@@ -125,3 +129,25 @@ def test_what_two_requests_in_one_report_is_reported_together():
     for found in (both(first, plain), both(plain, first)):
         assert found.reported == (one,)
         assert found.begins == found.ends
+
+
+def test_the_longest_host_is_read():
+    """A name of 253 characters, a dot, and a port of five digits."""
+    name = b".".join([b"a" * 63] * 3 + [b"a" * 61])
+    assert len(name) == 253
+    assert read_host(name + b".:65535") == name.decode()
+    assert read_host(b"a" + name) is None
+
+
+def test_the_length_of_a_body_has_few_digits():
+    """As many as a number of 64 bits has in any case; zeros before it count."""
+    for digits, worth in ((b"5".rjust(18, b"0"), True), (b"5".rjust(19, b"0"), False)):
+        assert head_allows(b"application/json", None, digits, 5) is worth
+    assert head_allows(b"application/json", None, b"6", 5) is False
+
+
+def test_a_function_may_name_a_model_often():
+    """But not for ever: it is not asked for more than ten times as many as there may be."""
+    for times, models in ((1_000, ("m",)), (1_001, ())):
+        named = ["m"] * times
+        assert called(lambda _head, named=named: iter(named), FakeHead()) == models  # type: ignore[misc]
