@@ -36,6 +36,9 @@ LEAKS: list[str] = []
 """What was found since the last test, without the keys."""
 
 _BODY = 38
+_WIRES = ("uvicorn", "websockets")
+"""What servers and clients of WebSockets log at DEBUG is what went over the wire."""
+
 _REQUESTS = frozenset({"request"})
 """What Django and Flask add to a record is the request itself, with whatever its client sent."""
 
@@ -47,6 +50,9 @@ _SHAPE = re.compile(r"(?=(([a-z][a-z0-9]{0,15})_([a-z][a-z0-9]{0,15})_[0-9A-Za-z
 _SHOWN = 60
 
 _parts: set[str] = set()
+
+is_enabled = logging.Logger.isEnabledFor
+"""Whether a record is wanted: what tests of that put back, since meanwhile all of them are made."""
 
 
 def look(where: str, *things: object) -> None:
@@ -131,24 +137,30 @@ def _note_keys(patch: pytest.MonkeyPatch) -> None:
 
 def _look_at_logs(patch: pytest.MonkeyPatch) -> None:
     """Let every record be made, look at it, and drop those that nobody wants."""
-    enabled, handle = logging.Logger.isEnabledFor, logging.Logger.handle
+    handle = logging.Logger.handle
 
     @wraps(handle)
     def looking(self: logging.Logger, record: logging.LogRecord) -> None:
-        where = f"a log record of {record.name}"
-        try:
-            message = record.getMessage()
-        except Exception:  # noqa: BLE001 - the handlers say so
-            message = ""
-        held = {name: value for name, value in vars(record).items() if name not in _REQUESTS}
-        look(where, message, *held.values())
-        if record.exc_info:
-            look_at_error(where, record.exc_info[1], frames=True)
-        if enabled(self, record.levelno):
+        if not (record.levelno <= logging.DEBUG and record.name.startswith(_WIRES)):
+            look_at_record(record)
+        if is_enabled(self, record.levelno):
             handle(self, record)
 
     patch.setattr(logging.Logger, "isEnabledFor", lambda _self, _level: True)
     patch.setattr(logging.Logger, "handle", looking)
+
+
+def look_at_record(record: logging.LogRecord) -> None:
+    """Look at all that a handler may do with a log record."""
+    where = f"a log record of {record.name}"
+    try:
+        message = record.getMessage()
+    except Exception:  # noqa: BLE001 - the handlers say so
+        message = ""
+    held = {name: value for name, value in vars(record).items() if name not in _REQUESTS}
+    look(where, message, *held.values())
+    if record.exc_info:
+        look_at_error(where, record.exc_info[1], frames=True)
 
 
 def _look_at_warnings(patch: pytest.MonkeyPatch) -> None:

@@ -130,6 +130,7 @@ def test_no_window_is_never(empty: object):
         (["mon 08:00-18:00 /usr/share/zoneinfo/UTC"], "is no time zone", "IANA"),
         (["mon 08:00-18:00 UTC\x00"], "is no time zone", "IANA"),
         (["mon 08:00-18:00 UTC/"], "is no time zone", "IANA"),
+        (["mon 08:00-18:00 A" + "/A" * 100], "is no time zone", "IANA"),
         ("", "an empty member", "write '*'"),
         (["mon 08:00-18:00 UTC", " "], "an empty member", "write '*'"),
         (["mon 08:00-18:00 " + "A" * 256], "characters", "at most 256"),

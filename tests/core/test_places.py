@@ -233,6 +233,9 @@ def test_query_is_handed_on_without_the_key(query, left):
         ([b'key = "abc" ; a=1'], [b"a=1"]),
         ([b"a=1; key=abc; b=2", b"c=3"], [b"a=1; b=2", b"c=3"]),
         ([b"a=1; key=abc"], [b"a=1"]),
+        ([b"a=1,key=abc"], [b"a=1"]),
+        ([b"a=1, key=abc, b=2,c; d=3"], [b"a=1, b=2,c; d=3"]),
+        ([b"a=1, keys=abc; b"], [b"a=1, keys=abc; b"]),
     ],
 )
 def test_cookies_are_handed_on_without_the_key(lines, left):

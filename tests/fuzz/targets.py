@@ -9,25 +9,33 @@ from __future__ import annotations
 import json
 from base64 import urlsafe_b64encode
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from keybound.core.credentials import FORMS, Credential, read_credential
+from keybound.core.clients import ClientAddress
+from keybound.core.credentials import FORMS, Credential, parse_forms, read_credential
+from keybound.core.durations import parse_duration
 from keybound.core.effects import Head
 from keybound.core.errors import InputError, KeyboundError
 from keybound.core.facts import RequestFacts, pack_address, unpack_address
 from keybound.core.keys import KeyFormat
 from keybound.core.limits import Limits, parse_tenant
+from keybound.core.limits.hours_text import read_window
+from keybound.core.models_of import ModelSource
 from keybound.core.nodes import RECORD_MAX, decode_node, encode_node
+from keybound.core.patterns import check_protected
+from keybound.core.places import Places
 from keybound.core.routes import Route
 from keybound.core.sealing import SEALING_KEY_BYTES, Sealer
 from keybound.core.secret import Secret
 from keybound.core.shared import SharedRecords
 from keybound.core.table import RouteTable
+from keybound.core.tenants_of import TenantSource
+from tests.fuzz.head_targets import HEAD_TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Target = Callable[[bytes], object]
+    Target: TypeAlias = Callable[[bytes], object]
 
 _FORMS = tuple(FORMS.values())
 _FORMAT = KeyFormat()
@@ -152,8 +160,35 @@ def denial(data: bytes) -> None:
     _SEALER.open(urlsafe_b64encode(sealed).decode())
 
 
+def hours(data: bytes) -> None:
+    """Read a window of hours: it is written in one way, and read again as it was."""
+    window = read_window(data.decode("utf-8", "surrogateescape"))
+    assert read_window(str(window)) == window
+
+
+def spelled(data: bytes) -> None:
+    """Read what settings spell: forms, sources, proxies."""
+    text = data.decode("utf-8", "surrogateescape")
+    for read in _SETTINGS:
+        with suppress(KeyboundError):
+            read(text)
+
+
+_SETTINGS: list[Callable[[str], object]] = [
+    lambda text: Places(parse_forms([text])),
+    TenantSource.parse,
+    lambda text: ModelSource.parse(text, templates=True),
+    lambda text: ClientAddress.parse("forwarded", [text]),
+    lambda text: check_protected("protect", text),
+    lambda text: parse_duration("revoke_within", text),
+]
+
+
 TARGETS: dict[str, Target] = {
     target.__name__: target
-    for target in (*(credential, address, path, pattern, record, shared, limits, tenant, denial),)
+    for target in (
+        *(credential, address, path, pattern, record, shared, limits, tenant, denial, hours),
+        *(spelled, *HEAD_TARGETS),
+    )
 }
 """Every target by its name."""

@@ -22,6 +22,7 @@ from keybound.denial_log import EVENTS, LOGGED_EVERY, DenialLog
 from keybound.engine import Engine
 from keybound.stores.memory import MemoryStore
 from keybound.testing import FakeClock
+from tests.canary import is_enabled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -262,6 +263,7 @@ def test_what_is_not_written_is_not_formatted(
     guard.refuse(DENIED)
     kept.setLevel(logging.CRITICAL)
     denial_log.logger.setLevel(logging.WARNING)
+    monkeypatch.setattr(logging.Logger, "isEnabledFor", is_enabled)
     guard.refuse(Denied(Reason.UNKNOWN_KEY))
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.oracle.credentials import credentials_in, read_credential
 from tests.oracle.reading import (
     client_of,
     is_crooked,
     is_preflight,
     methods_of,
     models_in,
-    read_credential,
     tenant_said,
 )
 from tests.oracle.refused import Refused
@@ -29,6 +29,7 @@ Outcome = tuple[str, str | None, str | None]
 """``allowed``, ``denied`` or ``open``; why; and the node that refused."""
 
 OPEN: Outcome = ("open", None, None)
+MISSING = "missing_credentials"
 CHAIN_MAX = 32
 
 
@@ -42,14 +43,17 @@ def judge(world: World, request: Request, now: float) -> Outcome:
 
 def _judge(world: World, request: Request, now: float) -> Outcome:
     settings = world["settings"]
-    asked = {method: route_facts(world, method, request["path"]) for method in methods_of(request)}
+    try:
+        asked = {name: route_facts(world, name, request["path"]) for name in methods_of(request)}
+    except Refused:  # whoever sends nothing is told that first
+        raise Refused("invalid_path" if credentials_in(settings, request) else MISSING) from None
     guards = {said["auth"] for said in asked.values()}
     if guards == {"exempt"}:
         return OPEN
     try:
         text, in_header = read_credential(settings, request)
     except Refused as refused:
-        if refused.reason == "missing_credentials" and is_preflight(settings, request):
+        if refused.reason == MISSING and is_preflight(settings, request):
             return OPEN
         if "required" not in guards and refused.reason.startswith(("missing", "malformed")):
             return OPEN

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from keybound.core.errors import InputError
 from keybound.stores import open_store
 from tests.oracle.asking import requests_to, worlds
-from tests.oracle.reading import PLACES
+from tests.oracle.credentials import PLACES
 from tests.oracle.real import limits_of
 from tests.oracle.test_decisions import LATER, built, change, site
 from tests.oracle.worlds import GROUPS, KEYS, layers, lifetimes, once_in

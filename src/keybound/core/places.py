@@ -145,10 +145,16 @@ class Places:
 
     def _without(self, line: bytes) -> bytes | None:
         parts = line.split(b";")
-        kept = [part for part in parts if _cookie(part) not in self._cookies]
-        if len(kept) == len(parts):
+        kept = [self._alone(part) for part in parts if _cookie(part) not in self._cookies]
+        if kept == parts:
             return line
         return b";".join(kept).lstrip(_BLANKS) or None
+
+    def _alone(self, part: bytes) -> bytes:
+        """Return a part without what a server joined to it of another line."""
+        first, *others = part.split(b",")
+        kept = [piece for piece in others if _cookie(piece) not in self._cookies]
+        return b",".join((first, *kept))
 
 
 def _in_authorization(head: Head, _: Place) -> bytes | Reason | None:

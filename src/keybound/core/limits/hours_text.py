@@ -29,8 +29,8 @@ _SPAN = re.compile(
     r"(?P<from>(?:[01][0-9]|2[0-3]):[0-5][0-9])-(?P<to>(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00)"
 )
 # Names of the IANA begin with a capital, as no other file beside them does, and have no dots: so
-# none is a path to anywhere else.
-_ZONE = re.compile(r"[A-Z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*")
+# none is a path to anywhere else. They have three parts at most: hundreds are an error of Python's.
+_ZONE = re.compile(r"[A-Z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+){0,2}")
 
 
 class Window(NamedTuple):
