@@ -254,7 +254,9 @@ def test_threads_lose_no_denial_and_write_one_line(clock: FakeClock):
     assert log.totals() == {("key_1", Reason.METHOD_NOT_ALLOWED): 4_000}
 
 
-def test_what_is_not_written_is_not_formatted(guard: Guard, monkeypatch: pytest.MonkeyPatch):
+def test_what_is_not_written_is_not_formatted(
+    guard: Guard, kept: Kept, monkeypatch: pytest.MonkeyPatch
+):
     """A flood costs counting, and no formatting."""
     guard.refuse(DENIED)
     monkeypatch.setattr(json, "dumps", lambda *_, **__: pytest.fail("formatted"))
