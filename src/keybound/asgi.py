@@ -214,8 +214,11 @@ class APIKeyMiddleware:
         """Run the application with a look, every now and then, at the key of its socket."""
         guard, path = self.guard, _below(scope.get("root_path", ""), scope["path"])
         head: ScopeHead = scope.get(HEAD) or ScopeHead(scope, WEBSOCKET, path)
+        every = guard.settings.sync_every / 2
 
         async def still_allowed() -> bool:
+            # Until the next look has ended, or a socket would outlive what is known of its key.
+            await guard.keep_up(2 * every)
             outcome = await guard.authorize(WEBSOCKET, path, *guard.reader.read(head))
             return isinstance(outcome, Allowed | Unguarded)
 
@@ -223,7 +226,7 @@ class APIKeyMiddleware:
             receive,
             send,
             still_allowed=still_allowed,
-            every=guard.settings.sync_every,
+            every=every,
             code=POLICY_VIOLATION,
         )
         await watch.run(lambda receive, send: self.app(scope, receive, send))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 from keybound.clocks import SystemClock, monotonic
+from keybound.core.coherence import sync
 from keybound.core.effects import ReadShared, Sleep
 from keybound.core.errors import StoreUnavailableError
 from keybound.core.joining import Join
@@ -280,6 +281,15 @@ class AsyncGuard(BaseGuard):
         )
         del raw  # whoever interrupts this and reports it shows what the frames of a traceback hold
         return await self._run(steps)
+
+    async def keep_up(self, seconds: float) -> None:
+        """Ask the store what changed, unless what is known holds for so long from now.
+
+        Raises ``StoreError``.
+        """
+        cache, clock = self.engine.cache, self.engine.clock
+        if cache.leased_for(clock.boot(), clock.wall()) < seconds:
+            await self._run(self.engine.opened(sync(self.engine.rules.worker)))
 
     async def issue(self, **options: Unpack[IssueOptions]) -> IssuedKey:
         """Make a key; ``secret.reveal()`` is the key itself, here and never again.

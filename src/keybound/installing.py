@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from keybound.core.declared import DeclaredRoute
 from keybound.core.errors import SettingsError
-from keybound.guard import AsyncGuard, BaseGuard
+from keybound.guard import AsyncGuard, BaseGuard, Guard
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,6 +38,8 @@ def usable_guard(kind: type[G], guard: object) -> G:
         other = ".to_async()" if kind is AsyncGuard else ".to_sync()"
         found = type(guard).__name__
         raise SettingsError("guard", f"is {found}", fix=f"give {_a(kind.__name__)}, or {other}")
+    if kind is Guard:
+        guard.engine.authenticators.refuse_awaited()
     return guard
 
 

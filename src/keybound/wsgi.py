@@ -89,7 +89,7 @@ class APIKeyMiddleware:
         """Serve one request."""
         method, path, peer = facts_of(environ)
         value: str | None = environ.get("HTTP_AUTHORIZATION")
-        guard, remembered = self.guard, True
+        guard, remembered, odd = self.guard, True, False
         told = head = reading = None
         try:
             if guard.engine is not self._prepared:
