@@ -121,6 +121,10 @@ class Settings:
                 raise
             except InputError as error:
                 raise SettingsError(name, str(error)) from None
+        try:
+            ClientAddress.parse(self.client_ip, self.trusted_proxies)
+        except InputError as error:
+            raise SettingsError(error.field, error.problem, fix=error.fix) from None
         if self.redis is not None and self.secret is None:
             raise SettingsError(
                 "redis", "needs a secret, which proves what is in it", fix=HOW_TO_MAKE_ONE

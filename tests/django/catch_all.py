@@ -25,8 +25,9 @@ async def answer(request: HttpRequest) -> HttpResponse:
     app.served.append(
         {**request.META, "keybound": getattr(request, "api_key", 0), "current": current_key()}
     )
-    if app.look is not None:
-        app.served[-1]["looked"] = app.look(request)
+    look: Callable[[HttpRequest], object] | None = getattr(app, "look", None)
+    if look is not None:
+        app.served[-1]["looked"] = look(request)
     view: Callable[[HttpRequest], HttpResponse] | None = getattr(app, "view", None)
     if view is not None:
         return view(request)
