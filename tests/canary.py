@@ -36,8 +36,8 @@ LEAKS: list[str] = []
 """What was found since the last test, without the keys."""
 
 _BODY = 38
-_WIRES = ("uvicorn", "websockets")
-"""What servers and clients of WebSockets log at DEBUG is what went over the wire."""
+_WIRES = ("hpack", "uvicorn", "websockets")
+"""What these log at DEBUG is what went over the wire, and nobody but they can help that."""
 
 _REQUESTS = frozenset({"request"})
 """What Django and Flask add to a record is the request itself, with whatever its client sent."""
