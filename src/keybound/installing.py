@@ -52,6 +52,18 @@ def refuse_twice(app: object, middleware: type) -> None:
             raise SettingsError("middleware", "is installed twice", fix="remove one of the two")
 
 
+def refuse_root_path(app: object) -> None:
+    """Raise for an application that cuts its paths after the decision: the router sees others."""
+    for inner in nested(app):
+        root: object = getattr(inner, "root_path", None)
+        if isinstance(root, str) and root:
+            raise SettingsError(
+                "middleware",
+                f"is outside an application with root_path {root!r}",
+                fix="use init_app(app, guard), or the server's --root-path",
+            )
+
+
 def nested(app: object) -> Iterator[object]:
     """Yield an application, and what it wraps."""
     inner: object = app

@@ -1,4 +1,4 @@
-"""An open socket is closed within ``revoke_within`` of the end of its key, whatever the store does."""
+"""An open socket is closed within ``revoke_within`` of the end of its key, come what may."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def outlived_by(database: str, hanging: Event | None) -> float:
             hanging.wait()
             return perform(effect)
 
-        store.perform = hang  # type: ignore[method-assign]
+        store.perform = hang
     await elsewhere.revoke(issued.id)
     revoked_at = time.monotonic()
     await asyncio.wait_for(closed.wait(), 3 * BOUND)
