@@ -52,7 +52,7 @@ class Named(Clause):
     @classmethod
     def parse(cls, value, /):
         """Read its name."""
-        return cls(value)
+        return cls(str(value))
 
     def permits(self, facts, _now, /):
         """Return whether it is this one."""
