@@ -179,7 +179,7 @@ class APIKeyMiddleware:
         self, scope: Scope, receive: Receive, outcome: Outcome, asked: tuple[Any, ...]
     ) -> tuple[Outcome, Receive]:
         """Do what takes more than memory: ask the store or an authenticator, read the body."""
-        method, path, *_ = asked
+        method, path = asked[:2]
         asking = self.guard.authorize(*asked, outcome=outcome)
         del asked  # it has the credential, and this may take its time
         settled: Outcome = await asking
