@@ -32,7 +32,7 @@ BEYOND = [ROOT / "tests" / "oracle" / "test_decisions.py", ROOT / "tests" / "gua
 SLOW = "not test_there_is_something_that_the_laws_are_about and not postgresql"
 """What shows that the laws are about something shows nothing of a mutant, nor does a store."""
 
-WAIT_MAX = 120
+WAIT_MAX = 600
 """Seconds after which a mutant that does not end counts as killed."""
 
 
