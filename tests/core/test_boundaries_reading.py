@@ -13,6 +13,7 @@ from keybound.core.facts import IPV6_BASE, pack_address
 from keybound.core.fence import Fence
 from keybound.core.hosts import read_host
 from keybound.core.keys import KeyFormat
+from keybound.core.limits import Limits
 from keybound.core.models_of import called
 from keybound.core.nodes import encode_node
 from keybound.core.places import Places
@@ -151,3 +152,11 @@ def test_a_function_may_name_a_model_often():
     for times, models in ((1_000, ("m",)), (1_001, ())):
         named = ["m"] * times
         assert called(lambda _head, named=named: iter(named), FakeHead()) == models  # type: ignore[misc]
+
+
+def test_one_moment_is_replaced_where_the_other_is_open():
+    """What is open stays open."""
+    earlier, later = "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z"
+    for name in ("not_before", "expires_at"):
+        changed = Limits.read({name: earlier}).replaced({name: Limits.read({name: later})})
+        assert changed == Limits.read({name: later})

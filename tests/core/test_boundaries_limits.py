@@ -1,0 +1,89 @@
+"""Edges of how limits are kept: what is shared, in which order, and what has no lifetime."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from keybound.core.limits import Hours, Limits, Methods, Models
+from keybound.core.limits.stored import canonical
+
+LIFE = {"expires_at": "2030-01-01T00:00:00Z"}
+
+
+@pytest.mark.parametrize("stored", ["x", {}, [], [LIFE, LIFE], [{}], [{"expires_at": 1}], None])
+def test_only_one_lifetime_that_can_be_read_is_added(stored: object):
+    """All else is read in the other way, which says what is wrong with it."""
+    assert Limits(methods="GET").living(stored) is None
+
+
+def test_limits_with_a_lifetime_share_what_is_made_of_the_rest():
+    """Many keys differ in that alone."""
+    limits = Limits(methods="GET")
+    living = limits.living([LIFE])
+    assert living == Limits(methods="GET").meet(Limits(expires_at="2030-01-01T00:00:00Z"))
+    assert living is not None
+    assert living.compiled is limits.compiled
+
+
+def test_lifetimes_are_told_from_all_other_limits():
+    """There may be none, and there may be several."""
+    (life,) = Limits(expires_at="2030-01-01T00:00:00Z")
+    (other,) = Limits(expires_at="2031-01-01T00:00:00Z")
+    (methods,) = Limits(methods="GET")
+    assert Limits().lives == ()
+    assert Limits.of_clauses([methods]).lives == ()
+    assert Limits.of_clauses([methods, life]).lives == (life,)
+    assert set(Limits.of_clauses([other, methods, life]).lives) == {life, other}
+
+
+def test_limits_are_built_in_if_every_clause_is():
+    """One that cannot be read may be of a dimension that somebody registers later."""
+    assert Limits().built_in
+    assert Limits(methods="GET", models="m").built_in
+    assert not Limits(methods="GET").meet(Limits.load({"geo": [["CH"]]})).built_in
+
+
+def test_two_clauses_are_ordered_and_none_is_there_twice():
+    """However they come; those of one dimension by their text."""
+    (methods,), (models,) = Limits(methods="GET"), Limits(models="m")
+    assert (type(methods), type(models)) == (Methods, Models)
+    assert Limits.of_clauses([models, methods]).clauses == (methods, models)
+    assert Limits.of_clauses([methods, methods]).clauses == (methods,)
+    several = [clause for name in "EDCBA" for clause in Limits(methods=name)]
+    for order in permutations(several):
+        clauses = Limits.of_clauses(order).clauses
+        assert [clause.describe() for clause in clauses] == [*"ABCDE"]
+
+
+def test_equal_stored_clauses_are_one_object():
+    """However many others were read meanwhile, up to some thousand; then all are forgotten."""
+
+    def clause_of(name: str) -> object:
+        (clause,) = Limits.load({"methods": [[name]]})
+        return clause
+
+    first = clause_of("FIRST")
+    clause_of("SECOND")
+    assert clause_of("FIRST") is first
+    for number in range(4_097):
+        clause_of(f"N{number}")
+    assert clause_of("FIRST") is not first
+    assert clause_of("FIRST") == first
+
+
+def test_equal_json_is_written_alike():
+    """Whatever the order of its names."""
+    assert canonical({"b": 1, "a": 2}) == canonical({"a": 2, "b": 1}) == '{"a": 2, "b": 1}'
+
+
+def test_the_hour_around_a_moment_is_told_in_a_zone():
+    """In UTC where there is none."""
+    midnight = 1_767_225_600.0  # 2026-01-01, a Thursday
+    assert Hours.around(midnight, None) == "thu 00:00-01:00 UTC"
+    assert Hours.around(midnight, ZoneInfo("Europe/Zurich")) == "thu 01:00-02:00 Europe/Zurich"
+    assert (
+        Hours.around(midnight, ZoneInfo("America/New_York")) == "wed 19:00-20:00 America/New_York"
+    )
