@@ -136,7 +136,7 @@ def override(data: bytes) -> None:
 
 @cache
 def _guard() -> Guard:
-    """Return one guard for all requests; no test of an application finds it among those that live."""
+    """Return one guard for all requests, which no test of an application finds."""
     guard = Guard.from_settings(
         database="memory://",
         credentials=["bearer", "rest_api_key", "header(X-Key)", "query(key)", "cookie(key)"],
