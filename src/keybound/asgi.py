@@ -214,11 +214,16 @@ class APIKeyMiddleware:
         """Run the application with a look, every now and then, at the key of its socket."""
         guard, path = self.guard, _below(scope.get("root_path", ""), scope["path"])
         head: ScopeHead = scope.get(HEAD) or ScopeHead(scope, WEBSOCKET, path)
-        every = guard.settings.sync_every / 2
+        if scope["keybound"] is None:  # there is no key that could end
+            await self.app(scope, receive, send)
+            return
+        settings = guard.settings
+        every = settings.sync_every / 2
+        within = max(settings.sync_every, settings.revoke_within / 6)
 
         async def still_allowed() -> bool:
             # Until the next look has ended, or a socket would outlive what is known of its key.
-            await guard.keep_up(2 * every)
+            await guard.keep_up(every + within)
             outcome = await guard.authorize(WEBSOCKET, path, *guard.reader.read(head))
             return isinstance(outcome, Allowed | Unguarded)
 
@@ -227,6 +232,7 @@ class APIKeyMiddleware:
             send,
             still_allowed=still_allowed,
             every=every,
+            within=within,
             code=POLICY_VIOLATION,
         )
         await watch.run(lambda receive, send: self.app(scope, receive, send))

@@ -24,8 +24,8 @@ class SocketOverError(OSError):
 class Watch:
     """Stands before one socket, and ends it when ``still_allowed`` says no.
 
-    It is asked every ``every`` seconds, and no is what it says if it fails, or does not answer for
-    as long: a key that nobody can look at may be revoked. The application then hears that the
+    It is asked every ``every`` seconds, and no is what it says if it fails, or does not answer
+    ``within`` so many: a key that nobody can look at may be revoked. The application then hears that the
     client is gone, from ``receive`` or by the ``SocketOverError`` of ``send``.
     """
 
@@ -36,6 +36,7 @@ class Watch:
         *,
         still_allowed: Callable[[], Awaitable[bool]],
         every: float,
+        within: float,
         code: int,
     ) -> None:
         """Watch a socket that is not accepted yet."""
@@ -43,8 +44,9 @@ class Watch:
         self._send = send
         self._still_allowed = still_allowed
         self._every = every
+        self._within = within
         self._code = code
-        self._over = asyncio.Event()
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting: asyncio.Future[Message] | None = None
 
     async def run(self, app: Callable[[Receive, Send], Awaitable[None]]) -> None:
@@ -56,10 +58,12 @@ class Watch:
             if not _is_over(error):
                 raise
         finally:
-            watcher.cancel()
+            left: list[asyncio.Future[Any]] = [watcher]
             if self._waiting is not None:
-                self._waiting.cancel()
-            await asyncio.gather(watcher, return_exceptions=True)
+                left.append(self._waiting)
+            for each in left:
+                each.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
 
     async def receive(self) -> Message:
         """Return what the client sends, or that it is gone once the key ended."""
@@ -67,13 +71,9 @@ class Watch:
             if self._waiting is None:
                 self._waiting = asyncio.ensure_future(self._receive())
             waiting = self._waiting
-            over = asyncio.ensure_future(self._over.wait())
-            either: tuple[asyncio.Future[Any], ...] = waiting, over
-            try:
-                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                over.cancel()
-            if self._over.is_set():
+            either: tuple[asyncio.Future[Any], ...] = waiting, self._over
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if self._over.done():
                 return {"type": "websocket.disconnect", "code": self._code}
             if self._waiting is waiting:  # otherwise another task of the application has it
                 self._waiting = None
@@ -81,7 +81,7 @@ class Watch:
 
     async def send(self, message: Message) -> None:
         """Send what the application sends; raises ``SocketOverError`` once the key ended."""
-        if self._over.is_set():
+        if self._over.done():
             raise SocketOverError
         await self._send(message)
 
@@ -89,13 +89,13 @@ class Watch:
         while True:
             await asyncio.sleep(self._every)
             if not await self._may_go_on():
-                self._over.set()
+                self._over.set_result(None)
                 await self._send({"type": "websocket.close", "code": self._code})
                 return
 
     async def _may_go_on(self) -> bool:
         try:
-            async with asyncio.timeout(self._every):
+            async with asyncio.timeout(self._within):
                 return await self._still_allowed()
         except Exception as error:  # noqa: BLE001 - whatever fails, the answer is no
             # The text of a foreign error may hold anything; its type does not.

@@ -36,7 +36,12 @@ class Socket:
     async def run(self, app: Any) -> None:
         """Watch while an application runs, at most a second."""
         watch = Watch(
-            self.said.get, self.send, still_allowed=self.still_allowed, every=0.01, code=1008
+            self.said.get,
+            self.send,
+            still_allowed=self.still_allowed,
+            every=0.01,
+            within=0.01,
+            code=1008,
         )
         async with asyncio.timeout(1):
             await watch.run(app)

@@ -84,7 +84,7 @@ def test_finding_them_takes_next_to_no_time(query: bytes):
     heads = [FakeHead(query=query), head_with({HEADERS[0]: [b"A," * 32_000]})]
     for head in heads:
         took = min(_seconds(head) for _ in range(3))
-        assert took < 0.02
+        assert took < 0.5  # and many seconds if it took the square of that
 
 
 def _seconds(head: FakeHead) -> float:

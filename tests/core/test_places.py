@@ -260,4 +260,4 @@ def test_many_parts_that_are_no_key_take_next_to_no_time(query: bytes, cookie: b
         places.without_cookie([cookie])
         return time.process_time() - begun
 
-    assert min(took() for _ in range(3)) < 0.03
+    assert min(took() for _ in range(3)) < 0.5  # and ten seconds if it took the square of that

@@ -38,7 +38,12 @@ class Socket:
     async def run(self, app: Any) -> None:
         """Serve an application, and see that nothing is left."""
         watch = Watch(
-            self.client.get, self.send, still_allowed=self.still_allowed, every=EVERY, code=1008
+            self.client.get,
+            self.send,
+            still_allowed=self.still_allowed,
+            every=EVERY,
+            within=EVERY,
+            code=1008,
         )
         try:
             await asyncio.wait_for(watch.run(app), 5)
@@ -125,7 +130,12 @@ def test_server_that_fails_is_heard():
 
         socket = Socket([True])
         watch = Watch(
-            broken, socket.send, still_allowed=socket.still_allowed, every=EVERY, code=1008
+            broken,
+            socket.send,
+            still_allowed=socket.still_allowed,
+            every=EVERY,
+            within=EVERY,
+            code=1008,
         )
         await watch.run(lambda receive, send: app(socket, receive, send))
 
