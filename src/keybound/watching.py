@@ -25,8 +25,8 @@ class Watch:
     """Stands before one socket, and ends it when ``still_allowed`` says no.
 
     It is asked every ``every`` seconds, and no is what it says if it fails, or does not answer
-    ``within`` so many: a key that nobody can look at may be revoked. The application then hears that the
-    client is gone, from ``receive`` or by the ``SocketOverError`` of ``send``.
+    ``within`` so many: a key that nobody can look at may be revoked. The application then hears
+    that the client is gone, from ``receive`` or by the ``SocketOverError`` of ``send``.
     """
 
     def __init__(

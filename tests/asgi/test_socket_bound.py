@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from keybound import AsyncGuard
+from keybound import AsyncGuard, StoreUnavailableError
 from keybound.asgi import APIKeyMiddleware
 
 if TYPE_CHECKING:
@@ -49,14 +49,13 @@ async def outlived_by(database: str, hanging: Event | None) -> float:
     serving = asyncio.create_task(APIKeyMiddleware(listen, guard)(scope, inbox.get, send))
     await opened.wait()
     if hanging is not None:
-        store = guard.engine.store
-        perform = store.perform
 
-        def hang(effect: Any) -> Any:
+        def hang(_effect: object) -> Any:
             hanging.wait()
-            return perform(effect)
+            msg = "it hung"
+            raise StoreUnavailableError(msg)
 
-        store.perform = hang
+        guard.engine.store.perform = hang
     await elsewhere.revoke(issued.id)
     revoked_at = time.monotonic()
     await asyncio.wait_for(closed.wait(), 3 * BOUND)
