@@ -55,7 +55,8 @@ async def outlived_by(database: str, hanging: Event | None) -> float:
             msg = "it hung"
             raise StoreUnavailableError(msg)
 
-        guard.engine.store.perform = hang
+        store: Any = guard.engine.store
+        store.perform = hang
     await elsewhere.revoke(issued.id)
     revoked_at = time.monotonic()
     await asyncio.wait_for(closed.wait(), 3 * BOUND)
