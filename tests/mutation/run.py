@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 TESTS = ROOT / "tests" / "core"
-BEYOND = [ROOT / "tests" / "oracle" / "test_decisions.py", ROOT / "tests" / "guard"]
+BEYOND = [
+    ROOT / "tests" / "oracle" / "test_decisions.py",
+    ROOT / "tests" / "cli" / "test_mends.py",
+    ROOT / "tests" / "guard",
+]
 """Other tests of what the core does, for what the core's own tests let pass."""
 
 SLOW = "not test_there_is_something_that_the_laws_are_about and not postgresql"
@@ -139,8 +143,9 @@ def tests_for(name: str, *, quick: bool) -> list[Path]:
     stem = name.rpartition("/")[2].removesuffix("s")
 
     def distance(path: Path) -> tuple[bool, bool, str]:
+        close = stem in path.stem or "boundaries" in path.stem  # those cost nothing
         of_limits = "limits" in path.stem and name.startswith("limits/")
-        return stem not in path.stem, not of_limits, path.stem
+        return not close, not of_limits, path.stem
 
     found = sorted(TESTS.glob("test_*.py"), key=distance)
     alike = [path for path in found if not all(distance(path)[:2])]
