@@ -13,7 +13,7 @@ from keybound.buffering import buffered, is_worth_reading, models_in, with_model
 from keybound.context import CURRENT, GUARD, NO_KEY, required
 from keybound.core.decision import Allowed, Denied
 from keybound.core.demands import Demand
-from keybound.core.errors import RefusedError, SettingsError, StoreUnavailableError
+from keybound.core.errors import RefusedError, StoreUnavailableError
 from keybound.core.facts import WEBSOCKET
 from keybound.core.forwarded import rewritten
 from keybound.core.identity import NO_GRANTS, NOBODY, Identity
@@ -21,9 +21,16 @@ from keybound.core.inquiry import NeedBody
 from keybound.core.overriding import HEADERS, may_ask
 from keybound.core.reasons import Reason
 from keybound.guard import AsyncGuard
+from keybound.handshakes import HANDSHAKE, POLICY_VIOLATION, Handshake, send_refusal
 from keybound.heads import ScopeHead
 from keybound.hiding import deprecating, hide_in_scope
-from keybound.installing import nested, refuse_open_app, refuse_twice, tell_inner_cors, usable_guard
+from keybound.installing import (
+    refuse_open_app,
+    refuse_root_path,
+    refuse_twice,
+    tell_inner_cors,
+    usable_guard,
+)
 from keybound.judge import UNSETTLED, Unguarded, denial
 from keybound.watching import Watch
 
@@ -32,7 +39,6 @@ if TYPE_CHECKING:
 
     from keybound.core.facts import Access
     from keybound.core.head import Head
-    from keybound.core.refusals import RefusalResponse
     from keybound.judge import Outcome
 
     Scope = MutableMapping[str, Any]
@@ -42,12 +48,6 @@ if TYPE_CHECKING:
     ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 __all__ = ["APIKeyMiddleware", "require"]
-
-POLICY_VIOLATION = 1008
-"""Close code of a refused WebSocket (RFC 6455 section 7.4.1)."""
-
-HANDSHAKE = "keybound.handshake"
-"""Where the scope of a WebSocket tells whether it was accepted."""
 
 HEAD = "keybound.head"
 """Where it holds what was read of a request, before the key was hidden from the application."""
@@ -80,7 +80,7 @@ class APIKeyMiddleware:
         Raises ``SettingsError`` when ``app`` is guarded already, or has a ``root_path`` of its own.
         """
         refuse_twice(app, APIKeyMiddleware)
-        _refuse_root_path(app)
+        refuse_root_path(app)
         self.app = app
         guard = usable_guard(AsyncGuard, guard)
         self.guard = guard.of(self) if guard.application is None else guard
@@ -179,7 +179,7 @@ class APIKeyMiddleware:
         self, scope: Scope, receive: Receive, outcome: Outcome, asked: tuple[Any, ...]
     ) -> tuple[Outcome, Receive]:
         """Do what takes more than memory: ask the store or an authenticator, read the body."""
-        method, path, *_ = asked
+        method, path = asked[:2]
         asking = self.guard.authorize(*asked, outcome=outcome)
         del asked  # it has the credential, and this may take its time
         settled: Outcome = await asking
@@ -214,8 +214,11 @@ class APIKeyMiddleware:
         """Run the application with a look, every now and then, at the key of its socket."""
         guard, path = self.guard, _below(scope.get("root_path", ""), scope["path"])
         head: ScopeHead = scope.get(HEAD) or ScopeHead(scope, WEBSOCKET, path)
+        every = guard.settings.sync_every / 2
 
         async def still_allowed() -> bool:
+            # Until the next look has ended, or a socket would outlive what is known of its key.
+            await guard.keep_up(2 * every)
             outcome = await guard.authorize(WEBSOCKET, path, *guard.reader.read(head))
             return isinstance(outcome, Allowed | Unguarded)
 
@@ -223,7 +226,7 @@ class APIKeyMiddleware:
             receive,
             send,
             still_allowed=still_allowed,
-            every=guard.settings.sync_every,
+            every=every,
             code=POLICY_VIOLATION,
         )
         await watch.run(lambda receive, send: self.app(scope, receive, send))
@@ -269,23 +272,6 @@ class APIKeyMiddleware:
             tell_inner_cors(self.app)
 
 
-class Handshake:
-    """Sends what an application sends, and knows whether it accepted its WebSocket."""
-
-    __slots__ = ("_send", "accepted")
-
-    def __init__(self, send: Send, *, accepted: bool) -> None:
-        """Stand before ``send``; another application may have accepted by now."""
-        self._send = send
-        self.accepted = accepted
-
-    async def __call__(self, message: Message) -> None:
-        """Send one message."""
-        if message["type"] == "websocket.accept":
-            self.accepted = True
-        await self._send(message)
-
-
 def require(
     scope: Scope,
     scopes: str | Iterable[str] = (),
@@ -303,34 +289,6 @@ def require(
     """
     demand = Demand.read(scopes, model=model, access=access, tenant=tenant)
     return required(scope, demand, method=scope.get("method", WEBSOCKET))
-
-
-async def send_refusal(scope: Scope, send: Send, answer: RefusalResponse) -> None:
-    """Answer a request or a handshake that nobody answered yet, or close an open WebSocket."""
-    prefix = ""
-    if scope["type"] == "websocket":
-        open_by_now = HANDSHAKE in scope and scope[HANDSHAKE].accepted
-        if open_by_now or "websocket.http.response" not in (scope.get("extensions") or {}):
-            await send({"type": "websocket.close", "code": POLICY_VIOLATION})
-            return
-        prefix = "websocket."
-    # A realm may hold what no header can: a mark in a challenge is better than no answer.
-    headers = [(name.encode(), value.encode("ascii", "replace")) for name, value in answer.headers]
-    start = {"type": f"{prefix}http.response.start", "status": answer.status, "headers": headers}
-    await send(start)
-    await send({"type": f"{prefix}http.response.body", "body": answer.body})
-
-
-def _refuse_root_path(app: object) -> None:
-    """Raise for an application that cuts its paths after the decision: the router sees others."""
-    for inner in nested(app):
-        root: object = getattr(inner, "root_path", None)
-        if isinstance(root, str) and root:
-            raise SettingsError(
-                "middleware",
-                f"is outside an application with root_path {root!r}",
-                fix="use init_app(app, guard), or the server's --root-path",
-            )
 
 
 def _below(root: str, path: str) -> str:

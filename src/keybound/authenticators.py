@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     Authenticator: TypeAlias = Callable[[Head], Answer | Awaitable[Answer]]
 
 
+_AWAITED = "authenticators", "one is awaited"
+_FIX = "use an AsyncGuard"
+
+
 class Authenticators:
     """Asks one after the other; the first that knows wins. What one raises ends the request."""
 
@@ -30,6 +34,14 @@ class Authenticators:
         """Whether there are any."""
         return bool(self._all)
 
+    def refuse_awaited(self) -> None:
+        """Raise ``SettingsError`` for one that has to be awaited, where nobody can.
+
+        One that is named is not imported yet: it may be in the module that asks.
+        """
+        if any(iscoroutinefunction(each) for each in self._all):
+            raise SettingsError(*_AWAITED, fix=_FIX)
+
     def ask(self, head: Head) -> Principal | None:
         """Return who calls; raises ``SettingsError`` for one that has to be awaited."""
         for authenticate in self._all:
@@ -37,7 +49,7 @@ class Authenticators:
             if isawaitable(found):
                 if iscoroutine(found):
                     found.close()
-                raise SettingsError("authenticators", "one is awaited", fix="use an AsyncGuard")
+                raise SettingsError(*_AWAITED, fix=_FIX)
             if found is not None:
                 return _known(found)
         return None

@@ -5,25 +5,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
-from keybound.clocks import SystemClock, monotonic
-from keybound.core.effects import ReadShared, Sleep
-from keybound.core.errors import StoreUnavailableError
-from keybound.core.joining import Join
-from keybound.core.principals import Authenticate
+from keybound.clocks import SystemClock
+from keybound.core.coherence import sync
 from keybound.drivers import arun, run
-from keybound.engine import JOINED_WITHIN, Engine, joined_in_vain
+from keybound.engine import Engine
 from keybound.settings import Settings
 from keybound.stores import open_store
 from keybound.verbs import Verbs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from concurrent.futures import Future
     from pathlib import Path
     from typing import Unpack
 
@@ -49,10 +44,6 @@ if TYPE_CHECKING:
     from keybound.verbs import Shown
 
 T = TypeVar("T")
-
-TURN_WITHIN = 5.0
-"""Seconds for which a task waits for a thread that asks the store. While that hangs, every thread
-is busy; whoever still waits after this long is refused instead of standing in line."""
 
 
 class BaseGuard:
@@ -281,6 +272,15 @@ class AsyncGuard(BaseGuard):
         del raw  # whoever interrupts this and reports it shows what the frames of a traceback hold
         return await self._run(steps)
 
+    async def keep_up(self, seconds: float) -> None:
+        """Ask the store what changed, unless what is known holds for so long from now.
+
+        Raises ``StoreError``.
+        """
+        cache, clock = self.engine.cache, self.engine.clock
+        if cache.leased_for(clock.boot(), clock.wall()) < seconds:
+            await self._run(self.engine.opened(sync(self.engine.rules.worker)))
+
     async def issue(self, **options: Unpack[IssueOptions]) -> IssuedKey:
         """Make a key; ``secret.reveal()`` is the key itself, here and never again.
 
@@ -340,34 +340,7 @@ class AsyncGuard(BaseGuard):
         return await arun(steps, self._perform)
 
     async def _perform(self, effect: Effect[Any]) -> Any:  # noqa: ANN401 - the effect says what
-        if isinstance(effect, ReadShared) and self.engine.shared is not None:
-            return await self.engine.shared.awaiting.read(effect)
-        at_once = self.engine.local.get(effect.__class__)
-        if at_once is not None:
-            return at_once(effect)
-        if isinstance(effect, Join):
-            return await _joined(effect.other)
-        if isinstance(effect, Authenticate):
-            return await self.engine.authenticators.ask_async(effect.head)
-        if isinstance(effect, Sleep):
-            return await self.engine.clock.asleep(effect.seconds)
-        loop = asyncio.get_running_loop()
-        until = monotonic() + TURN_WITHIN
-        return await loop.run_in_executor(self._threads, self._perform_by, effect, until)
-
-    def _perform_by(self, effect: Effect[Any], until: float) -> Any:  # noqa: ANN401 - the same
-        if monotonic() > until:
-            msg = "too many wait for the store: it is slow, or raise store_connections"
-            raise StoreUnavailableError(msg)
-        return self.engine.perform(effect)
-
-
-async def _joined(other: Future[None]) -> None:
-    try:
-        async with asyncio.timeout(JOINED_WITHIN):  # and who stops waiting stops nobody who asks
-            await asyncio.shield(asyncio.wrap_future(other))
-    except TimeoutError:
-        raise joined_in_vain() from None
+        return await self.engine.performer.perform_async(effect, self._threads)
 
 
 def _nothing() -> Steps[None]:

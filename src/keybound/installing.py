@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from keybound.core.declared import DeclaredRoute
 from keybound.core.errors import SettingsError
-from keybound.guard import AsyncGuard, BaseGuard
+from keybound.guard import AsyncGuard, BaseGuard, Guard
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,6 +38,8 @@ def usable_guard(kind: type[G], guard: object) -> G:
         other = ".to_async()" if kind is AsyncGuard else ".to_sync()"
         found = type(guard).__name__
         raise SettingsError("guard", f"is {found}", fix=f"give {_a(kind.__name__)}, or {other}")
+    if kind is Guard:
+        guard.engine.authenticators.refuse_awaited()
     return guard
 
 
@@ -48,6 +50,18 @@ def refuse_twice(app: object, middleware: type) -> None:
         kinds += [getattr(each, "cls", None) for each in getattr(inner, "user_middleware", ())]
         if any(isinstance(kind, type) and issubclass(kind, middleware) for kind in kinds):
             raise SettingsError("middleware", "is installed twice", fix="remove one of the two")
+
+
+def refuse_root_path(app: object) -> None:
+    """Raise for an application that cuts its paths after the decision: the router sees others."""
+    for inner in nested(app):
+        root: object = getattr(inner, "root_path", None)
+        if isinstance(root, str) and root:
+            raise SettingsError(
+                "middleware",
+                f"is outside an application with root_path {root!r}",
+                fix="use init_app(app, guard), or the server's --root-path",
+            )
 
 
 def nested(app: object) -> Iterator[object]:

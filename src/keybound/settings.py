@@ -120,7 +120,7 @@ class Settings:
             except SettingsError:
                 raise
             except InputError as error:
-                raise SettingsError(name, str(error)) from None
+                raise SettingsError(error.field, error.problem, fix=error.fix) from None
         try:
             ClientAddress.parse(self.client_ip, self.trusted_proxies)
         except InputError as error:

@@ -17,10 +17,11 @@ except ModuleNotFoundError as error:
 
 from typing import TYPE_CHECKING
 
-from keybound.asgi import HANDSHAKE, POLICY_VIOLATION, APIKeyMiddleware, send_refusal
+from keybound.asgi import APIKeyMiddleware
 from keybound.context import GUARD
 from keybound.core.demands import Demand
 from keybound.core.facts import WEBSOCKET
+from keybound.handshakes import HANDSHAKE, POLICY_VIOLATION, send_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

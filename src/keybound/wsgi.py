@@ -83,13 +83,13 @@ class APIKeyMiddleware:
         self.guard = guard.of(self) if guard.application is None else guard
         self._prepared: Engine | None = None
 
-    def __call__(  # noqa: C901, PLR0912 - one function, since calls are what a request costs
+    def __call__(  # noqa: C901, PLR0912, PLR0915 - one function, since calls are what a request costs
         self, environ: Environ, start_response: StartResponse
     ) -> Body:
         """Serve one request."""
         method, path, peer = facts_of(environ)
         value: str | None = environ.get("HTTP_AUTHORIZATION")
-        guard, remembered = self.guard, True
+        guard, remembered, odd = self.guard, True, False
         told = head = reading = None
         try:
             if guard.engine is not self._prepared:
@@ -104,6 +104,7 @@ class APIKeyMiddleware:
             if outcome.__class__ is not Allowed and outcome.__class__ in UNSETTLED:
                 remembered = False
                 reading = reading or Reading(peer, raw, None, None)
+                value = raw = None  # as below: this may take its time, and be interrupted
                 outcome, reading = self._settle(environ, outcome, method, path, reading)
         except UnicodeEncodeError:  # no server may make such a value out of bytes
             outcome = Denied(Reason.MALFORMED_CREDENTIALS)

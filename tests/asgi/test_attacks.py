@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from traceback import walk_tb
 from typing import Any
 
 import pytest
@@ -56,6 +57,34 @@ def test_credential_is_in_no_frame_of_who_waits_with_a_body():
         trace = trace.tb_next
     assert frames
     assert len(asked) == 2
+
+
+def test_interrupted_question_shows_no_credential_either():
+    """Also before anything was found out."""
+
+    async def waiting(_head: Any) -> None:
+        await asyncio.sleep(60)
+
+    guard = AsyncGuard.from_settings(database="memory://", authenticators=[waiting])
+    scope = scope_of("http", "/x", headers=[(b"authorization", TOKEN)])
+
+    async def interrupted() -> None:
+        serving: Any = APIKeyMiddleware(lambda *_: asyncio.sleep(0), guard)
+        async with asyncio.timeout(0.05):
+            await serving(scope, None, None)
+
+    with pytest.raises(TimeoutError) as caught:
+        asyncio.run(interrupted())
+    chained = caught.value.__cause__ or caught.value.__context__
+    assert chained is not None
+    shown = {
+        name
+        for frame, _ in walk_tb(chained.__traceback__)
+        if frame.f_globals["__name__"].startswith("keybound.")
+        for name, value in frame.f_locals.items()
+        if TOKEN.decode() in repr(value)
+    }
+    assert shown == {"scope"}
 
 
 class Changing:

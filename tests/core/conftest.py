@@ -7,7 +7,7 @@ import secrets
 import pytest
 
 from keybound import Guard
-from keybound.core.effects import Head, Moment, OpenStore, ReadClock, ReadEntropy, Sleep
+from keybound.core.effects import LogHead, Moment, OpenStore, ReadClock, ReadEntropy, Sleep
 from keybound.core.keys import KeyFormat, Peppers
 from keybound.core.lifecycle import Site
 from keybound.core.secret import Secret
@@ -27,7 +27,7 @@ class World:
         self.store = store or MemoryStore()
         self.store.perform(OpenStore(secrets.token_bytes(32)))
         self.clock = FakeClock()
-        self.floors: list[tuple[tuple[str, ...], Head]] = []
+        self.floors: list[tuple[tuple[str, ...], LogHead]] = []
         self.site = Site(
             format=KeyFormat(),
             peppers=Peppers(Secret("a-secret-of-the-tests-0123456789-abcdef")),

@@ -7,7 +7,7 @@ import pytest
 from keybound.core.bodies import head_allows
 from keybound.core.credentials import parse_forms
 from keybound.core.decision import Allowed, Denied, both
-from keybound.core.effects import Head
+from keybound.core.effects import LogHead
 from keybound.core.errors import SettingsError
 from keybound.core.facts import IPV6_BASE, pack_address
 from keybound.core.fence import Fence
@@ -89,7 +89,7 @@ def test_as_many_floors_as_there_is_room_for_raise_no_other():
 def test_the_longest_value_of_redis_is_read():
     """One byte more is not, whoever wrote it."""
     records, epoch = SharedRecords(Secret("a-secret-of-the-tests-0123456789")), bytes(16)
-    name, head = records.key_name(epoch, bytes(32)), Head(1, b"tag", epoch)
+    name, head = records.key_name(epoch, bytes(32)), LogHead(1, b"tag", epoch)
     node = a_key("key_1", metadata={"x": "a" * 65_000})
     rest = VALUE_MAX - len(records.encode(name, node, head, ()))
     assert len(encode_node(node)) < VALUE_MAX

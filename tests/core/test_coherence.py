@@ -8,7 +8,7 @@ import pytest
 
 from keybound.caches.local import LocalCache
 from keybound.core.coherence import ATTEMPTS, Worker, look_up, sync
-from keybound.core.effects import Head, LoadByDigest, Put, ReplaceEpoch, Sync
+from keybound.core.effects import LoadByDigest, LogHead, Put, ReplaceEpoch, Sync
 from keybound.core.errors import RecordCorruptError, StoreUnavailableError
 from keybound.stores.memory import MemoryStore
 from keybound.testing.records import a_digest, a_group, a_key, commit, new, row_of
@@ -151,7 +151,7 @@ def test_what_was_read_of_commits_that_the_store_lost_is_not_kept(place):
 
     def once(loaded):
         del place.store.after_load
-        lost = Head(loaded.head.rev + 1, b"lost", loaded.head.epoch)
+        lost = LogHead(loaded.head.rev + 1, b"lost", loaded.head.epoch)
         return replace(loaded, head=lost)
 
     place.store.after_load = once

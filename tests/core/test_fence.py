@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from keybound.core import fence as module
-from keybound.core.effects import EVERYTHING, Change, Head, Moment, SyncAnswer
+from keybound.core.effects import EVERYTHING, Change, LogHead, Moment, SyncAnswer
 from keybound.core.fence import Applied, Fence
 
 NOW = Moment(100.0, 1_700_000_000.0)
@@ -13,7 +13,7 @@ NOW = Moment(100.0, 1_700_000_000.0)
 
 def head(rev, *, line="a", epoch=b"epoch"):
     """Return the head of one time line; another line has other tags."""
-    return Head(rev, f"{line}{rev}".encode(), epoch)
+    return LogHead(rev, f"{line}{rev}".encode(), epoch)
 
 
 def sync(fence, at, *changes, since=None, own=None, sent=0.0, line="a", epoch=b"epoch", tags=None):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 from keybound.core.bodies import BodyFields
 from keybound.core.chain import Chain
 from keybound.core.decision import Allowed, Denied, again
 from keybound.core.inquiry import Inquiry, NeedBody
-from keybound.core.limits import Limits
+from keybound.core.limits import DIMENSIONS, Clause, Limits
 from keybound.core.models_of import ModelSource
 from keybound.core.reasons import Reason
 from keybound.core.routes import Route
@@ -37,6 +39,40 @@ ROUTES = [
     Route("/both", methods="PUT", model="body(name)"),
     Route("/call", model=by_header),
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Named(Clause):
+    """One model, as a site might limit keys to it."""
+
+    dimension = "named"
+
+    model: str
+
+    @classmethod
+    def parse(cls, value, /):
+        """Read its name."""
+        return cls(str(value))
+
+    def permits(self, facts, _now, /):
+        """Return whether it is this one."""
+        return facts.model == self.model
+
+    def covers(self, other, /):
+        """Return whether the other is of the same."""
+        return self == other
+
+    def reason(self, _facts, _now, /):
+        """Return the nearest reason."""
+        return Reason.MODEL_NOT_ALLOWED
+
+    def describe(self):
+        """Return the name."""
+        return self.model
+
+    def dump(self):
+        """Return it, too."""
+        return self.model
 
 
 def inquiry(path, method="POST", *, told=None, head=None, tenant=False, peer="192.0.2.1"):
@@ -111,6 +147,16 @@ def test_model_of_the_path_counts_unless_that_is_crooked():
     assert decided("/m/chat", limits=limits, told=crooked) is Reason.MODEL_UNRESOLVED
     assert isinstance(decided("/m/chat", told=crooked), Allowed)
     assert isinstance(decided("/fixed", limits=limits, told=crooked), Allowed)
+
+
+def test_body_is_read_for_a_dimension_of_a_site_as_well(monkeypatch):
+    """Which may be about models, for all that anybody knows."""
+    monkeypatch.setitem(DIMENSIONS, "named", Named)
+    limits = {"named": "chat"}
+    assert decided("/both", limits=limits) == NeedBody(FIELDS)
+    for models, allowed in ((("chat",), True), (("chat", "other"), False), (None, False)):
+        told = Told(body=ReadBody(FIELDS, models))
+        assert isinstance(decided("/both", limits=limits, told=told), Allowed) is allowed
 
 
 def test_body_is_asked_for_last_and_only_where_it_matters():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 
 from keybound.core.errors import InputError, KeyboundError, LimitError
 from keybound.core.facts import RequestFacts
-from keybound.core.limits import Limits, stored
+from keybound.core.limits import Lifetime, Limits, Unreadable, stored
 
 FACTS = RequestFacts(
     method="GET", path="/", address=0x0A000001, tenant="acme", model="invoice", access="read"
@@ -201,3 +203,32 @@ def test_stored_limits_that_many_keys_share_are_read_once(monkeypatch):
     assert Limits.load({"methods": [["GET"]]}).clauses[0] is not one.clauses[0]
     for strange in ([b"GET"], [["GET"]], {1: "read"}, float("nan"), 1, None, ("GET",)):
         assert not permits(Limits.load({"models": [strange]}))
+
+
+@pytest.mark.parametrize(
+    ("stored", "permitted"),
+    [
+        ({"expires_at": "2030-01-01T00:00:00"}, "2029-12-31T09:59:59Z"),
+        ({"not_before": "2030-01-01T00:00:00"}, "2030-01-01T12:00:00Z"),
+        ({"not_before": "2029-01-01T00:00:00Z", "expires_at": "2030-01-01t00:00:00"}, None),
+    ],
+    ids=["an end is the soonest", "a beginning is the latest", "both, and in small letters"],
+)
+def test_stored_moment_without_an_offset_permits_what_it_does_in_every_zone(
+    stored: dict[str, str], permitted: str | None
+):
+    """Somebody else has edited it: nobody's zone is assumed, so the narrowest counts."""
+    (life,) = Limits.load({"lifetime": [stored]}).clauses
+    assert isinstance(life, Lifetime)
+    at = datetime.fromisoformat(permitted or "2029-12-31T09:59:59Z").timestamp()
+    facts = RequestFacts(method="GET", path="/")
+    assert life.permits(facts, at)
+    beyond = -1 if "expires_at" not in stored else 1
+    assert not life.permits(facts, at + beyond)
+
+
+@pytest.mark.parametrize("stored", ["soon", ["2030-01-01"], {"expires_at": 7}, {"when": "now"}])
+def test_stored_lifetime_that_is_none_permits_nothing(stored: object):
+    """What cannot be read stays what it is."""
+    (clause,) = Limits.load({"lifetime": [stored]}).clauses
+    assert isinstance(clause, Unreadable)

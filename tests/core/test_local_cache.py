@@ -9,7 +9,7 @@ import pytest
 from keybound.caches import local
 from keybound.caches.local import LocalCache
 from keybound.core.chain import Chain
-from keybound.core.effects import Change, Head, Moment, SyncAnswer
+from keybound.core.effects import Change, LogHead, Moment, SyncAnswer
 from keybound.core.fence import Applied
 from keybound.core.terms import ChainPolicy
 from keybound.testing.records import a_key
@@ -26,7 +26,7 @@ def moment(seconds):
 
 def tag(rev):
     """Return the name of a revision."""
-    return Head(rev, f"t{rev}".encode(), b"epoch")
+    return LogHead(rev, f"t{rev}".encode(), b"epoch")
 
 
 def sync(cache, rev, *nodes, at=0.0, epoch=b"epoch"):

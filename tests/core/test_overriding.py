@@ -62,7 +62,23 @@ def test_too_many_fields_are_not_searched():
     assert methods_asked(FakeHead(query=b"&" * 2_000 + b"_method=GET")) == ("?",)
 
 
-@pytest.mark.parametrize("query", [b"%" + b"&" * 65_000, b"_method=&" * 8_000, b"%61" * 20_000])
+def test_names_that_are_too_long_are_not_read():
+    """Where one is the field, or may be."""
+    assert methods_asked(FakeHead(query=b"%20" * 400 + b"_method=GET")) == ("?",)
+    assert methods_asked(FakeHead(query=b"x" * 2_000 + b"=1&%5fmethod=PUT")) == ("?",)
+    assert methods_asked(FakeHead(query=b"x" * 2_000 + b"=%31")) == ()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        b"%" + b"&" * 65_000,
+        b"_method=&" * 8_000,
+        b"%61" * 20_000,
+        b"x=" + b"%61" * 20_000 + b"&_method=PUT",
+        b"%61" * 20_000 + b"&_method=PUT",
+    ],
+)
 def test_finding_them_takes_next_to_no_time(query: bytes):
     """Whoever has no key may send such a query."""
     heads = [FakeHead(query=query), head_with({HEADERS[0]: [b"A," * 32_000]})]

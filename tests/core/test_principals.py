@@ -72,7 +72,7 @@ def test_end_is_the_earlier_one():
         {"id": "a\nb"},
         {"id": "x" * 1_000},
         {"id": 7},
-        {"id": "bob", "metadata": {"a": object()}},
+        {"id": "bob", "metadata": {"a": 1j}},
     ],
     ids=str,
 )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keybound.core.effects import Head
+from keybound.core.effects import LogHead
 from keybound.core.errors import InputError
 from keybound.core.keys import derive
 from keybound.core.nodes import RECORD_MAX
@@ -16,7 +16,7 @@ from keybound.testing.records import a_digest, a_group, a_key
 
 SECRET = Secret("a-secret-of-the-tests-0123456789-abcdef")
 EPOCH = b"e" * 16
-HEAD = Head(7, b"tag", EPOCH)
+HEAD = LogHead(7, b"tag", EPOCH)
 KEY = a_key("key_1", groups=("group_1",))
 
 RECORDS = SharedRecords(SECRET)

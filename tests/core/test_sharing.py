@@ -9,7 +9,7 @@ import pytest
 
 from keybound.caches.local import LocalCache
 from keybound.core.coherence import ATTEMPTS, Worker, catch_up, look_up, sync
-from keybound.core.effects import Head, LoadByDigest, OfferShared, Put, ReadShared, Sync
+from keybound.core.effects import LoadByDigest, LogHead, OfferShared, Put, ReadShared, Sync
 from keybound.core.errors import CacheError, RecordCorruptError, StoreUnavailableError
 from keybound.core.joining import Join, Unshared
 from keybound.core.secret import Secret
@@ -206,7 +206,7 @@ def test_what_was_only_just_committed_is_seen_first(place):
 def test_what_nobody_has_seen_is_replaced(place):
     """It may be of commits that a restore has lost, and claim to be newer than all there is."""
     name = place.name_of(OTHER)
-    lost = Head(99, b"lost", place.store.perform(Sync(0)).head.epoch)
+    lost = LogHead(99, b"lost", place.store.perform(Sync(0)).head.epoch)
     place.values[name] = RECORDS.encode(name, a_key("key_2", owner="lost"), lost, [])
     place.offered.clear()
     assert place.find(place.worker(), OTHER).chain.key.owner is None

@@ -11,9 +11,9 @@ from keybound.core.coherence import Worker, look_up, sync
 from keybound.core.effects import (
     EVERYTHING,
     Change,
-    Head,
     LoadByDigest,
     Loaded,
+    LogHead,
     Moment,
     Row,
     Sync,
@@ -31,7 +31,7 @@ TAG, EPOCH = b"t" * 16, b"e" * 16
 
 def answer(rev, *changes):
     """Return what a sync answers for a store at ``rev``."""
-    return SyncAnswer(head=Head(rev, TAG, EPOCH), changes=changes, tags={rev: TAG, 0: TAG})
+    return SyncAnswer(head=LogHead(rev, TAG, EPOCH), changes=changes, tags={rev: TAG, 0: TAG})
 
 
 def apply(fence, said, *, since=0, at=0.0):
@@ -134,7 +134,7 @@ class Elsewhere(MemoryStore):
         """Answer look-ups as a replica that went its own way would."""
         said = super().perform(effect)
         if isinstance(effect, LoadByDigest):
-            return Loaded(head=Head(1, secrets.token_bytes(16), EPOCH), key=None, rows={})
+            return Loaded(head=LogHead(1, secrets.token_bytes(16), EPOCH), key=None, rows={})
         return said
 
 

@@ -134,6 +134,67 @@ def test_caches_keep_keys_apart_wherever_they_stand(
         assert blocking.send(target, headers=key.headers).content == tenant.encode()
 
 
+@pytest.mark.parametrize("hidden", [False, True], ids=["seen", "hidden"])
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("form", FORMS)
+def test_nobody_is_taken_for_a_key_by_naming_it(
+    blocking: Project,
+    form: str,
+    place: str,
+    hidden: bool,  # noqa: FBT001
+):
+    """By what caches find in the place of a key that is hidden."""
+    view = cache_page(60)(vary_on_headers("Authorization")(tell))
+    routes = [{"path": "/x", "auth": "optional"}]
+    settings = {"CREDENTIALS": [form], "HIDE_CREDENTIALS": hidden, "ROUTES": routes}
+    blocking.use(path("x", view), **PLACES[place], keybound=settings)
+    issued = guard().issue(name="CI", tenant="acme")
+    key = TestKey(issued, parse_forms([form])[0])
+    assert blocking.send(f"/x?{key.query}", headers=key.headers).content == b"acme"
+    named = {"Authorization": f"Keybound {issued.id}"}
+    assert blocking.send("/x?", headers=named).content == b"nobody"
+
+
+@pytest.mark.parametrize("hidden", [False, True], ids=["seen", "hidden"])
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("form", ["header(X-API-Key)", "cookie(key)", "query(key)"])
+@pytest.mark.parametrize("named", [False, True], ids=["of everybody", "naming a key"])
+def test_caches_keep_keys_apart_whatever_else_is_sent(
+    blocking: Project,
+    form: str,
+    place: str,
+    *,
+    hidden: bool,
+    named: bool,
+):
+    """A password that all clients have in common, or the name of somebody else's key."""
+    settings = {"CREDENTIALS": [form], "HIDE_CREDENTIALS": hidden}
+    blocking.use(path("x", tell), **PLACES[place], keybound=settings)
+    (parsed,) = parse_forms([form])
+    issued = {tenant: guard().issue(name="CI", tenant=tenant) for tenant in ("acme", "evil")}
+    other = f"Keybound {issued['acme'].id}" if named else "Basic Z2F0ZTp3YXk="
+    for tenant in ("acme", "evil", "acme"):
+        key = TestKey(issued[tenant], parsed)
+        headers = {**key.headers, "Authorization": other}
+        answer = blocking.send(f"/x?{key.query}", headers=headers)
+        assert answer.content == tenant.encode()
+
+
+@pytest.mark.parametrize("sent", ["Token abc", "Keybound key_0"])
+def test_tokens_of_the_site_are_seen_and_names_of_keys_are_not(blocking: Project, sent: str):
+    """Where an authenticator knows who calls."""
+    seen: list[str] = []
+
+    def note(request: Any) -> HttpResponse:
+        seen.append(request.headers["Authorization"])
+        return HttpResponse()
+
+    settings = {"AUTHENTICATORS": [lambda _: Principal(id="user_1")]}
+    blocking.use(path("x", note), keybound=settings)
+    assert blocking.send("/x", headers={"Authorization": sent}).status_code == 200
+    assert seen == ["Token abc" if sent == "Token abc" else "Keybound user_1"]
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_caches_keep_sessions_of_an_authenticator_apart(blocking: Project, place: str):
     """Whoever is known by a cookie gets their own, and other caches are told."""

@@ -263,7 +263,7 @@ def test_applications_that_begin_together_are_all_guarded(guard, monkeypatch, ke
             go_on.wait(10)
         return compiled
 
-    monkeypatch.setattr("keybound.engine.Rules", slowly)
+    monkeypatch.setattr("keybound.ruling.Rules", slowly)
 
     def send(name: str) -> None:
         apps[name].test_client().get(f"/v1/{name}/acme", headers=headers)

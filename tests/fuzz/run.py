@@ -13,6 +13,7 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +38,9 @@ def main() -> int:
     parser.add_argument("targets", nargs="*")
     given = parser.parse_args()
     sys.path.insert(0, str(ROOT))
+    if find_spec("atheris") is None and sys.platform != "linux":
+        print("atheris is for Linux: the corpus is all that is tried here, by tests/fuzz")
+        return 0
     if given.inside:
         fuzz(given.targets[0], given.seconds)
     from tests.fuzz.targets import TARGETS

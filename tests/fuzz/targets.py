@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from keybound.core.clients import ClientAddress
 from keybound.core.credentials import FORMS, Credential, parse_forms, read_credential
 from keybound.core.durations import parse_duration
-from keybound.core.effects import Head
+from keybound.core.effects import LogHead
 from keybound.core.errors import InputError, KeyboundError
 from keybound.core.facts import RequestFacts, pack_address, unpack_address
 from keybound.core.keys import KeyFormat
@@ -109,7 +109,7 @@ def shared(data: bytes) -> None:
     value = start + _RECORDS._mac(_NAME, start, body) + body  # noqa: SLF001 - nobody else can
     found = _RECORDS.decode(_NAME, _EPOCH, value)
     if found is not None and len(found.head.tag) < 256 and found.head.rev >= 0:
-        head = Head(found.head.rev, found.head.tag, _EPOCH)
+        head = LogHead(found.head.rev, found.head.tag, _EPOCH)
         again = _RECORDS.encode(_NAME, found.node, head, found.above)
         assert _RECORDS.decode(_NAME, _EPOCH, again) == found
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from keybound import Principal, SettingsError
+import keybound.asgi
+import keybound.wsgi
+from keybound import Guard, Principal, SettingsError
 from keybound.authenticators import Authenticators
 from keybound.plugins import SiteFunction
 from tests.core.heads import FakeHead
@@ -134,3 +136,19 @@ def test_names_are_functions():
     assert ask_async(SiteFunction("authenticators", f"{name}_later")) is BOB
     assert bool(Authenticators([knows]))
     assert not Authenticators([])
+
+
+def test_one_that_is_awaited_cannot_be_asked_by_what_blocks():
+    """A middleware of WSGI with an async authenticator does not start."""
+
+    async def authenticate(_head: object) -> None:
+        """Know nobody."""
+
+    guard = Guard.from_settings(database="memory://", authenticators=[authenticate])
+    with pytest.raises(SettingsError, match="one is awaited; use an AsyncGuard"):
+        keybound.wsgi.APIKeyMiddleware(_nothing, guard)
+    keybound.asgi.APIKeyMiddleware(_nothing, guard.to_async())
+
+
+def _nothing(*_given: object) -> Any:
+    """Serve nobody."""

@@ -133,8 +133,7 @@ def test_nobody_waits_for_ever_for_somebody_whose_loop_stands_still(
     kind, engine, store, raw, monkeypatch
 ):
     """It is a 503 for whoever waited; a change of the store is heard of all the same."""
-    for module in ("engine", "guard"):
-        monkeypatch.setattr(f"keybound.{module}.JOINED_WITHIN", 0.1)
+    monkeypatch.setattr("keybound.performing.JOINED_WITHIN", 0.1)
     loop = asyncio.new_event_loop()
     stuck = loop.create_task(AsyncGuard(engine).authorize("GET", "/", None, raw))
     while LoadByDigest not in store.asked and Sync not in store.asked:
@@ -155,7 +154,7 @@ def test_whoever_does_not_come_back_is_not_waited_for_again_and_again(
     engine, store, raw, monkeypatch
 ):
     """Once given up, another one asks: a key is not refused for as long as the process lives."""
-    for name in ("engine.JOINED_WITHIN", "flights.ABANDONED_AFTER"):
+    for name in ("performing.JOINED_WITHIN", "flights.ABANDONED_AFTER"):
         monkeypatch.setattr(f"keybound.{name}", 0.1)
     loop = asyncio.new_event_loop()
     stuck = loop.create_task(AsyncGuard(engine).authorize("GET", "/", None, raw))
@@ -174,7 +173,7 @@ def test_nobody_waits_for_ever_behind_others_whom_a_store_keeps_waiting(
     engine, store, raw, monkeypatch
 ):
     """However many keys are asked about at once, the last is answered soon after the limit."""
-    monkeypatch.setattr("keybound.guard.TURN_WITHIN", 0.2)
+    monkeypatch.setattr("keybound.performing.TURN_WITHIN", 0.2)
     unknown = [engine.format.generate(os.urandom(32)).reveal() for _ in range(9)]
     asked = [b"Bearer " + key.encode() for key in unknown]
     perform = store.perform

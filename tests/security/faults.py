@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from keybound.core.effects import Head, Put
+from keybound.core.effects import LogHead, Put
 from keybound.core.keys import Peppers
 from keybound.core.secret import Secret
 from keybound.core.shared import SharedRecords
@@ -134,7 +134,7 @@ def _with_body(forger: SharedRecords, name: bytes, old: bytes, node: Any) -> byt
     start = 1 + 20
     body = old[start + 32 :]
     tag = body[1 : 1 + body[0]]
-    return forger.encode(name, node, Head(int(old[1:start]), tag, b""), ())
+    return forger.encode(name, node, LogHead(int(old[1:start]), tag, b""), ())
 
 
 def _remember(replay: Replay) -> None:

@@ -245,13 +245,13 @@ def _with(world: World, what: str) -> list[Mapping[str, Any]]:
 def _offers(engine: Engine) -> Iterator[list[OfferShared]]:
     """Yield what is offered to Redis meanwhile."""
     offered: list[OfferShared] = []
-    offer = engine.local[OfferShared]
+    performers = engine.performer.blocking
+    offer = performers[OfferShared]
 
     def noted(effect: OfferShared) -> None:
         offered.append(effect)
         offer(effect)
 
-    performers = engine._performers  # noqa: SLF001 - what answers effects of this very engine
     performers[OfferShared] = noted
     try:
         yield offered

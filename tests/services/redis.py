@@ -168,6 +168,7 @@ def redis_database(redis_server):
     with redis_server.client(database) as client:
         client.flushdb()
         yield database
+        redis_server.go_on()
         look_into(client)
 
 

@@ -20,15 +20,6 @@ if TYPE_CHECKING:
 ASKING = ((b"origin", b"https://shop.example"), (b"access-control-request-method", b"DELETE"))
 
 
-def test_preflight_that_asks_to_be_taken_for_more_needs_a_key(make: Callable[..., Site]):
-    """Whoever heeds the header behind us would serve a DELETE that nobody decided on."""
-    site = make(exempt_preflight=True)
-    assert site.request("OPTIONS", headers=ASKING).status == 200
-    for more in ((b"x-http-method-override", b"DELETE"), (b"x-http-method", b"get")):
-        assert site.request("OPTIONS", headers=(*ASKING, more)).status == 401
-    assert site.request("OPTIONS", headers=ASKING, query_string=b"_method=put").status == 401
-
-
 @pytest.mark.parametrize("name", [b"origin", b"access-control-request-method"])
 @pytest.mark.parametrize("value", [b"", b" ", b"a,b", b"a b"])
 def test_preflight_is_one_in_its_exact_form_alone(

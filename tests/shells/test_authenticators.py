@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from keybound import Limits, Principal, Route
+from keybound import Limits, Principal, Route, SettingsError
 from keybound.testing.clock import START
 
 if TYPE_CHECKING:
@@ -182,12 +182,17 @@ def test_authenticator_may_be_named(make_in_memory: Callable[..., Site]):
 def test_authenticator_may_be_awaited_where_requests_are(
     make_in_memory: Callable[..., Site], caplog: pytest.LogCaptureFixture
 ):
-    """A blocking guard cannot, and says so."""
+    """A blocking guard cannot, and says so, at the latest when it is asked."""
     caplog.set_level(logging.ERROR)
     bob = Knowing()
     hidden: Any = lambda head: bob.wait(head)  # noqa: E731, PLW0108 - nobody sees that it is async
+    seen_at_start: list[Any] = []
     for authenticate in (bob.wait, hidden):
-        site = make_in_memory(authenticators=[authenticate])
+        try:
+            site = make_in_memory(authenticators=[authenticate])
+        except SettingsError as error:
+            seen_at_start.append((authenticate, error.fix))
+            continue
         answer = site.request(key=TOKEN)
         if site.application.protocol == "asgi":
             assert answer.status == 200
@@ -196,6 +201,7 @@ def test_authenticator_may_be_awaited_where_requests_are(
             assert answer.status == 503
             assert site.served == []
             assert "use an AsyncGuard" in caplog.text
+    assert seen_at_start in ([], [(bob.wait, "use an AsyncGuard")])
 
 
 def test_credential_of_a_principal_is_the_sites_own(make_in_memory: Callable[..., Site]):

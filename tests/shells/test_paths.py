@@ -43,9 +43,9 @@ def site_of(make: Callable[..., Site]) -> Site:
         ("WEBSOCKET", "/chat"),
     ],
 )
-def test_open_path_needs_no_key(make: Callable[..., Site], method: str, path: str):
+def test_open_path_needs_no_key(make_in_memory: Callable[..., Site], method: str, path: str):
     """What is not protected, exempt or optional passes without a credential and has no identity."""
-    site = site_of(make)
+    site = site_of(make_in_memory)
     site.skip_handshake(method)
     assert site.request(method, path).status in {200, 101}
     (scope,) = site.served
@@ -74,25 +74,25 @@ def test_open_path_needs_no_key(make: Callable[..., Site], method: str, path: st
         ("GET", "/admin"),
     ],
 )
-def test_guarded_path_needs_a_key(make: Callable[..., Site], method: str, path: str):
+def test_guarded_path_needs_a_key(make_in_memory: Callable[..., Site], method: str, path: str):
     """Everything else needs a key, however the path is written."""
-    site = site_of(make)
+    site = site_of(make_in_memory)
     site.skip_handshake(method)
     assert site.request(method, path, extensions=DENIAL_RESPONSE).status == 401
     assert site.served == []
 
 
-def test_exempt_path_reads_no_key(make: Callable[..., Site]):
+def test_exempt_path_reads_no_key(make_in_memory: Callable[..., Site]):
     """Where no key is needed, none is looked at: neither a good one nor a bad one."""
-    site = site_of(make)
+    site = site_of(make_in_memory)
     for value in (site.issue(), b"Bearer nonsense", b"a,b"):
         assert site.request(path="/v1/health", key=value).status == 200
     assert [scope["keybound"] for scope in site.served] == [None, None, None]
 
 
-def test_optional_path_reads_a_key_of_ours(make: Callable[..., Site]):
+def test_optional_path_reads_a_key_of_ours(make_in_memory: Callable[..., Site]):
     """With a key there is an identity; what is no key of ours is left to the site."""
-    site = site_of(make)
+    site = site_of(make_in_memory)
     key = site.issue()
     assert site.request(path="/v1/catalog", key=key).status == 200
     assert site.request(path="/v1/catalog", key=b"Basic dTpw").status == 200
@@ -104,9 +104,9 @@ def test_optional_path_reads_a_key_of_ours(make: Callable[..., Site]):
     ]
 
 
-def test_optional_path_refuses_a_bad_key_of_ours(make: Callable[..., Site]):
+def test_optional_path_refuses_a_bad_key_of_ours(make_in_memory: Callable[..., Site]):
     """A key that is recognised and dead, unknown, limited or sent twice is refused."""
-    site = site_of(make)
+    site = site_of(make_in_memory)
     dead, limited = site.issue(), site.issue(limits=Limits(networks="10.0.0.1"))
     site.guard.revoke(dead.id)
     unknown = site.guard.engine.format.generate(bytes(32)).reveal().encode()
@@ -146,51 +146,30 @@ def test_optional_path_refuses_a_bad_key_of_ours(make: Callable[..., Site]):
     ],
     ids=lambda path: repr(path[:20]),
 )
-def test_path_that_can_be_read_in_two_ways_is_refused(make: Callable[..., Site], path: str):
+def test_path_that_can_be_read_in_two_ways_is_refused(
+    make_in_memory: Callable[..., Site], path: str
+):
     """A relative path, dot segments, backslashes and control characters are a 400 for every key.
 
     Who has none is told that first, as everywhere.
     """
-    site = site_of(make)
+    site = site_of(make_in_memory)
     answer = site.request(path=path, key=site.issue())
     assert (answer.status, answer.problem["reason"]) == (400, "invalid_path")
     assert site.request(path=path).status == 401
     assert site.served == []
 
 
-def test_encoded_slash_leaves_open_what_the_path_names(make: Callable[..., Site]):
-    """Somebody behind us may take another segment for the model; PEP 3333 has no raw path."""
-    site = make(routes=[Route("/m/{model}/*", tenant="~")])
-    if site.application.protocol == "wsgi":
-        pytest.skip("WSGI has no raw path")
-    key = site.issue(limits=Limits(models={"a": "write"}))
-    assert site.request(path="/m/a/x", key=key).status == 200
-    answer = site.request(path="/m/a/x", raw_path=b"/m/a%2Fx", key=key)
-    assert (answer.status, answer.problem["reason"]) == (403, "model_unresolved")
-    assert site.request(path="/m/a/x", raw_path=b"/m/b/x", key=key).status == 403
-
-
-def test_preflight_passes_in_its_exact_form_alone(make: Callable[..., Site]):
-    """One origin and one method that is asked for, in whatever way a server joins lines."""
-    site = make(exempt_preflight=True)
-    origin, asks = (b"origin", b"https://a.example"), (b"access-control-request-method", b"PUT")
-    assert site.request("OPTIONS", headers=(origin, asks)).status == 200
-    for headers in ((origin,), (asks,), (origin, origin, asks), (origin, asks, asks)):
-        assert site.request("OPTIONS", headers=headers).status == 401
-    assert site.request("options", headers=(origin, asks)).status == 401
-    assert len(site.served) == 1
-
-
 @pytest.mark.parametrize("path", ["/v1/...", "/v1/a..b", "/v1/.well-known", "/v1/é", "/v1/a b%2f"])
-def test_unusual_path_is_a_path(make: Callable[..., Site], path: str):
+def test_unusual_path_is_a_path(make_in_memory: Callable[..., Site], path: str):
     """Names with dots, letters of all languages and what was decoded once are fine."""
-    site = site_of(make)
+    site = site_of(make_in_memory)
     assert site.request(path=path, key=site.issue()).status == 200
 
 
-def test_long_path_is_decided_like_any_other(make: Callable[..., Site]):
+def test_long_path_is_decided_like_any_other(make_in_memory: Callable[..., Site]):
     """Paths too long to be remembered are decided every time."""
-    site = make(routes=[Route("/{tenant}/{rest:path}")])
+    site = make_in_memory(routes=[Route("/{tenant}/{rest:path}")])
     key = site.issue()
     for _ in range(2):
         assert site.request(path="/acme/" + "x" * 5_000, key=key).status == 200

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from keybound.core.effects import (
     Commit,
-    Head,
     LoadByDigest,
     Loaded,
+    LogHead,
     Moment,
     OfferShared,
     ReadClock,
@@ -258,7 +258,7 @@ class Scheduler:
 def _brief(value: object) -> str:
     """Return what matters of an effect or an answer, in one line."""
     match value:
-        case Head(rev=rev, tag=tag):
+        case LogHead(rev=rev, tag=tag):
             return f"revision {rev}, tag {tag.hex()[:4]}"
         case SyncAnswer(head=head, changes=changes):
             rows = ", ".join(f"{node} at {rev}" for rev, node in changes) or "nothing"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from keybound.core.effects import Head, Moment
+    from keybound.core.effects import LogHead, Moment
     from keybound.core.shared import SharedRecord
 
     SharedWeakening = Callable[[pytest.MonkeyPatch], None]
@@ -85,12 +85,12 @@ def mac_without_the_record(patch: pytest.MonkeyPatch) -> None:
 
 
 def _one_head_for_all(
-    patch: pytest.MonkeyPatch, choose: Callable[[Mapping[str, Head]], Head]
+    patch: pytest.MonkeyPatch, choose: Callable[[Mapping[str, LogHead]], LogHead]
 ) -> None:
     admit = LocalCache.admit
 
     def merged(
-        self: LocalCache, *args: Any, heads: Mapping[str, Head], proof: Moment | None
+        self: LocalCache, *args: Any, heads: Mapping[str, LogHead], proof: Moment | None
     ) -> bool:
         if proof is None:
             heads = dict.fromkeys(heads, choose(heads))

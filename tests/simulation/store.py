@@ -10,7 +10,7 @@ from keybound.stores.memory import MemoryStore
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from keybound.core.effects import Change, Head
+    from keybound.core.effects import Change, LogHead
     from keybound.core.nodes import StoredNode
     from keybound.stores.memory import _Stored
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Backup(NamedTuple):
     """All that a store holds."""
 
-    head: Head | None
+    head: LogHead | None
     nodes: Mapping[str, _Stored]
     owners: Mapping[bytes, str]
     changes: tuple[Change, ...]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pytest
 
     from keybound.caches.local import Entry
-    from keybound.core.effects import Head
+    from keybound.core.effects import LogHead
 
     Weakening = Callable[[pytest.MonkeyPatch], type[SimulatedStore]]
 
@@ -217,7 +217,7 @@ def only_the_key_is_fenced(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
     """What ends a parent or a group does not reach the entries of the keys below."""
     admit = LocalCache.admit
 
-    def narrow(self: LocalCache, *args: Any, heads: Mapping[str, Head], **read: Any) -> bool:
+    def narrow(self: LocalCache, *args: Any, heads: Mapping[str, LogHead], **read: Any) -> bool:
         return admit(self, *args, heads=dict(list(heads.items())[:1]), **read)
 
     patch.setattr(LocalCache, "admit", narrow)

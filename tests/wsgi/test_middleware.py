@@ -362,3 +362,20 @@ def test_credential_is_in_no_frame_of_an_error(guard, key):
     (ours,) = (each.frame.f_locals for each in caught.traceback if each.name == "__call__")
     holding = {name for name, held in ours.items() if value in repr(held)}
     assert holding == {"environ"}
+
+
+def test_credential_is_in_no_frame_of_an_interruption(guard, key, monkeypatch):
+    """As servers end workers that take too long, while the store is asked."""
+
+    def interrupted(_effect):
+        raise SystemExit
+
+    value = key()
+    monkeypatch.setattr(guard.engine.store, "perform", interrupted)
+    guard.engine.renew()
+    with pytest.raises(SystemExit) as caught:
+        APIKeyMiddleware(serving, guard)(environ(authorization=value), print)
+    frames = [each.frame.f_locals for each in caught.traceback[1:-1]]
+    assert len(frames) > 2
+    holding = {name for each in frames for name, held in each.items() if value in repr(held)}
+    assert holding == {"environ"}

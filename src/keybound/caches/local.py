@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from keybound.core.chain import Chain
-    from keybound.core.effects import Head, Moment, SyncAnswer
+    from keybound.core.effects import LogHead, Moment, SyncAnswer
     from keybound.core.nodes import StoredNode
 
 ABSENT_MAX = 4_096
@@ -42,14 +42,14 @@ class Entry:
     index: bytes
     chain: Chain | None
     nodes: tuple[str, ...]
-    heads: tuple[Head, ...]
+    heads: tuple[LogHead, ...]
     as_of: int
     boot: float
     wall: float
     alive: bool = True
     used: bool = False
 
-    def head_of(self, node: str) -> Head:
+    def head_of(self, node: str) -> LogHead:
         """Return where the store stood when this node was read."""
         return self.heads[self.nodes.index(node)]
 
@@ -79,13 +79,17 @@ class LocalCache:
         proved = boot <= entry.boot and wall <= entry.wall
         return (leased or proved) and entry.alive
 
+    def leased_for(self, boot: float, wall: float) -> float:
+        """Return for how many seconds from now the lease lasts; not above zero if it is over."""
+        return min(self.lease_boot - boot, self.lease_wall - wall)
+
     def knows(self, index: bytes, now: Moment) -> bool:
         """Return whether there is an entry that may be relied on now."""
         entry = self.entries.get(index) or self.absent.get(index)
         return entry is not None and self.holds(entry, now.boot, now.wall)
 
     def apply(
-        self, answer: SyncAnswer, *, since: int, own: Mapping[str, Head], sent_at: Moment
+        self, answer: SyncAnswer, *, since: int, own: Mapping[str, LogHead], sent_at: Moment
     ) -> Applied:
         """Raise the fence, drop what fell below it, and only then extend the lease."""
         with self._lock:
@@ -100,7 +104,7 @@ class LocalCache:
         index: bytes,
         chain: Chain | None,
         *,
-        heads: Mapping[str, Head],
+        heads: Mapping[str, LogHead],
         proof: Moment | None,
     ) -> bool:
         """Keep a chain, or that there is none, if each node's head was seen, and is at its floor.
@@ -140,7 +144,7 @@ class LocalCache:
                     users[node] = {entry}
             return True
 
-    def held(self, node: str) -> tuple[StoredNode, Head] | None:
+    def held(self, node: str) -> tuple[StoredNode, LogHead] | None:
         """Return a node of a chain that is kept, as it was when that was read.
 
         One whose head is forgotten by now could not be admitted again, so it is not lent.
@@ -153,7 +157,7 @@ class LocalCache:
                     return stored, head
             return None
 
-    def raise_floors(self, nodes: Iterable[str], head: Head) -> None:
+    def raise_floors(self, nodes: Iterable[str], head: LogHead) -> None:
         """Require what a change of this process's own wrote, without waiting for a sync."""
         with self._lock:
             self.fence.wrote(nodes, head)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 from keybound.core.errors import LimitError, RecordCorruptError
 from keybound.core.identity import Identity, freeze
 from keybound.core.limits import Clause, Lifetime
+from keybound.core.limits.dimensions import BUILT_IN
 from keybound.core.reasons import Reason
 from keybound.core.rights import REPORT_ONLY, SOFTENED
 from keybound.core.terms import merged, terms_of
@@ -128,8 +129,12 @@ class Chain:
 
     @property
     def limited_in_models(self) -> bool:
-        """Whether there are models that some node refuses, be it only to report that."""
-        return self._terms.limited_in_models
+        """Whether there may be models that some node refuses, be it only to report that.
+
+        Nobody knows what a dimension of a site's own looks at.
+        """
+        terms = self._terms
+        return terms.limited_in_models or any(type(each) not in BUILT_IN for each in terms.fleeting)
 
     @property
     def checks(self) -> tuple[Check, ...]:

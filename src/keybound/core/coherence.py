@@ -30,7 +30,7 @@ from keybound.core.sharing import Search, offer
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from keybound.core.effects import Head, Loaded, Moment, Steps, SyncAnswer
+    from keybound.core.effects import Loaded, LogHead, Moment, Steps, SyncAnswer
     from keybound.core.fence import Fence
     from keybound.core.joining import Flights
     from keybound.core.nodes import StoredNode
@@ -51,7 +51,7 @@ class Cache(Protocol):
     fence: Fence
 
     def apply(
-        self, answer: SyncAnswer, *, since: int, own: Mapping[str, Head], sent_at: Moment
+        self, answer: SyncAnswer, *, since: int, own: Mapping[str, LogHead], sent_at: Moment
     ) -> Applied:
         """Raise the fence, drop what fell below it, and only then extend the lease."""
         ...
@@ -61,7 +61,7 @@ class Cache(Protocol):
         index: bytes,
         chain: Chain | None,
         *,
-        heads: Mapping[str, Head],
+        heads: Mapping[str, LogHead],
         proof: Moment | None,
     ) -> bool:
         """Keep a chain, or that there is none, if each node's head was seen, and is at its floor.
@@ -74,7 +74,7 @@ class Cache(Protocol):
         """Return whether this can be decided without asking anybody."""
         ...
 
-    def held(self, node: str) -> tuple[StoredNode, Head] | None:
+    def held(self, node: str) -> tuple[StoredNode, LogHead] | None:
         """Return a node of a chain that is kept, as it was when that was read."""
         ...
 
@@ -173,7 +173,7 @@ def look_up(
         yield from offer(worker.records, loaded, chain, digest, suspects)
 
 
-def _catch_up_with(worker: Worker, head: Head) -> Steps[None]:
+def _catch_up_with(worker: Worker, head: LogHead) -> Steps[None]:
     yield from catch_up(worker, lambda: worker.cache.fence.has_seen(head))
 
 

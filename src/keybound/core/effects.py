@@ -71,7 +71,7 @@ class Sleep(Effect[None]):
     seconds: float
 
 
-class Head(NamedTuple):
+class LogHead(NamedTuple):
     """Where a store stands: ``tag`` is the random name of revision ``rev``."""
 
     rev: int
@@ -94,7 +94,7 @@ class SyncAnswer:
     that revision, if still known, and of the newest ``CHANGES_MAX`` after it.
     """
 
-    head: Head
+    head: LogHead
     changes: tuple[Change, ...]
     tags: dict[int, bytes]
 
@@ -121,7 +121,7 @@ class Loaded:
     ``key`` is the id of the node asked for, ``None`` when it does not exist.
     """
 
-    head: Head
+    head: LogHead
     key: str | None
     rows: dict[str, Row | None]
 
@@ -153,7 +153,7 @@ class Put:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Commit(Effect[Head]):
+class Commit(Effect[LogHead]):
     """Write nodes as one revision, named by the random ``tag``; the answer is the new head.
 
     In one transaction: take the revision, check that every put and every ``ceilings`` node (id,

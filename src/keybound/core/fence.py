@@ -16,7 +16,7 @@ from keybound.core.effects import CHANGES_MAX, EVERYTHING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from keybound.core.effects import Head, Moment, SyncAnswer
+    from keybound.core.effects import LogHead, Moment, SyncAnswer
 
 FLOORS_MAX = 50_000
 
@@ -49,7 +49,7 @@ class Fence:
         self.since = 0
         self.synced_at: Moment | None = None
         self.floor_all = 0
-        self.own: Mapping[str, Head] = {}
+        self.own: Mapping[str, LogHead] = {}
         self._floors: OrderedDict[str, int] = OrderedDict()
         self._tags: dict[int, bytes] = {}
         self.raised: set[str] = set()
@@ -61,7 +61,7 @@ class Fence:
         own = self.own.get(node) if self.own else None
         return floor if own is None else max(floor, own.rev)
 
-    def has_seen(self, head: Head) -> bool:
+    def has_seen(self, head: LogHead) -> bool:
         """Return whether this very revision was in the primary's log when this worker looked."""
         return self._tags.get(head.rev) == head.tag
 
@@ -75,7 +75,7 @@ class Fence:
         )
 
     def apply(
-        self, answer: SyncAnswer, *, since: int, own: Mapping[str, Head], sent_at: Moment
+        self, answer: SyncAnswer, *, since: int, own: Mapping[str, LogHead], sent_at: Moment
     ) -> Applied:
         """Take in the answer of a sync; ``since`` and ``own`` are as they were when it was sent."""
         head = answer.head
@@ -119,7 +119,7 @@ class Fence:
                 _, forgotten = self._floors.popitem(last=False)
                 self._raise_all(forgotten)
 
-    def wrote(self, nodes: Iterable[str], head: Head) -> None:
+    def wrote(self, nodes: Iterable[str], head: LogHead) -> None:
         """Require of these nodes what a change of this worker's own made of them."""
         if head.rev <= self.since and not self.has_seen(head):
             self.reset(None)  # the store went back: what was read since then may be lost

@@ -75,7 +75,8 @@ class Inquiry(Struct, frozen=True):
             method, match = self.asks[0]
             preflight = self.told is not None and self.told.preflight and method == PREFLIGHT
             return "exempt" if preflight else match.auth
-        return min((match.auth for _, match in self.asks), key=_STRICTEST_FIRST.index)
+        asked = {match.auth for _, match in self.asks}
+        return next(auth for auth in _STRICTEST_FIRST if auth in asked)
 
     @property
     def repeats(self) -> bool:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from keybound.core.edits import Edit
-    from keybound.core.effects import Head, Loaded, Steps
+    from keybound.core.effects import Loaded, LogHead, Steps
     from keybound.core.keys import KeyFormat, Peppers
     from keybound.core.terms import ChainPolicy
 
@@ -45,7 +45,7 @@ class Site:
     peppers: Peppers
     policy: ChainPolicy
     settle_for: float
-    raise_floors: Callable[[Iterable[str], Head], None]
+    raise_floors: Callable[[Iterable[str], LogHead], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

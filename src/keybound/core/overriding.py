@@ -19,6 +19,7 @@ _METHOD = re.compile(rb"[A-Z-]{1,16}")
 _UNKNOWN = "?"
 _ASKED_MAX = 4
 _FIELDS_MAX = 1_000
+_NAME_MAX = 1_000
 
 
 def methods_asked(head: Head) -> tuple[str, ...]:
@@ -38,14 +39,15 @@ def may_ask(query: bytes) -> bool:
 
 
 def _fields(query: bytes) -> list[bytes]:
-    """Return its values, read as leniently as anybody reads them; of many fields, that of none."""
+    """Return its values, read as leniently as anybody reads them; of many or long fields, none."""
     if _FIELD not in unquote_to_bytes(query).lower():
         return []
     if query.count(b"&") + query.count(b";") > _FIELDS_MAX:
         return [_UNKNOWN.encode()]
     pairs = [part.partition(b"=") for part in re.split(b"[&;]", query)]
-    decoded = [(_decoded(name), _decoded(value)) for name, _, value in pairs]
-    return [value for name, value in decoded if name == _FIELD]
+    if any(len(name) > _NAME_MAX for name, _, _ in pairs):  # nobody asks so
+        return [_UNKNOWN.encode()]
+    return [_decoded(value) for name, _, value in pairs if _decoded(name) == _FIELD]
 
 
 def _decoded(text: bytes) -> bytes:

@@ -136,7 +136,9 @@ class Places:
         if not self._queries:
             return query
         parts = query.split(b"&")
-        return b"&".join([part for part in parts if _parameter(part) not in self._queries])
+        for name in self._queries:
+            parts = [part for part in parts if not _is_parameter(part, name)]
+        return b"&".join(parts)
 
     def without_cookie(self, lines: Iterable[bytes]) -> list[bytes]:
         """Return ``Cookie`` lines without the cookies that carry keys; the rest as it was."""
@@ -144,8 +146,14 @@ class Places:
         return [line for line in kept if line is not None]
 
     def _without(self, line: bytes) -> bytes | None:
-        parts = line.split(b";")
-        kept = [self._alone(part) for part in parts if _cookie(part) not in self._cookies]
+        parts = kept = line.split(b";")
+        for name in self._cookies:
+            size = len(name)
+            kept = [
+                self._alone(part) if len(part) > size else part
+                for part in kept
+                if len(part) <= size or _cookie(part) != name
+            ]
         if kept == parts:
             return line
         return b";".join(kept).lstrip(_BLANKS) or None
@@ -175,7 +183,7 @@ def _in_header(head: Head, place: Place) -> bytes | Reason | None:
 def _in_query(head: Head, place: Place) -> bytes | Reason | None:
     name = place.name.encode("ascii")
     parts = head.query.split(b"&")
-    found = _only([part.partition(b"=")[2] for part in parts if _parameter(part) == name])
+    found = _only([part.partition(b"=")[2] for part in parts if _is_parameter(part, name)])
     if not isinstance(found, bytes):
         return found
     return place.tag + unquote_to_bytes(found.replace(b"+", b" "))  # a plus is a blank to some
@@ -185,7 +193,8 @@ def _in_cookie(head: Head, place: Place) -> bytes | Reason | None:
     name = place.name.encode("ascii")
     values: list[bytes] = []
     for line in head.lines("cookie"):
-        for part in line.split(b";"):
+        size = len(name)  # most parts cannot be it, by a look at their length
+        for part in [part for part in line.split(b";") if len(part) > size]:
             if _cookie(part) == name:
                 values.append(part.partition(b"=")[2].strip(_BLANKS))
             # Two lines that a server joined: it is there, and with its comma no key.
@@ -205,9 +214,18 @@ def _only(values: Sequence[bytes]) -> bytes | Reason | None:
     return values[0] if values else None
 
 
-def _parameter(part: bytes) -> bytes:
-    """Return the name of a parameter, decoded once."""
-    return unquote_to_bytes(part.partition(b"=")[0])
+def _is_parameter(part: bytes, name: bytes) -> bool:
+    """Return whether this is the name of a parameter, decoded once.
+
+    Most cannot be, by a look at their length: clients may send very many. No name has a percent
+    sign, so that each of those that are written stands for one byte.
+    """
+    if len(part) < len(name):
+        return False
+    written = part.partition(b"=")[0]
+    if len(written) != len(name) + 2 * written.count(b"%"):
+        return False
+    return unquote_to_bytes(written) == name
 
 
 def _cookie(part: bytes) -> bytes | None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from keybound.core.head import Head
     from keybound.core.terms import ChainPolicy
 
+_KINDS = ("key_", "group_")
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -38,11 +39,18 @@ class Principal:
     role: str | None = None
     limits: Limits = field(default_factory=Limits)
     expires_at: datetime | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
         """Check what an application might rely on."""
         check_text("id", self.id)
+        if self.id.startswith(_KINDS):
+            raise InputError("id", "is like that of a stored key", fix="write 'user_1'")
+        for name in ("owner", "role"):
+            if getattr(self, name) is not None:
+                check_text(name, getattr(self, name))
+        if self.expires_at is not None:
+            Limits(expires_at=self.expires_at)
         if self.tenant is not None and parse_tenant(self.tenant) != self.tenant:
             raise InputError("tenant", "has blanks around it", fix="leave them out")
         if not isinstance(cast("object", self.limits), Limits):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from keybound.core.effects import Head
+from keybound.core.effects import LogHead
 from keybound.core.errors import RecordCorruptError
 from keybound.core.keys import derive
 from keybound.core.nodes import RECORD_MAX, StoredNode, decode_node, encode_node
@@ -48,7 +48,7 @@ class SharedRecord(Struct, frozen=True):
     """A node as it was at a revision, and what stood above it then: a hint, to ask at once."""
 
     node: StoredNode
-    head: Head
+    head: LogHead
     above: tuple[str, ...]
 
 
@@ -68,7 +68,7 @@ class SharedRecords:
         """Return where the node with this id is, as one that stands above keys."""
         return self._name(epoch, b"node " + node.encode())
 
-    def encode(self, name: bytes, node: StoredNode, head: Head, above: Iterable[str]) -> bytes:
+    def encode(self, name: bytes, node: StoredNode, head: LogHead, above: Iterable[str]) -> bytes:
         """Return the value for a node that was read at this revision."""
         hints = ",".join(above).encode()
         body = b"".join(
@@ -96,7 +96,7 @@ class SharedRecords:
             hints_start = tag_ends + 2
             hints_end = hints_start + (body[tag_ends] << 8 | body[tag_ends + 1])
             hints = body[hints_start:hints_end].decode() if hints_end > hints_start else ""
-            head = Head(int(start[1:]), body[1:tag_ends], epoch)
+            head = LogHead(int(start[1:]), body[1:tag_ends], epoch)
             node = decode_node(body[hints_end:])
         except (ValueError, IndexError, RecordCorruptError):
             return None

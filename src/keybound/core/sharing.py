@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from typing import TypeGuard
 
-    from keybound.core.effects import Head, Loaded, Moment, Steps
+    from keybound.core.effects import Loaded, LogHead, Moment, Steps
     from keybound.core.fence import Fence
     from keybound.core.nodes import StoredNode
     from keybound.core.shared import SharedRecord, SharedRecords
@@ -34,7 +34,7 @@ class Cache(Protocol):
 
     fence: Fence
 
-    def held(self, node: str) -> tuple[StoredNode, Head] | None:
+    def held(self, node: str) -> tuple[StoredNode, LogHead] | None:
         """Return a node of a chain that is kept, as it was when that was read."""
         ...
 
@@ -53,7 +53,7 @@ class Search:
         records: SharedRecords,
         cache: Cache,
         policy: ChainPolicy,
-        catch_up: Callable[[Head], Steps[None]],
+        catch_up: Callable[[LogHead], Steps[None]],
     ) -> None:
         """Search for this cache."""
         self._records = records
@@ -63,7 +63,7 @@ class Search:
 
     def find(
         self, digest: bytes, asked_at: Moment, suspects: set[bytes]
-    ) -> Steps[tuple[Chain, Mapping[str, Head]] | None]:
+    ) -> Steps[tuple[Chain, Mapping[str, LogHead]] | None]:
         """Return the chain of the key that is shared under a digest, each node with its revision.
 
         ``None`` where the store must be asked, for whatever reason.
@@ -94,7 +94,7 @@ class Search:
         self,
         epoch: bytes,
         above: Iterable[str],
-        heads: dict[str, Head],
+        heads: dict[str, LogHead],
         asked_at: Moment,
         suspects: set[bytes],
     ) -> Steps[dict[str, StoredNode]]:
@@ -159,9 +159,9 @@ def offer(
 def _compiled(
     key: APIKey,
     nodes: Mapping[str, StoredNode],
-    heads: Mapping[str, Head],
+    heads: Mapping[str, LogHead],
     policy: ChainPolicy,
-) -> tuple[Chain, Mapping[str, Head]] | None:
+) -> tuple[Chain, Mapping[str, LogHead]] | None:
     """Compile what was found; what stands above is decided by the nodes, never by the hint."""
     try:
         chain = Chain(key, nodes, policy)

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 _AUTHORIZATION = "HTTP_AUTHORIZATION"
 """By this header Django's caches tell requests apart. They would not see a key that was hidden or
-stood elsewhere, so it then names the key, which is no credential; what else stands there stays."""
+stood elsewhere, so it then names the key, which is no credential, whatever else stood there: that
+may be the same for everybody. The tokens that authenticators know stay."""
+
+_NAMES = "Keybound "
+"""How what we write there begins. From a client it would name somebody else's key to a cache."""
 
 _READ_OF_META = ("headers", "GET", "COOKIES")
 """What Django made of the environment, if somebody asked before us: it is made again."""
@@ -36,7 +40,18 @@ def hide(project: Project, request: GuardedRequest, identity: Identity | None) -
         hide_in_scope(scope, reader.places, everywhere=everywhere)
     if meta.get("QUERY_STRING") != query:
         request.keybound_deprecated = True
-    if identity is not None and not meta.get(_AUTHORIZATION):
-        meta[_AUTHORIZATION] = f"Keybound {identity.key_id}"
+    given: str = meta.get(_AUTHORIZATION) or ""
+    stays = bool(given) and not given.startswith(_NAMES)
+    if identity is not None and _is_stored(identity):
+        stays = bool(given) and b"authorization" in reader.places.headers  # the key itself
+    if not stays:
+        meta.pop(_AUTHORIZATION, None)
+        if identity is not None:
+            meta[_AUTHORIZATION] = f"{_NAMES}{identity.key_id}"
     for name in _READ_OF_META:
         vars(request).pop(name, None)
+
+
+def _is_stored(identity: Identity) -> bool:
+    """Return whether it is that of a key: no authenticator may name anybody like one."""
+    return identity.key_id.startswith("key_")

@@ -21,12 +21,13 @@ except ModuleNotFoundError as error:
 
 from typing import TYPE_CHECKING
 
-from keybound.asgi import APIKeyMiddleware, send_refusal
+from keybound.asgi import APIKeyMiddleware
 from keybound.fastapi.declarations import Declarations
 from keybound.fastapi.demands import CurrentKey, OptionalKey, requires
 from keybound.fastapi.documents import Document
 from keybound.fastapi.inside import keeping, looking_again
 from keybound.guard import AsyncGuard
+from keybound.handshakes import send_refusal
 from keybound.installing import refuse_twice, tell_inner_cors, usable_guard
 from keybound.starlette import require
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.middleware.exceptions import ExceptionMiddleware
 
-from keybound.asgi import HANDSHAKE, APIKeyMiddleware
+from keybound.asgi import APIKeyMiddleware
 from keybound.context import GUARD
+from keybound.handshakes import HANDSHAKE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

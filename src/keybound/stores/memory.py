@@ -13,12 +13,12 @@ from keybound.core.effects import (
     Change,
     Commit,
     Effect,
-    Head,
     Installation,
     ListNodes,
     LoadByDigest,
     Loaded,
     LoadNode,
+    LogHead,
     OpenStore,
     ReplaceEpoch,
     Row,
@@ -63,7 +63,7 @@ class MemoryStore:
         """Begin empty; ``history_max`` is how many revisions of the change log are kept."""
         self._history_max = history_max
         self._lock = ForkLock()
-        self._head: Head | None = None
+        self._head: LogHead | None = None
         self._installation = Installation(b"", None)
         self._nodes: dict[str, _Stored] = {}
         self._owners: dict[bytes, str] = {}
@@ -91,7 +91,7 @@ class MemoryStore:
         """Keep everything: there is no connection to let go of."""
 
     @property
-    def _current(self) -> Head:
+    def _current(self) -> LogHead:
         if self._head is None:
             raise not_opened(self.location)
         return self._head
@@ -100,7 +100,7 @@ class MemoryStore:
         if self._head is None:
             origin = originate(effect.entropy)
             self._installation = Installation(origin.installation, None)
-            self._head = Head(0, origin.tag, origin.epoch)
+            self._head = LogHead(0, origin.tag, origin.epoch)
             self._tags[0] = origin.tag
         return self._installation
 
@@ -148,8 +148,8 @@ class MemoryStore:
         matching = (row for row in rows if row.node.id > effect.after and _matches(row, effect))
         return tuple(row for row, _ in zip(matching, range(effect.limit), strict=False))
 
-    def _commit(self, effect: Commit) -> Head:
-        head = Head(self._current.rev + 1, effect.tag, self._current.epoch)
+    def _commit(self, effect: Commit) -> LogHead:
+        head = LogHead(self._current.rev + 1, effect.tag, self._current.epoch)
         revs = {node: stored.rev for node, stored in self._nodes.items()}
         check_commit(effect, revs, self._owners)
         records = [encode_node(put.node) for put in effect.puts]

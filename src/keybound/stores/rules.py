@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from keybound.core.effects import Head, Installation, Row, absence_id
+from keybound.core.effects import Installation, LogHead, Row, absence_id
 from keybound.core.errors import (
     ConflictError,
     RecordCorruptError,
@@ -108,9 +108,9 @@ def read_row(node_id: object, record: object, rev: object, digest: object) -> Ro
     return Row(node, rev, digest)
 
 
-def read_head(location: str, *, rev: object, tag: object, epoch: object) -> Head:
+def read_head(location: str, *, rev: object, tag: object, epoch: object) -> LogHead:
     """Return where a store stands; raises ``StoreError`` when that cannot be read."""
-    return Head(
+    return LogHead(
         read_value(location, rev, int),
         read_value(location, tag, bytes),
         read_value(location, epoch, bytes),

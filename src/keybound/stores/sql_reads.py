@@ -29,12 +29,12 @@ from keybound.core.effects import (
     CHANGES_MAX,
     Change,
     Effect,
-    Head,
     Installation,
     ListNodes,
     LoadByDigest,
     Loaded,
     LoadNode,
+    LogHead,
     Row,
     Sync,
     SyncAnswer,
@@ -129,7 +129,7 @@ _LOAD_NODE = _with_everything_above(select(nodes.c.id).where(nodes.c.id == bindp
 _LIST = select(nodes.c.id, nodes.c.rev, nodes.c.digest, nodes.c.body).order_by(nodes.c.id)
 
 
-def read_head(connection: Connection) -> Head:
+def read_head(connection: Connection) -> LogHead:
     """Return where the store stands."""
     rev, tag, epoch = connection.execute(_HEAD).one()
     return rules.read_head(_location(connection), rev=rev, tag=tag, epoch=epoch)
@@ -213,7 +213,7 @@ def _load_node(connection: Connection, effect: LoadNode) -> Loaded:
 
 def _load(
     connection: Connection, statement: Select[*tuple[Any, ...]], values: dict[str, object]
-) -> tuple[Head, dict[str, Row | None]]:
+) -> tuple[LogHead, dict[str, Row | None]]:
     found = connection.execute(statement, values).all()
     if not found:
         raise NoResultFound

@@ -12,8 +12,8 @@ from sqlalchemy import bindparam, delete, insert, inspect, select, update
 from keybound.core.effects import (
     Commit,
     Effect,
-    Head,
     Installation,
+    LogHead,
     OpenStore,
     ReplaceEpoch,
     SetFingerprint,
@@ -59,17 +59,17 @@ def install(connection: Connection, effect: OpenStore) -> Installation:
     return Installation(origin.installation, None)
 
 
-def made(connection: Connection, effect: Commit) -> Head | None:
+def made(connection: Connection, effect: Commit) -> LogHead | None:
     """Return the head that this very commit left, if it was made.
 
     Waits for the end of a commit under way: whoever lost its connection may still be making it.
     """
     connection.execute(_TURN)
     rev = connection.execute(_NAMED, {"tag": effect.tag}).scalar()
-    return None if rev is None else Head(rev, effect.tag, read_head(connection).epoch)
+    return None if rev is None else LogHead(rev, effect.tag, read_head(connection).epoch)
 
 
-def _commit(connection: Connection, effect: Commit) -> Head:
+def _commit(connection: Connection, effect: Commit) -> LogHead:
     read_head(connection)  # counting on from what is no number would begin at 1 again
     # Before all else: whoever holds this row is the only one who changes anything.
     connection.execute(update(meta).values(rev=meta.c.rev + 1, tag=effect.tag))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from keybound.core.credentials import parse_forms
 from keybound.core.decision import Allowed
-from keybound.core.effects import Commit, Head
+from keybound.core.effects import Commit, LogHead
 from keybound.core.explain import MEANINGS
 from keybound.core.reasons import Reason
 from keybound.core.refusals import DENIAL_HEADER, REFUSALS
@@ -293,7 +293,7 @@ class SharedStore(MemoryStore):
     def perform(self, effect: Effect[T]) -> T:
         """Answer one effect."""
         answer = super().perform(effect)
-        if isinstance(effect, Commit) and isinstance(answer, Head):
+        if isinstance(effect, Commit) and isinstance(answer, LogHead):
             for engine in self.engines:
                 engine.cache.raise_floors(logged(effect), answer)
         return answer

@@ -11,7 +11,7 @@ from keybound.core.limits import Limits
 from keybound.core.nodes import APIKey, Group
 
 if TYPE_CHECKING:
-    from keybound.core.effects import Head, Loaded, Row
+    from keybound.core.effects import Loaded, LogHead, Row
     from keybound.core.nodes import StoredNode
     from keybound.stores import Store
 
@@ -64,7 +64,7 @@ def new(node: StoredNode, digest: bytes | None = None) -> Put:
     return Put(node=node, expected=None, digest=digest)
 
 
-def commit(store: Store, *puts: Put, ceilings: tuple[tuple[str, int], ...] = ()) -> Head:
+def commit(store: Store, *puts: Put, ceilings: tuple[tuple[str, int], ...] = ()) -> LogHead:
     """Write nodes as one revision with a random tag."""
     tag = secrets.token_bytes(16)
     return store.perform(Commit(puts=puts, ceilings=ceilings, tag=tag))

@@ -14,7 +14,7 @@ from keybound.testing.records import a_digest, a_group, a_key, commit, new, row_
 from keybound.testing.store_kit import THREADS, StoreKit, together
 
 if TYPE_CHECKING:
-    from keybound.core.effects import Change, Head
+    from keybound.core.effects import Change, LogHead
     from keybound.stores import Store
 
 
@@ -33,7 +33,7 @@ class CommitContract(StoreKit):
         """Writers at the same time take one revision each, and the log has every one of them."""
         each = 12
 
-        def write(number: int) -> list[Head]:
+        def write(number: int) -> list[LogHead]:
             return [commit(store, new(a_key(f"key_{number}_{i}"))) for i in range(each)]
 
         heads = [head for written in together(write) for head in written]
@@ -110,7 +110,7 @@ class CommitContract(StoreKit):
         self._is_as_before(store, head)
         commit(store, new(a_key("key_b"), a_digest(2)), ceilings=(("key_a", 2),))
 
-    def _is_as_before(self, store: Store, head: Head) -> None:
+    def _is_as_before(self, store: Store, head: LogHead) -> None:
         answer = store.perform(Sync(0))
         assert answer.head == head
         assert [change.node for change in answer.changes] == ["key_a", "key_a"]

@@ -10,7 +10,7 @@ from keybound.testing.records import a_digest, a_group, a_key, commit, new
 from keybound.testing.store_kit import StoreKit
 
 if TYPE_CHECKING:
-    from keybound.core.effects import Head
+    from keybound.core.effects import LogHead
     from keybound.stores import Store
 
 PRUNED_WITHIN = 100
@@ -100,7 +100,7 @@ class SyncContract(StoreKit):
         assert tags.items() >= {head.rev: head.tag for head in newest}.items()
         assert len(tags) <= CHANGES_MAX + 1
 
-    def _write(self, store: Store, heads: list[Head], count: int) -> list[Head]:
+    def _write(self, store: Store, heads: list[LogHead], count: int) -> list[LogHead]:
         """Commit so many more revisions that change two groups each."""
         for _ in range(count):
             rev = heads[-1].rev if heads else None

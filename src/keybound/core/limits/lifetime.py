@@ -95,6 +95,26 @@ class Lifetime(Clause):
         return {name: _text(moment) for name, moment in moments.items() if moment is not None}
 
 
+def narrowest(stored: object) -> object:
+    """Return a stored lifetime whose moments have offsets; what is none stays what it is.
+
+    We store none without, but others may have edited one. It may be local time of anywhere, so a
+    beginning without an offset is the latest that it may mean, and an end the soonest.
+    """
+    if not isinstance(stored, dict):
+        return stored
+    members = cast("dict[object, object]", stored)
+    return {name: _offset(value, _NARROWEST.get(name)) for name, value in members.items()}
+
+
+_NARROWEST: Mapping[object, str] = {NOT_BEFORE: "-12:00", EXPIRES_AT: "+14:00"}
+
+
+def _offset(value: object, offset: str | None) -> object:
+    found = _MOMENT.fullmatch(value) if isinstance(value, str) and offset else None
+    return value if found is None or found["offset"] else f"{found[0]}{offset}"
+
+
 def combined(starts: Iterable[Clause], ends: Iterable[Clause]) -> tuple[Lifetime, ...]:
     """Return the lifetime from the last of ``starts`` until the first of ``ends``.
 

@@ -12,7 +12,7 @@ import msgspec
 from keybound.core.errors import LimitError
 from keybound.core.limits.clause import Clause
 from keybound.core.limits.dimensions import BUILT_IN, DIMENSIONS, parse_clause
-from keybound.core.limits.lifetime import Lifetime
+from keybound.core.limits.lifetime import Lifetime, narrowest
 from keybound.core.reasons import Reason
 
 if TYPE_CHECKING:
@@ -103,7 +103,9 @@ def _load_clause(dimension: str, value: object) -> Clause:
     kind = DIMENSIONS.get(dimension)
     if kind is None:
         return Unreadable.of(dimension, value)
-    if kind is Lifetime or not _plain(value):  # lifetimes are as many as keys
+    if kind is Lifetime:  # they are as many as keys
+        return _parse_stored(kind, dimension, narrowest(value))
+    if not _plain(value):
         return _parse_stored(kind, dimension, value)
     # Many keys have few policies, and each key is read again by every process.
     stored = kind, msgspec.json.encode(value)

@@ -1,0 +1,141 @@
+"""What answers the effects of procedures: for threads, and for tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from keybound.caches import open_shared
+from keybound.clocks import monotonic, read_entropy
+from keybound.core.effects import Moment, OfferShared, ReadClock, ReadEntropy, ReadShared, Sleep
+from keybound.core.errors import StoreUnavailableError
+from keybound.core.joining import Join
+from keybound.core.principals import Authenticate
+from keybound.telling import Teller
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from concurrent.futures import Executor
+
+    from keybound.authenticators import Authenticators
+    from keybound.caches import SharedCache
+    from keybound.clocks import Clock
+    from keybound.core.effects import Effect
+    from keybound.settings import Settings
+    from keybound.stores import Store
+
+    Answers = dict[type[Effect[Any]], Callable[[Any], Any]]
+
+JOINED_WITHIN = 10.0
+"""Seconds for which a request waits while another one asks the store about the same key. A store
+answers or fails sooner; so whoever takes longer is not coming back: its event loop stands still."""
+
+TURN_WITHIN = 5.0
+"""Seconds for which a task waits for a thread that asks the store. While that hangs, every thread
+is busy; whoever still waits after this long is refused instead of standing in line."""
+
+_FORGED = "it was not written with this secret, or tells of a change that the store never had"
+
+
+class Performer:
+    """Answers effects with a clock, chance, a store, authenticators and a shared cache, if any.
+
+    ``blocking`` has what threads are answered with; all else is the store's.
+    """
+
+    def __init__(
+        self, settings: Settings, store: Store, clock: Clock, authenticators: Authenticators
+    ) -> None:
+        """Have all of these; nothing is opened."""
+        self._settings = settings
+        self._store = store
+        self._boot = clock.boot
+        self._teller = Teller(clock.boot)
+        self._at_once: Answers = {
+            ReadClock: lambda _: Moment(clock.boot(), clock.wall()),
+            ReadEntropy: lambda effect: read_entropy(effect.size),
+            OfferShared: self._offer,
+        }
+        self.blocking: Answers = {
+            **self._at_once,
+            Join: _join,
+            Sleep: lambda effect: clock.sleep(effect.seconds),
+            Authenticate: lambda effect: authenticators.ask(effect.head),
+        }
+        self._awaiting: dict[type[Effect[Any]], Callable[[Any], Awaitable[Any]]] = {
+            Join: _join_async,
+            Sleep: lambda effect: clock.asleep(effect.seconds),
+            Authenticate: lambda effect: authenticators.ask_async(effect.head),
+        }
+        self._parents: list[SharedCache] = []
+        self.shared = self._open_shared()
+
+    def perform(self, effect: Effect[Any]) -> Any:  # noqa: ANN401 - the effect says what
+        """Answer one effect, blocking."""
+        return self.blocking.get(effect.__class__, self._store.perform)(effect)
+
+    async def perform_async(self, effect: Effect[Any], threads: Executor) -> Any:  # noqa: ANN401
+        """Answer one effect, awaiting; the store is asked by one of the threads."""
+        at_once = self._at_once.get(effect.__class__)
+        if at_once is not None:
+            return at_once(effect)
+        awaiting = self._awaiting.get(effect.__class__)
+        if awaiting is not None:
+            return await awaiting(effect)
+        loop, until = asyncio.get_running_loop(), monotonic() + TURN_WITHIN
+        return await loop.run_in_executor(threads, self._perform_by, effect, until)
+
+    def _perform_by(self, effect: Effect[Any], until: float) -> Any:  # noqa: ANN401 - the same
+        if monotonic() > until:
+            msg = "too many wait for the store: it is slow, or raise store_connections"
+            raise StoreUnavailableError(msg)
+        return self.perform(effect)
+
+    def _open_shared(self) -> SharedCache | None:
+        url = self._settings.redis
+        if url is None:
+            return None
+        shared = open_shared(url, timeout=self._settings.redis_timeout, boot=self._boot)
+        self.blocking[ReadShared] = shared.blocking.read
+        self._awaiting[ReadShared] = shared.awaiting.read
+        return shared
+
+    def renew_in_child(self) -> None:
+        """Connect anew in a forked child: connections are the parent's.
+
+        They are kept, since ending a task's connection here would end that the parent hears of it.
+        """
+        if self.shared is not None:
+            self._parents.append(self.shared)
+            self.shared = self._open_shared()
+
+    def close(self) -> None:
+        """Let the connections of threads go; the next use makes others."""
+        if self.shared is not None:
+            self.shared.blocking.close()
+            self.shared.link.offers.close()
+
+    def _offer(self, effect: OfferShared) -> None:
+        if self.shared is not None:
+            if any(offer.replace for offer in effect.offers):
+                self._teller.tell("a record in Redis is replaced", _FORGED)
+            self.shared.link.offers.add(effect.offers)
+
+
+def _join(effect: Join) -> None:
+    try:
+        effect.other.result(JOINED_WITHIN)
+    except TimeoutError:
+        raise _joined_in_vain() from None
+
+
+async def _join_async(effect: Join) -> None:
+    try:
+        async with asyncio.timeout(JOINED_WITHIN):  # and who stops waiting stops nobody who asks
+            await asyncio.shield(asyncio.wrap_future(effect.other))
+    except TimeoutError:
+        raise _joined_in_vain() from None
+
+
+def _joined_in_vain() -> StoreUnavailableError:
+    return StoreUnavailableError("whoever asks the store about the same has not come back")
