@@ -100,6 +100,14 @@ def test_what_an_application_declares_of_such_a_path_stays():
     assert (found.tenant, found.tenant_in_path) == ("acme", False)
 
 
+def test_what_an_application_says_of_a_body_stays_as_well():
+    """Its route names models, though none that is known before the body is read."""
+    declared = DeclaredRoute("/m/", re.compile("/m/"), ["GET"], model="body(model)")
+    found = RouteTable([Route("/m", model="m"), declared]).match("GET", "/m/")
+    assert (found.names_model, found.body) == (False, declared.body)
+    assert found.body is not None
+
+
 @pytest.mark.parametrize(
     ("told", "names_model", "tenant_in_path"),
     [({"model": "m"}, True, False), ({"tenant": "acme"}, False, True), ({}, False, False)],
