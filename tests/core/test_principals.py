@@ -72,6 +72,11 @@ def test_end_is_the_earlier_one():
         {"id": "a\nb"},
         {"id": "x" * 1_000},
         {"id": 7},
+        {"id": "key_0123456789abcdef"},
+        {"id": "group_partners"},
+        {"id": "bob", "owner": ""},
+        {"id": "bob", "role": "a\nb"},
+        {"id": "bob", "expires_at": datetime(2030, 1, 1)},  # noqa: DTZ001 - which it must not be
         {"id": "bob", "metadata": {"a": 1j}},
     ],
     ids=str,
