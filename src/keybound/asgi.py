@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from keybound.buffering import buffered, is_worth_reading, models_in, with_models
+from keybound.buffering import buffered, is_worth_reading, with_models
 from keybound.context import CURRENT, GUARD, NO_KEY, required
 from keybound.core.decision import Allowed, Denied
 from keybound.core.demands import Demand
@@ -115,21 +115,17 @@ class APIKeyMiddleware:
                 if name < _NEXT and (name in _OVERRIDES or name.startswith(_FORGED)):
                     odd = True
         path = scope["path"]
-        root = scope.get("root_path")
-        if root:
-            path = _below(root, path)
         client = scope.get("client")
         peer = client[0] if client else None
         told = head = None
         try:
             raw_path = scope.get("raw_path")
+            crooked = raw_path is not None and raw_path != path.encode()
+            root = scope.get("root_path")
+            if root:
+                path = _below(root, path)
             query = scope.get("query_string")
-            if (
-                odd
-                or guard.reads_all
-                or (raw_path is not None and raw_path != scope["path"].encode())
-                or (query and may_ask(query))
-            ):
+            if odd or crooked or guard.reads_all or (query and may_ask(query)):
                 head = scope[HEAD] = ScopeHead(scope, method, path)
                 peer, raw, told, _ = guard.reader.read(head)
                 if self._looks:
@@ -150,6 +146,8 @@ class APIKeyMiddleware:
         raw = value = None
         if head is not None:
             send = self._hide(scope, send, head, allowed=isinstance(outcome, Allowed))
+            if odd:
+                scope["headers"] = [p for p in scope["headers"] if not p[0].startswith(_FORGED)]
         if type(outcome) is Allowed:
             identity = outcome.identity
             scope["keybound"] = scope["user"] = identity
@@ -165,8 +163,6 @@ class APIKeyMiddleware:
         else:
             await send_refusal(scope, send, guard.refuse(denial(outcome)))
             return
-        if odd:
-            scope["headers"] = [p for p in scope["headers"] if not p[0].startswith(_FORGED)]
         scope[GUARD] = guard
         try:
             await app(scope, receive, send)
@@ -190,7 +186,7 @@ class APIKeyMiddleware:
         if scope["type"] == "http" and is_worth_reading(head, body_max):
             body, receive = await buffered(receive, body_max)
         peer, raw, told, _ = self.guard.reader.read(head)
-        told = with_models(told, fields, models_in(fields, head, body))
+        told = with_models(told, fields, head, body)
         asking = self.guard.authorize(method, path, peer, raw, told, head)
         del raw  # as above
         return await asking, receive

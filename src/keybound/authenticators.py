@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from keybound.core.errors import SettingsError
 from keybound.core.principals import Principal
+from keybound.core.site_functions import is_awaited
 from keybound.plugins import SiteFunction
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Authenticators:
 
         One that is named is not imported yet: it may be in the module that asks.
         """
-        if any(iscoroutinefunction(each) for each in self._all):
+        if any(map(is_awaited, self._all)):
             raise SettingsError(*_AWAITED, fix=_FIX)
 
     def ask(self, head: Head) -> Principal | None:

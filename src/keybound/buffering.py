@@ -18,16 +18,13 @@ if TYPE_CHECKING:
     Receive = Callable[[], Awaitable[Message]]
 
 
-def with_models(told: Told | None, fields: BodyFields, models: tuple[str, ...] | None) -> Told:
-    """Return what a request tells now that its body was looked at."""
+def with_models(told: Told | None, fields: BodyFields, head: Head, body: bytes | None) -> Told:
+    """Return what a request tells with the models of its body; none can be told without one."""
+    models = None
+    if body is not None:
+        kind, encoding = _whole(head, "content-type"), _whole(head, "content-encoding")
+        models = fields.models(body, kind, encoding)
     return (told or PLAIN)._replace(body=ReadBody(fields, models))
-
-
-def models_in(fields: BodyFields, head: Head, body: bytes | None) -> tuple[str, ...] | None:
-    """Return the models that a body names, ``None`` where it is not there or cannot be told."""
-    if body is None:
-        return None
-    return fields.models(body, _whole(head, "content-type"), _whole(head, "content-encoding"))
 
 
 def is_worth_reading(head: Head, body_max: int) -> bool:

@@ -35,9 +35,7 @@ def is_odd(environ: MutableMapping[str, Any]) -> bool:
     return odd
 
 
-def drop_forged(environ: MutableMapping[str, Any]) -> bool:
-    """Take forged headers out of an environment, and return whether there were any."""
-    forged = [name for name in environ if name.startswith(_FORGED)]
-    for name in forged:
+def drop_forged(environ: MutableMapping[str, Any]) -> None:
+    """Take forged headers out of an environment."""
+    for name in [name for name in environ if name.startswith(_FORGED)]:
         del environ[name]
-    return bool(forged)

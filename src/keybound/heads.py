@@ -27,7 +27,7 @@ class ScopeHead:
         self.raw_path = None if raw is None else raw.partition(b"?")[0]
         self.query: bytes = scope.get("query_string") or b""
         self._headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
-        self._lines: dict[str, list[bytes]] | None = None
+        self._lines: dict[bytes, list[bytes]] | None = None
         self.method = method
         self.path = path
 
@@ -36,8 +36,8 @@ class ScopeHead:
         if self._lines is None:
             self._lines = {}
             for each, value in self._headers:
-                self._lines.setdefault(each.decode("latin-1"), []).append(value)
-        return self._lines.get(name, ())
+                self._lines.setdefault(each, []).append(value)
+        return self._lines.get(name.encode("latin-1"), ())
 
 
 class EnvironHead:

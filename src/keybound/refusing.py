@@ -14,6 +14,7 @@ from keybound.core.refusals import Refusals
 from keybound.core.sealing import NONCE_BYTES, SEALING_KEY_BYTES, Sealer
 from keybound.core.secret import Secret
 from keybound.denial_log import EVENTS, DenialLog
+from keybound.plugins import SiteFunction
 from keybound.rendering import load_renderer, rendered
 from keybound.telling import Teller
 
@@ -66,7 +67,8 @@ class Refuser:
 
         Whoever serves does so at start; whoever only changes keys need not have it.
         """
-        self._renderer = load_renderer(self._renderer)
+        if isinstance(self._renderer, SiteFunction):
+            self._renderer = load_renderer(self._renderer)
         return self._renderer
 
     def failed(self, error: Exception) -> Denied:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import msgspec
 
 from keybound.core.errors import KeyboundError, SettingsError
 from keybound.core.refusals import CHALLENGED, DENIAL_HEADER, RefusalResponse
+from keybound.core.site_functions import is_awaited
 from keybound.plugins import SiteFunction, site_function
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def load_renderer(value: object) -> Renderer | None:
 
 
 def _usable(found: Callable[..., Any]) -> Renderer:
-    if iscoroutinefunction(found) or iscoroutinefunction(getattr(found, "__call__", None)):  # noqa: B004 - what it is, not whether
+    if is_awaited(found):
         raise SettingsError("renderer", "is a coroutine function", fix="write it without async")
     return found
 

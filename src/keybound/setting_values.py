@@ -179,13 +179,8 @@ _MILLISECONDS = re.compile(r"\s*(\d{1,6})\s*ms\s*", re.ASCII)
 switch = of_type(bool, fix="write true or false")
 
 
-def function(name: str, value: object) -> Callable[..., Any] | None:
-    """Read a function of the site, or its name."""
-    return None if value is None else site_function(name, value)
-
-
 def functions(name: str, value: object) -> tuple[Callable[..., Any], ...]:
-    """Read several."""
+    """Read functions of the site, or their names."""
     return tuple(site_function(name, each) for each in _listed(name, value))
 
 

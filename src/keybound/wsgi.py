@@ -13,7 +13,7 @@ from http import HTTPStatus
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from keybound.buffering import buffer_input, is_worth_reading, models_in, with_models
+from keybound.buffering import buffer_input, is_worth_reading, with_models
 from keybound.context import CURRENT, GUARD, NO_KEY, required
 from keybound.core.decision import Allowed, Denied
 from keybound.core.demands import Demand
@@ -155,7 +155,7 @@ class APIKeyMiddleware:
         head, body_max, body = EnvironHead(environ, method, path), guard.settings.body_max, None
         if is_worth_reading(head, body_max):
             body = buffer_input(environ, body_max)
-        told = with_models(reading.told, settled.fields, models_in(settled.fields, head, body))
+        told = with_models(reading.told, settled.fields, head, body)
         reading = reading.telling(told)
         return guard.authorize(method, path, *reading), reading
 

@@ -17,10 +17,9 @@ from keybound.core.credentials import (
 )
 from keybound.core.errors import SettingsError
 from keybound.core.reasons import Reason
+from tests.core.speed import SLOW
 
 ALL = tuple(FORMS.values())
-SLOW = 10
-"""How much slower than it should be a machine may be that runs the tests."""
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from keybound.core.forwarded import (
     split_list,
 )
 from tests.core.proxied import asked
+from tests.core.speed import SLOW as LONGER
 
 GARBAGE = [
     *("", "unknown", "_x", "203.7", "1.2.3", "1.2.3.4.5", "3405803783", "203.0.113.07", "0x7f.1"),
@@ -180,7 +181,7 @@ SLOW = {
 
 @pytest.mark.parametrize("value", SLOW.values(), ids=SLOW.keys())
 def test_no_value_takes_long(value: bytes):
-    """Every one of these is over in about a millisecond, as the best of some shows."""
+    """Every one of these is over in less than a millisecond, as the best of some shows."""
     for header in ("forwarded", "x-forwarded-for"):
         clients = ClientAddress.parse(header, ["10.0.0.0/8"])
         head = asked("10.0.0.1", value, header=header)
@@ -189,7 +190,7 @@ def test_no_value_takes_long(value: bytes):
             start = perf_counter()
             clients.of(head)
             times.append(perf_counter() - start)
-        assert min(times[1:]) < 0.05
+        assert min(times[1:]) < 0.001 * LONGER
 
 
 @pytest.mark.parametrize(

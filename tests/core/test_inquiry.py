@@ -247,6 +247,17 @@ def test_route_and_setting_name_one_tenant(path, said, reason):
     assert found is reason if reason else found.identity.request_tenant == "acme"
 
 
+@pytest.mark.parametrize("said", ["acme", "other", None])
+def test_own_tenant_of_who_has_none_is_unknown_whatever_else_says(said):
+    """A route that is about the caller's own tenant is about no other."""
+    inquired = inquiry("/own", tenant=True, told=Told(tenant=said))
+    for tenants in ("*", ["acme", "other"]):
+        key = a_key("key_1", limits=Limits(tenants=tenants))
+        refused = inquired.decide(Chain(key, {}, ChainPolicy(tenancy=True)), 0.0)
+        assert isinstance(refused, Denied)
+        assert refused.reason is Reason.TENANT_UNRESOLVED
+
+
 def test_tenant_of_a_crooked_path_is_unknown_whatever_else_says():
     """Somebody behind us may take it for another one."""
     told = Told(tenant="acme", crooked=True)

@@ -11,7 +11,6 @@ from keybound.buffering import (
     buffer_input,
     buffered,
     is_worth_reading,
-    models_in,
     with_models,
 )
 from keybound.core.bodies import BodyFields
@@ -104,10 +103,8 @@ def test_head_says_whether_a_body_is_worth_reading():
 def test_models_of_a_body_are_told_with_the_rest():
     """Also that there are none to tell."""
     head = FakeHead((JSON,))
-    assert models_in(FIELDS, head, b'{"model": "a"}') == ("a",)
-    assert models_in(FIELDS, head, b"{}") is None
-    assert models_in(FIELDS, head, None) is None
-    assert models_in(FIELDS, FakeHead(), b'{"model": "a"}') is None
-    assert with_models(None, FIELDS, ("a",)) == PLAIN._replace(body=ReadBody(FIELDS, ("a",)))
-    told = Told(tenant="acme")
-    assert with_models(told, FIELDS, None) == Told(tenant="acme", body=ReadBody(FIELDS, None))
+    known = ReadBody(FIELDS, ("a",))
+    assert with_models(None, FIELDS, head, b'{"model": "a"}') == PLAIN._replace(body=known)
+    told, untold = Told(tenant="acme"), ReadBody(FIELDS, None)
+    for sender, body in ((head, b"{}"), (head, None), (FakeHead(), b'{"model": "a"}')):
+        assert with_models(told, FIELDS, sender, body) == told._replace(body=untold)

@@ -144,13 +144,14 @@ def tests_for(name: str, *, quick: bool) -> list[Path]:
     stem = name.rpartition("/")[2].removesuffix("s")
 
     def distance(path: Path) -> tuple[bool, bool, str]:
-        close = stem in path.stem or "boundaries" in path.stem  # those cost nothing
         of_limits = "limits" in path.stem and name.startswith("limits/")
-        return not close, not of_limits, path.stem
+        return stem not in path.stem, not of_limits, path.stem
 
     found = sorted(TESTS.glob("test_*.py"), key=distance)
     alike = [path for path in found if not all(distance(path)[:2])]
-    return alike if quick and alike else [*found, *BEYOND]
+    if quick and alike:
+        return list(dict.fromkeys([*alike, *TESTS.glob("test_boundaries_*.py")]))
+    return [*found, *BEYOND]
 
 
 class Finder(MetaPathFinder):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from keybound import Guard, Limits, Route
-from keybound.buffering import models_in, with_models
+from keybound.buffering import with_models
 from keybound.core.decision import Allowed, Denied
 from keybound.core.effects import Commit, Put
 from keybound.core.errors import StoreUnavailableError
@@ -192,8 +192,7 @@ def settled(guard: Guard, request: Request) -> Outcome:
     peer, raw, told, _ = guard.reader.read(head)
     outcome = guard.authorize(head.method, head.path, peer, raw, told, head)
     if isinstance(outcome, NeedBody):
-        models = models_in(outcome.fields, head, request["body"].encode())
-        told = with_models(told, outcome.fields, models)
+        told = with_models(told, outcome.fields, head, request["body"].encode())
         outcome = guard.authorize(head.method, head.path, peer, raw, told, head)
     assert not isinstance(outcome, NeedBody)
     return in_words(outcome)

@@ -12,7 +12,7 @@ from tests.security.outcomes import NotReplayableError
 from tests.shells.subjects import lifespan
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Collection, Iterator
 
     from tests.security.sending import Sent
 
@@ -23,10 +23,10 @@ class AppError(Exception):
     """What an application raises that fails."""
 
 
-class ASGIRecorder:
-    """Answers everything, as the behaviour with this name does."""
+class Recorder:
+    """Answers everything, as the behaviour with this name does, and remembers what it was sent."""
 
-    kind = protocol = "asgi"
+    kind = protocol = ""
 
     def __init__(self, behaviour: str | None = None, *, body: bool = False) -> None:
         """Remember nothing yet; with ``body``, read what the client sent before answering."""
@@ -35,10 +35,24 @@ class ASGIRecorder:
         self.noted: dict[str, Any] = {}
         self.outer: Any = None
         self._reads = body
-        if behaviour is not None and behaviour not in ASGI:
-            msg = f"no application of ASGI behaves like {behaviour!r}"
+        if behaviour is not None and behaviour not in self.behaviours():
+            msg = f"no application of {self.kind.upper()} behaves like {behaviour!r}"
             raise NotReplayableError(msg)
-        self._endpoint = ASGI[behaviour] if behaviour is not None else _accept
+        self._behaviour = behaviour
+
+    def behaviours(self) -> Collection[str]:
+        """Return the names of those that there are."""
+        raise NotImplementedError
+
+
+class ASGIRecorder(Recorder):
+    """The one of ASGI."""
+
+    kind = protocol = "asgi"
+
+    def behaviours(self) -> Collection[str]:
+        """Return the names of those of ASGI."""
+        return ASGI
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one connection."""
@@ -49,7 +63,8 @@ class ASGIRecorder:
         self.served.append({**scope, "current": current_key()})
         if self._reads and scope["type"] == "http":
             await self._read(receive)
-        await self._endpoint(self, scope, receive, send)
+        endpoint = _accept if self._behaviour is None else ASGI[self._behaviour]
+        await endpoint(self, scope, receive, send)
 
     async def _read(self, receive: Any) -> None:
         body, more = b"", True
@@ -60,22 +75,14 @@ class ASGIRecorder:
         self.body = body
 
 
-class WSGIRecorder:
-    """The same for WSGI."""
+class WSGIRecorder(Recorder):
+    """The one of WSGI."""
 
     kind = protocol = "wsgi"
 
-    def __init__(self, behaviour: str | None = None, *, body: bool = False) -> None:
-        """Remember nothing yet."""
-        self.served: list[dict[str, Any]] = []
-        self.body: bytes | None = None
-        self.noted: dict[str, Any] = {}
-        self.outer: Any = None
-        self._reads = body
-        if behaviour is not None and behaviour not in WSGI:
-            msg = f"no application of WSGI behaves like {behaviour!r}"
-            raise NotReplayableError(msg)
-        self._behaviour = behaviour
+    def behaviours(self) -> Collection[str]:
+        """Return the names of those of WSGI."""
+        return WSGI
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
         """Serve one request."""
@@ -122,7 +129,7 @@ class Stream:
 class DjangoRecorder(WSGIRecorder):
     """What a view of Django remembers."""
 
-    kind = "wsgi"
+    kind = protocol = "wsgi"
 
 
 class AsyncDjangoRecorder(DjangoRecorder):

@@ -171,7 +171,9 @@ def _connect(replay: Replay, _value: Any, _how: Mapping[str, Any]) -> None:
     replay.place.extra["connected"] = True
 
 
-def _later(part: str) -> Callable[[Replay, Any, Mapping[str, Any]], None]:
+def later(part: str) -> Callable[[Replay, Any, Mapping[str, Any]], None]:
+    """Return what is done for a part of keybound that comes later: nothing can be replayed."""
+
     def refuse(_replay: Replay, _value: Any, _how: Mapping[str, Any]) -> None:
         raise ComesLaterError(part)
 
@@ -197,13 +199,13 @@ EVENTS: dict[str, Callable[[Replay, Any, Mapping[str, Any]], None]] = {
     "enable_owner": _verb("enable", OWNER),
     "enable_tenant": _verb("enable", TENANT),
     "finish_fill": _finish_fill,
-    "import": _later("import of keys"),
+    "import": later("import of keys"),
     "old_version_roundtrip": _rewrite,
     "redis": _redis,
     "request": _request,
     "request_app_mutates": _mutate,
     "revoke": _verb("revoke"),
-    "rotate": _later("rotation of keys"),
+    "rotate": later("rotation of keys"),
     "set_clock": _set_clock,
     "sleep": _pass,
     "update": _update(),

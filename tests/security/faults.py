@@ -14,7 +14,8 @@ from keybound.core.secret import Secret
 from keybound.core.shared import SharedRecords
 from keybound.testing.records import commit, row_of
 from tests.security import records
-from tests.security.outcomes import ComesLaterError, NotReplayableError
+from tests.security.events import later
+from tests.security.outcomes import NotReplayableError
 from tests.security.texts import is_text, members, text
 
 if TYPE_CHECKING:
@@ -211,13 +212,6 @@ def _nothing(_replay: Replay, _value: Any, _how: Mapping[str, Any]) -> None:
     """Do nothing: there is no such part that could fail."""
 
 
-def _later(part: str) -> Callable[[Replay, Any, Mapping[str, Any]], None]:
-    def refuse(_replay: Replay, _value: Any, _how: Mapping[str, Any]) -> None:
-        raise ComesLaterError(part)
-
-    return refuse
-
-
 FAULTS: dict[str, Callable[[Replay, Any, Mapping[str, Any]], None]] = {
     # Nothing is listened to: that other processes change keys is seen by asking the store alone.
     "pubsub": _nothing,
@@ -225,7 +219,7 @@ FAULTS: dict[str, Callable[[Replay, Any, Mapping[str, Any]], None]] = {
     "redis_record": _record,
     "redis_restore_old": _restore,
     "redis_value": _value,
-    "revoke_parent_before_commit": _later("delegation over the management API"),
+    "revoke_parent_before_commit": later("delegation over the management API"),
     "sql": _sql,
     # Time is read from one clock, that of the process: no database is ever asked for it.
     "sql_clock_skew_s": _nothing,

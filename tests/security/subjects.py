@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from keybound.buffering import is_worth_reading, models_in, with_models
+from keybound.buffering import is_worth_reading, with_models
 from keybound.core.decision import Allowed, Denied
 from keybound.core.errors import InputError, SettingsError
 from keybound.core.inquiry import NeedBody
@@ -174,7 +174,7 @@ def decide(place: Place, each: Sent) -> Any:
     body = each.body if is_worth_reading(head, guard.settings.body_max) else None
     if body is not None and len(body) > guard.settings.body_max:
         body = None
-    told = with_models(told, decided.fields, models_in(decided.fields, head, body))
+    told = with_models(told, decided.fields, head, body)
     return guard.authorize(method, path, *read[2:4], told, head)
 
 

@@ -201,7 +201,9 @@ def test_authenticator_may_be_awaited_where_requests_are(
             assert answer.status == 503
             assert site.served == []
             assert "use an AsyncGuard" in caplog.text
-    assert seen_at_start in ([], [(bob.wait, "use an AsyncGuard")])
+    # Django has a guard of its own, which is made before anybody knows under what it runs.
+    starts = site.application.framework == "django" or site.application.protocol == "asgi"
+    assert seen_at_start == ([] if starts else [(bob.wait, "use an AsyncGuard")])
 
 
 def test_credential_of_a_principal_is_the_sites_own(make_in_memory: Callable[..., Site]):

@@ -152,11 +152,14 @@ class Inquiry(Struct, frozen=True):
 
 
 def _tenant(match: RouteMatch, told: Told, chain: Chain) -> str | None:
-    """Return the tenant that a request is about: none where two that it names differ."""
+    """Return the tenant that a request is about: none where two that it names differ.
+
+    What the route says and cannot be told is not made up for by what else is said.
+    """
     if match.tenant_in_path and (told.crooked or match.tenant is None):
         return None
-    tenant = own_tenant(match.tenant, chain.home)
     said = None if told.tenant is UNSAID else own_tenant(told.tenant, chain.home)
-    if tenant is None or said is None:
-        return tenant or said
-    return tenant if tenant == said else None
+    if match.tenant is None:
+        return said
+    tenant = own_tenant(match.tenant, chain.home)
+    return tenant if said is None or said == tenant else None

@@ -25,9 +25,12 @@ _NAME_MAX = 1_000
 def methods_asked(head: Head) -> tuple[str, ...]:
     """Return the methods, in capitals and in order; what is none of those known is ``?``."""
     lines = [line for name in HEADERS for line in head.lines(name)]
+    asks = may_ask(head.query)
+    if not (lines or asks):
+        return ()
     # What is left of more than these has a comma, and so is no method.
     values = [value for line in lines for value in line.split(b",", _ASKED_MAX)]
-    if may_ask(head.query):
+    if asks:
         values += _fields(head.query)
     named = {_method(value) for value in values if value.strip(b" \t")} - {head.method}
     return tuple(sorted(named)) if len(named) <= _ASKED_MAX else (_UNKNOWN,)

@@ -147,4 +147,6 @@ def _is_crooked(head: Head) -> bool:
     if raw is None:
         return False
     path = head.path.encode("utf-8", "surrogatepass")
+    if raw == path and b"%" not in raw:  # as most are
+        return False
     return b"%2f" in raw.lower() or not unquote_to_bytes(raw).endswith(path)

@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+def is_awaited(function: object) -> bool:
+    """Return whether what a function answers would have to be awaited, as far as that is seen."""
+    called = (function, getattr(function, "__call__", None))  # noqa: B004 - is it async? it can be called
+    return any(iscoroutinefunction(each) or isasyncgenfunction(each) for each in called)
+
+
 def check_function(field: str, function: object) -> None:
     """Raise ``InputError`` naming ``field`` for a function that would have to be awaited."""
-    called = (function, getattr(function, "__call__", None))  # noqa: B004 - is it async? it can be called
-    if any(iscoroutinefunction(each) or isasyncgenfunction(each) for each in called):
+    if is_awaited(function):
         raise InputError(
             field, "is an async function", fix="give a plain one: it must not wait for anything"
         )

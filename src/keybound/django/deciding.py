@@ -5,22 +5,27 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from keybound.buffering import is_worth_reading, models_in, with_models
+from keybound.buffering import is_worth_reading, with_models
 from keybound.context import CURRENT, NO_KEY
 from keybound.core.decision import Allowed
 from keybound.core.effects import ask
 from keybound.core.inquiry import NeedBody
 from keybound.django.browsers import is_deliberate
 from keybound.django.demands import unmet
-from keybound.django.facts import Decide, body_of, credential_of, read_facts, reading_of
+from keybound.django.facts import (
+    Decide,
+    body_of,
+    credential_of,
+    is_plain,
+    read_facts,
+    reading_of,
+)
 from keybound.django.hiding import hide
 from keybound.django.owners import find_owner
 from keybound.django.routers import reached, untouched
 from keybound.django.views import demand_of
-from keybound.forged import HARMLESS
 from keybound.heads import EnvironHead
 from keybound.judge import UNSETTLED, Unguarded, denial
-from keybound.wsgi import is_unplain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,11 +54,10 @@ def enter(project: Project, request: GuardedRequest) -> Denied | Undecided | Non
         if guard.engine is not project.engine:
             project.attend()
         if routed:
-            meta = request.META
-            if guard.reads_all or not HARMLESS.issuperset(meta) or is_unplain(meta):
-                outcome = guard.decide(method, path, *reading_of(guard, request, asked))
-            else:
+            if is_plain(guard, request.META):
                 outcome = guard.decide(method, path, peer, credential_of(request))
+            else:
+                outcome = guard.decide(method, path, *reading_of(guard, request, asked))
     except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
         outcome = guard.engine.refuser.failed(error)
     if outcome is None or outcome.__class__ in UNSETTLED:
@@ -90,7 +94,7 @@ def _authorize(project: Project, request: GuardedRequest, asked: Asked) -> Steps
         return outcome
     head, body_max = EnvironHead(request.META, method, path), guard.settings.body_max
     body = body_of(request, body_max) if is_worth_reading(head, body_max) else None
-    told = with_models(reading.told, outcome.fields, models_in(outcome.fields, head, body))
+    told = with_models(reading.told, outcome.fields, head, body)
     outcome = yield from ask(Decide((method, path, *reading.telling(told)), routed))
     return outcome
 

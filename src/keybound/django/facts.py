@@ -81,6 +81,12 @@ def credential_of(request: HttpRequest) -> bytes | Reason | None:
         return Reason.MALFORMED_CREDENTIALS
 
 
+def is_plain(guard: BaseGuard, meta: dict[str, Any]) -> bool:
+    """Return whether the ``Authorization`` header and the peer are all there is to a request."""
+    odd = not HARMLESS.issuperset(meta) and is_odd(meta)
+    return not (odd or guard.reads_all or is_unplain(meta))
+
+
 def reading_of(guard: BaseGuard, request: HttpRequest, asked: Asked) -> Reading:
     """Return what there is to a request: what was read of it first, if anything was odd of it."""
     known: Reading | None = getattr(request, "keybound_reading", None)
@@ -88,11 +94,11 @@ def reading_of(guard: BaseGuard, request: HttpRequest, asked: Asked) -> Reading:
         return known
     method, path, peer, _ = asked
     meta = request.META
-    if guard.reads_all or is_unplain(meta) or (not HARMLESS.issuperset(meta) and is_odd(meta)):
-        reading = read_environ(guard.reader, meta, method, path)
-        cast("GuardedRequest", request).keybound_reading = reading
-        return reading
-    return Reading(peer, credential_of(request), None, None)
+    if is_plain(guard, meta):
+        return Reading(peer, credential_of(request), None, None)
+    reading = read_environ(guard.reader, meta, method, path)
+    cast("GuardedRequest", request).keybound_reading = reading
+    return reading
 
 
 def body_of(request: HttpRequest, body_max: int) -> bytes | None:

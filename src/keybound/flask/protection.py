@@ -213,8 +213,6 @@ class Protection(APIKeyMiddleware):
         match = guard.table.match(method, path)
         decided = None if match is None else match.view
         allowed: Allowed | None = environ[ALLOWED]
-        if allowed is not None and allowed.begins >= allowed.ends:
-            allowed = None  # to decide again would say nothing of it, and report it twice
         reading: Reading | None = environ[READING]
         if reading is None:
             raw = environ.get("HTTP_AUTHORIZATION", "").encode("latin-1")
