@@ -143,7 +143,7 @@ class Judge:
         head: Head | None = None,
     ) -> Outcome:
         """Decide a request whose view depends on more than method and path: no router is asked."""
-        return self._judge(method, path, peer, raw, told, head, b"", None, routed=False)
+        return self._judge(method, path, peer, raw, told, head, b"", routed=False)
 
     def _judge(  # noqa: PLR0917 - as the warm path has them; keywords cost more than the rest
         self,
@@ -154,14 +154,10 @@ class Judge:
         told: Told | None,
         head: Head | None,
         index: bytes,
-        known: Entry | None,
         *,
         routed: bool = True,
     ) -> Outcome:
-        """Decide what was not decided before.
-
-        ``index`` is the one of ``raw``, if that was asked for, and ``known`` what was found there.
-        """
+        """Decide what was not decided before; ``index`` is the one of ``raw``, if that was made."""
         match = self._match if routed else self.table.match_unrouted
         asks = [(method, match(method, path))]
         if told is not None:
@@ -172,6 +168,7 @@ class Judge:
         if inquiry.auth == "exempt":
             return Unguarded.UNGUARDED
         wall = self._wall()
+        known = self._cache.entries.get(index)
         if known is not None and self._cache.holds(known, self._boot(), wall):
             decision = self._decide(known, inquiry, wall)
             self._remember(known, inquiry, decision)
@@ -244,7 +241,8 @@ class Judge:
         (method, _), path = inquiry.asks[0], inquiry.path
         if len(self._decisions) >= DECISIONS_MAX:
             self._decisions.clear()
-        self._decisions[entry, method, path, inquiry.peer, inquiry.told] = decision
+        at = entry.index, method, path, inquiry.peer, inquiry.told
+        self._decisions[at] = entry, decision
 
 
 _NO_KEY_OF_OURS = frozenset({Reason.MISSING_CREDENTIALS, Reason.MALFORMED_CREDENTIALS})

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from keybound.core.reasons import Reason
     from keybound.core.told import Told
 
-    Decisions: TypeAlias = dict[tuple[Entry, str, str, str | None, Told | None], Allowed]
+    Decisions: TypeAlias = dict[
+        tuple[bytes, str, str, str | None, Told | None], tuple[Entry, Allowed]
+    ]
     Raw: TypeAlias = bytes | Reason | None
 
 T = TypeVar("T")
@@ -40,7 +42,6 @@ def warm_path(
     one value, and where there is more to it what the request told and its head. It does no I/O
     and takes no lock.
     """
-    entry_at = cache.entries.get
     decided = decisions.get
     wall_clock = clock.wall
     boot_clock = clock.boot
@@ -53,19 +54,24 @@ def warm_path(
         told: Told | None = None,
         head: Head | None = None,
     ) -> Allowed | T:
-        index, entry = b"", None
+        index = b""
         if raw.__class__ is bytes:
             hasher = new_hasher()
             hasher.update(raw)
-            entry = entry_at(index := hasher.digest())
-            if entry is not None:
+            index = hasher.digest()
+            known = decided((index, method, path, peer, told))
+            if known is not None:
+                entry, allowed = known
                 wall = wall_clock()
                 # ``alive`` last: what a sync ended is dead before the lease is extended.
-                if wall <= cache.lease_wall and boot_clock() <= cache.lease_boot and entry.alive:
-                    known = decided((entry, method, path, peer, told))
-                    if known is not None and known.begins <= wall < known.ends:
-                        entry.used = True
-                        return known
-        return judge(method, path, peer, raw, told, head, index, entry)
+                if (
+                    allowed.begins <= wall < allowed.ends
+                    and wall <= cache.lease_wall
+                    and boot_clock() <= cache.lease_boot
+                    and entry.alive
+                ):
+                    entry.used = True
+                    return allowed
+        return judge(method, path, peer, raw, told, head, index)
 
     return decide
