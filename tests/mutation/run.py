@@ -48,7 +48,6 @@ def main() -> int:
     parser.add_argument(
         "--only", default="", metavar="TEXT", help="mutants with this in their names"
     )
-    parser.add_argument("--quick", action="store_true", help="only tests named like the module")
     parser.add_argument("--verbose", action="store_true", help="say what becomes of each")
     parser.add_argument("modules", nargs="*", help="such as limits/tenants")
     given = parser.parse_args()
@@ -67,11 +66,9 @@ def report(names: Sequence[str], core: Path, given: argparse.Namespace) -> int:
     """Try mutants until the time is up; say which survive, and how many were tried."""
     from tests.mutation.mutants import mutants_of
 
-    quick = bool(given.quick)
-    for name in names if quick else [""]:
-        if not survives(name, None, quick=quick):
-            print(f"the tests fail without a mutant {name}")
-            return 1
+    if not survives("", None):
+        print("the tests fail without a mutant")
+        return 1
     shard, shards = map(int, given.shard.split("/"))
     ends = time.monotonic() + given.seconds
     listed = read_list()
@@ -87,7 +84,7 @@ def report(names: Sequence[str], core: Path, given: argparse.Namespace) -> int:
             if number % shards != shard - 1 or time.monotonic() > ends:
                 continue
             tried += 1
-            lives = survives(name, mutant.code, quick=quick)
+            lives = survives(name, mutant.code)
             if lives:
                 survivors.append(label)
             if lives or given.verbose:
@@ -105,14 +102,14 @@ def read_list() -> set[str]:
     return {each["mutant"] for each in tomllib.loads(text).get("equivalent", [])}
 
 
-def survives(name: str, code: CodeType | None, *, quick: bool) -> bool:
+def survives(name: str, code: CodeType | None) -> bool:
     """Say whether every test passes with a mutant of a module, in a process of its own."""
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)
         status = 1
         try:
-            status = run_tests(name, code, tests_for(name, quick=quick))
+            status = run_tests(name, code)
         finally:
             os._exit(status)
     ends = time.monotonic() + WAIT_MAX
@@ -126,8 +123,8 @@ def survives(name: str, code: CodeType | None, *, quick: bool) -> bool:
     return False
 
 
-def run_tests(name: str, code: CodeType | None, tests: Sequence[Path]) -> int:
-    """Run tests with a mutant in the place of a module."""
+def run_tests(name: str, code: CodeType | None) -> int:
+    """Run the tests with a mutant in the place of a module: those that are near it first."""
     import pytest
 
     nowhere = os.open(os.devnull, os.O_RDWR)
@@ -136,22 +133,19 @@ def run_tests(name: str, code: CodeType | None, tests: Sequence[Path]) -> int:
     if code is not None:
         sys.meta_path.insert(0, Finder("keybound.core." + name.replace("/", "."), code))
     options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--assert=plain", "-k", SLOW]
-    return int(pytest.main([*options, *map(str, tests)]))
+    near, rest = tests_for(name)
+    return int(pytest.main([*options, *near])) or int(pytest.main([*options, *rest]))
 
 
-def tests_for(name: str, *, quick: bool) -> list[Path]:
-    """Return every file of tests of the core, those whose names are like the module's first."""
+def tests_for(name: str) -> tuple[list[str], list[str]]:
+    """Return the files of tests whose names are like a module's, and all others."""
     stem = name.rpartition("/")[2].removesuffix("s")
-
-    def distance(path: Path) -> tuple[bool, bool, str]:
-        of_limits = "limits" in path.stem and name.startswith("limits/")
-        return stem not in path.stem, not of_limits, path.stem
-
-    found = sorted(TESTS.glob("test_*.py"), key=distance)
-    alike = [path for path in found if not all(distance(path)[:2])]
-    if quick and alike:
-        return list(dict.fromkeys([*alike, *TESTS.glob("test_boundaries_*.py")]))
-    return [*found, *BEYOND]
+    like = [f"*{stem}*", "boundaries_*", *(["*limits*"] if name.startswith("limits/") else [])]
+    near = dict.fromkeys(
+        str(path) for each in like for path in sorted(TESTS.glob(f"test_{each}.py"))
+    )
+    rest = [str(path) for path in sorted(TESTS.glob("test_*.py")) if str(path) not in near]
+    return [*near], [*rest, *map(str, BEYOND)]
 
 
 class Finder(MetaPathFinder):
