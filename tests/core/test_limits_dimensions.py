@@ -97,6 +97,7 @@ def test_a_request_without_a_tenant_has_its_own_reason():
         ("R1/**", "inside a segment", "'*' stands for one whole segment"),
         ("ac me", "a blank", "without it"),
         ("acme\u202e", "invisible", "without it"),
+        ("acme\u038b", "invisible", "without it"),  # no character is assigned to this code point
     ],
 )
 def test_a_tenant_pattern_that_names_nothing_is_an_error(pattern: str, problem: str, fix: str):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
-from unicodedata import category
 
 from keybound.core.errors import LimitError
 
@@ -35,7 +34,6 @@ ALL_OR_NONE: Final = "write '*' for all, [] for none"
 
 _NONE: Final = "[]"
 _SHOWN_MAX: Final = 60
-_INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"})
 
 
 class Clause(ABC):
@@ -146,7 +144,7 @@ def check_count(field: str, items: Collection[object]) -> None:
 
 def check_name(field: str, text: str) -> None:
     """Refuse a name with blanks or characters that cannot be seen: two names must look like two."""
-    if any(category(char) in _INVISIBLE for char in text):
+    if " " in text or not text.isprintable():
         raise LimitError(
             field,
             f"{shown(text)} has a blank, control or invisible character",
