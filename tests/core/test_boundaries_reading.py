@@ -8,10 +8,10 @@ from keybound.core.bodies import head_allows
 from keybound.core.credentials import parse_forms
 from keybound.core.decision import Allowed, Denied, both
 from keybound.core.effects import LogHead
-from keybound.core.errors import SettingsError
+from keybound.core.errors import InputError, SettingsError
 from keybound.core.facts import IPV6_BASE, pack_address
 from keybound.core.fence import Fence
-from keybound.core.hosts import read_host
+from keybound.core.hosts import Hosts, read_host
 from keybound.core.keys import KeyFormat
 from keybound.core.limits import Limits
 from keybound.core.models_of import called
@@ -138,6 +138,14 @@ def test_the_longest_host_is_read():
     assert len(name) == 253
     assert read_host(name + b".:65535") == name.decode()
     assert read_host(b"a" + name) is None
+
+
+def test_the_longest_host_may_be_a_tenants():
+    """A setting that names one more character names no host."""
+    name = ".".join(["a" * 63] * 3 + ["a" * 61])
+    assert Hosts.parse([(name, "acme")], field="tenant_from").tenant(name) == "acme"
+    with pytest.raises(InputError, match="is no host name"):
+        Hosts.parse([(f"a{name}", "acme")], field="tenant_from")
 
 
 def test_the_length_of_a_body_has_few_digits():

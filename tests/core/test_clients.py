@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from keybound.core.clients import ClientAddress
+from keybound.core.clients import PEER_REMEMBERED_MAX, VALUE_REMEMBERED_MAX, ClientAddress
 from keybound.core.errors import InputError
 from keybound.core.proxies import CHOICES, CLOUDFLARE
 from tests.core.heads import FakeHead
@@ -227,9 +227,30 @@ def test_several_threads_find_the_same():
         assert all(pool.map(find, lines * 2))
 
 
-def test_long_values_are_not_remembered():
+@pytest.mark.parametrize(
+    ("peer", "value", "remembered"),
+    [
+        ("10.0.0.1", b"203.0.113.7", 1),
+        (None, b"203.0.113.7", 1),
+        ("10.0.0.1", b"203.0.113.7".rjust(VALUE_REMEMBERED_MAX), 1),
+        ("10.0.0.1", b"203.0.113.7".rjust(VALUE_REMEMBERED_MAX + 1), 0),
+        ("x" * PEER_REMEMBERED_MAX, b"203.0.113.7", 1),
+        ("x" * (PEER_REMEMBERED_MAX + 1), b"203.0.113.7", 0),
+    ],
+)
+def test_only_short_values_of_peers_with_short_names_are_remembered(
+    peer: str | None, value: bytes, remembered: int
+):
     """Nobody fills the memory with headers."""
-    clients = ClientAddress.parse(None, ["10.0.0.0/8"])
-    for n in range(20):
-        assert clients.of(asked("10.0.0.1", b"x" * 300 + b", 203.0.113.%d" % n)) is not None
-    assert clients._remember.cache_info().currsize == 0  # type: ignore[attr-defined] # noqa: SLF001
+    clients = ClientAddress.parse(None, 1)
+    assert clients.of(asked(peer, value)) == "203.0.113.7"
+    known = clients._remember.cache_info().currsize  # type: ignore[attr-defined] # noqa: SLF001
+    assert known == remembered
+
+
+@pytest.mark.parametrize(
+    ("trusted", "some"), [((), False), (["10.0.0.1"], True), (["unix:"], True), (1, True)]
+)
+def test_whether_anybody_at_all_is_trusted_is_known(trusted: object, some: bool):  # noqa: FBT001
+    """Where nobody is, no header that a proxy adds is ever believed."""
+    assert ClientAddress.parse(None, trusted).trusts_some is some

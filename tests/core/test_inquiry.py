@@ -8,13 +8,14 @@ import pytest
 
 from keybound.core.bodies import BodyFields
 from keybound.core.chain import Chain
+from keybound.core.clients import PEER_REMEMBERED_MAX
 from keybound.core.decision import Allowed, Denied, again
 from keybound.core.inquiry import Inquiry, NeedBody
 from keybound.core.limits import DIMENSIONS, Clause, Limits
 from keybound.core.models_of import ModelSource
 from keybound.core.reasons import Reason
 from keybound.core.routes import Route
-from keybound.core.table import RouteTable
+from keybound.core.table import METHOD_REMEMBERED_MAX, PATH_REMEMBERED_MAX, RouteTable
 from keybound.core.terms import ChainPolicy
 from keybound.core.told import ReadBody, Told
 from keybound.testing.records import a_key
@@ -38,6 +39,7 @@ ROUTES = [
     Route("/both", methods="POST", model=["chat", "body(model)"]),
     Route("/both", methods="PUT", model="body(name)"),
     Route("/call", model=by_header),
+    Route("/call/body", model=[by_header, "body(model)"]),
 ]
 
 
@@ -122,6 +124,16 @@ def test_guard_is_the_strictest_of_what_is_asked():
         assert inquiry(path, "PUT", told=Told(taken_for=("GET",))).auth == "required"
 
 
+def test_preflight_is_exempt_under_its_own_method_alone():
+    """What something within made of it is another request."""
+    told = Told(preflight=True)
+    assert inquiry("/x", "OPTIONS", told=told).auth == "exempt"
+    assert inquiry("/x", "OPTIONS").auth == "required"
+    assert inquiry("/x", "GET", told=told).auth == "required"
+    twofold = told._replace(taken_for=("OPTIONS",))
+    assert inquiry("/x", "OPTIONS", told=twofold).auth == "required"
+
+
 def test_each_method_must_be_permitted():
     """The first refusal is the reason."""
     told = Told(taken_for=("DELETE", "PUT"))
@@ -167,6 +179,7 @@ def test_body_is_asked_for_last_and_only_where_it_matters():
     assert isinstance(decided("/body"), Allowed)
     assert decided("/body", limits={**limits, "methods": "PUT"}) is Reason.METHOD_NOT_ALLOWED
     assert decided("/both", limits={"models": {"x": "write"}}) is Reason.MODEL_NOT_ALLOWED
+    assert decided("/call/body", limits=limits) is Reason.MODEL_UNRESOLVED  # by the function
     told = Told(taken_for=("PUT",))
     assert decided("/both", "PUT", limits=limits, told=Told(taken_for=("POST",))) == (
         NeedBody(OTHERS)
@@ -213,15 +226,27 @@ def test_function_is_asked_for_models_every_time():
     assert ModelSource.parse(by_header).calls == (by_header,)
 
 
-def test_what_is_too_long_is_decided_every_time():
-    """So that what is remembered is bounded."""
-    assert inquiry("/x").repeats
-    for found in (inquiry("/" + "x" * 300), inquiry("/x", "X" * 17)):
-        assert not found.repeats
-        chain = Chain(a_key("key_1"), {}, ChainPolicy())
-        decision = found.decide(chain, 7.0)
-        assert isinstance(decision, Allowed)
-        assert decision == again(decision, 7.0)
+@pytest.mark.parametrize(
+    ("found", "repeats"),
+    [
+        (inquiry("/x"), True),
+        (inquiry("/".ljust(PATH_REMEMBERED_MAX, "x")), True),
+        (inquiry("/".ljust(PATH_REMEMBERED_MAX + 1, "x")), False),
+        (inquiry("/x", "X" * METHOD_REMEMBERED_MAX), True),
+        (inquiry("/x", "X" * (METHOD_REMEMBERED_MAX + 1)), False),
+        (inquiry("/x", peer=None), True),
+        (inquiry("/x", peer="x" * PEER_REMEMBERED_MAX), True),
+        (inquiry("/x", peer="x" * (PEER_REMEMBERED_MAX + 1)), False),
+        (inquiry("/x", told=Told(crooked=True)), True),
+        (inquiry("/body", told=Told(body=ReadBody(FIELDS, ("chat",)))), False),
+    ],
+)
+def test_what_is_too_long_is_decided_every_time(found, repeats):
+    """So that what is remembered is bounded; a body has room for many models."""
+    assert found.repeats is repeats
+    decision = found.decide(Chain(a_key("key_1"), {}, ChainPolicy()), 7.0)
+    assert isinstance(decision, Allowed)
+    assert (decision == again(decision, 7.0)) is not repeats
 
 
 @pytest.mark.parametrize(

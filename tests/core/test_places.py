@@ -211,6 +211,37 @@ def test_where_a_value_came_from_can_be_told():
 
 
 @pytest.mark.parametrize(
+    ("raw", "kept"),
+    [
+        (COOKIE + b"abc", True),
+        (b"Basic dTpw", True),
+        (b" \tnegotiate YII=", True),
+        (b"NTLM", True),
+        (b"Digest username=x", True),
+        (b"Basics dTpw", False),
+        (b"Bearer abc", False),
+        (b"", False),
+        (HEADER + b"Basic dTpw", False),
+        (QUERY + b"abc", False),
+        (DUPLICATE, False),
+        (None, False),
+    ],
+    ids=repr,
+)
+def test_browsers_keep_cookies_and_what_they_ask_people_for(raw, kept):
+    """What is no one value is kept by none: there is nothing that it could send again."""
+    assert PLACES.is_kept_by_browsers(raw) is kept
+
+
+def test_forms_that_browsers_keep_are_known_beforehand():
+    """A site without them need not ask for each request."""
+    forms = {"bearer": False, "header(X-API-Key)": False, "query(api_key)": False}
+    forms |= {"cookie(key)": True, "basic(password)": True}
+    assert {name: Places(parse_forms([name])).kept_by_browsers for name in forms} == forms
+    assert PLACES.kept_by_browsers
+
+
+@pytest.mark.parametrize(
     ("query", "left"),
     [
         (b"", b""),
@@ -245,6 +276,13 @@ def test_cookies_are_handed_on_without_the_key(lines, left):
     """All else stays as it was, and a line of which nothing is left is gone."""
     assert PLACES.without_cookie(lines) == left
     assert Places(parse_forms(["bearer"])).without_cookie(lines) == lines
+
+
+def test_every_cookie_that_carries_a_key_is_gone():
+    """However long its name is beside the others', and behind a comma as well."""
+    places = Places(parse_forms(["cookie(k)", "cookie(api_key)"]))
+    line = b"k=abc; a=1,k=x,api_key=abc,b=2; kk; k; api_key=abc; c=3,k=; api_keys=1"
+    assert places.without_cookie([line]) == [b"a=1,b=2; kk; k; c=3; api_keys=1"]
 
 
 @pytest.mark.parametrize("query", [b"&%" * 32_000, b"&%%%%%%%" * 8_000, b"&" * 65_000])

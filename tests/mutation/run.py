@@ -140,7 +140,8 @@ def run_tests(name: str, code: CodeType | None) -> int:
 def tests_for(name: str) -> tuple[list[str], list[str]]:
     """Return the files of tests whose names are like a module's, and all others."""
     stem = name.rpartition("/")[2].removesuffix("s")
-    like = [f"*{stem}*", "boundaries_*", *(["*limits*"] if name.startswith("limits/") else [])]
+    like = [f"*{stem}*" if stem else "*", "boundaries_*"]
+    like += ["*limits*"] if name.startswith("limits/") else []
     near = dict.fromkeys(
         str(path) for each in like for path in sorted(TESTS.glob(f"test_{each}.py"))
     )

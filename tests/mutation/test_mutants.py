@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import keybound
+from tests.mutation import run
 from tests.mutation.mutants import mutants_of
 
 SOURCE = """
@@ -77,3 +78,12 @@ def test_what_is_called_equivalent_exists_and_has_a_reason():
         about = [each for each in listed if each["mutant"].partition(":")[0] == name]
         assert {each["mutant"] for each in about} <= known
         assert all(each["why"].endswith(".") for each in about)
+
+
+def test_every_mutant_meets_every_test_once():
+    """So does the program itself, which is tried first and has no name."""
+    every = sorted([*map(str, run.TESTS.glob("test_*.py")), *map(str, run.BEYOND)])
+    for name in ("", "hosts", "limits/tenants", "nothing/like/it"):
+        near, rest = run.tests_for(name)
+        assert sorted([*near, *rest]) == every
+        assert near

@@ -129,8 +129,9 @@ class Inquiry(Struct, frozen=True):
         assert decision is not None  # noqa: S101 - there is one for each model, or for none
         if unread is None or not chain.limited_in_models:
             return decision
-        lacks = not named and isinstance(decision, Denied)
-        if isinstance(decision, Allowed) or (lacks and decision.reason is Reason.MODEL_UNRESOLVED):
+        if isinstance(decision, Allowed) or (
+            not named and decision.reason is Reason.MODEL_UNRESOLVED
+        ):
             return NeedBody(unread)
         return decision
 

@@ -8,7 +8,6 @@ from keybound.core.clients import ClientAddress
 from keybound.core.credentials import parse_forms
 from keybound.core.places import Places
 from keybound.core.reading import Reader
-from keybound.core.reasons import Reason
 from tests.core.heads import FakeHead
 
 FORMS = parse_forms(("bearer", "header(X-API-Key)"))
@@ -56,9 +55,3 @@ def test_headers_of_proxies_are_believed_where_a_setting_says_so():
     """So that a server which lets clients write them can be pointed out."""
     assert not reader(hides=True).believes_headers
     assert reader(hides=True, client="nginx").believes_headers
-
-
-def test_what_is_no_one_value_is_kept_by_no_browser():
-    """There is nothing that it could send again."""
-    for raw in (None, Reason.DUPLICATE_CREDENTIALS):
-        assert not Places(FORMS).is_kept_by_browsers(raw)
