@@ -188,6 +188,13 @@ def test_a_body_of_another_type_tells_nothing(content_type):
     assert models({"model": "a"}, content_type=raw) is None
 
 
+def test_the_longest_type_is_read():
+    """It has 256 characters, and one more is nobody's."""
+    longest = b"application/json".ljust(256, b";")
+    assert head_allows(longest, None, None, 1)
+    assert not head_allows(longest + b";", None, None, 1)
+
+
 @pytest.mark.parametrize(
     ("encoding", "read"),
     [

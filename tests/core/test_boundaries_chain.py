@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from keybound.core.chain import Chain
-from keybound.core.limits import Limits
+from keybound.core.limits import Hours, Limits
 from keybound.core.reasons import Reason
 from keybound.core.terms import ChainPolicy, terms_of
 from keybound.testing.records import a_group, a_key
@@ -24,6 +24,18 @@ def test_a_node_that_only_reports_is_limited_in_models_all_the_same():
     assert chain_of(alone).limited_in_models
     assert chain_of(a_key("key_2", groups=("group_1",)), group).limited_in_models
     assert not chain_of(a_key("key_3")).limited_in_models
+
+
+def test_whoever_may_look_at_a_model_makes_a_chain_limited_in_models():
+    """Hours do not; a dimension of a site's own may."""
+
+    class Own(Hours):
+        """Whatever a site thinks of."""
+
+    hours = Limits(hours="daily 08:00-18:00 UTC")
+    (own,) = [Own(clause.windows) for clause in hours if isinstance(clause, Hours)]
+    assert not chain_of(a_key("key_1", limits=hours)).limited_in_models
+    assert chain_of(a_key("key_1", limits=Limits.of_clauses([own]))).limited_in_models
 
 
 @pytest.mark.parametrize("rights", [(), ("report_only",)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,8 @@ from keybound.caches.local import LocalCache
 from keybound.core.coherence import ATTEMPTS, Worker, look_up, sync
 from keybound.core.effects import LoadByDigest, LogHead, Put, ReplaceEpoch, Sync
 from keybound.core.errors import RecordCorruptError, StoreUnavailableError
+from keybound.core.joining import Join, Unshared
+from keybound.drivers import run
 from keybound.stores.memory import MemoryStore
 from keybound.testing.records import a_digest, a_group, a_key, commit, new, row_of
 
@@ -178,6 +181,33 @@ def test_a_store_that_went_back_gets_a_new_epoch_once(place):
     assert not entry.alive
     assert place.cache.fence.epoch != epoch
     assert find(place, KEY).alive
+
+
+@pytest.mark.parametrize("helps", [True, False])
+def test_a_sync_of_somebody_else_is_enough_if_it_came_in_time(place, helps):
+    """After one that was cancelled, or was sent too early, the next is one's own."""
+
+    class Taken(Unshared):
+        taken = True
+
+        def join(self, _about):
+            taken, self.taken = self.taken, False
+            return Future() if taken else None
+
+    def perform(effect):
+        if not isinstance(effect, Join):
+            return place(effect)
+        if helps:
+            place.do(sync(place.worker))
+        return None
+
+    find(place, OTHER)
+    place.clock.advance(seconds=5.5)
+    place.store.asked = 0
+    worker = replace(place.worker, flights=Taken())
+    run(look_up(worker, KEY, KEY, lambda: (KEY,)), perform)
+    assert place.store.asked == 2  # one sync, whoever sent it, and one load
+    assert place.cache.entries[KEY].chain.key.id == "key_1"
 
 
 def test_a_store_that_goes_back_under_every_sync_is_no_store(place):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from uuid import UUID
 
 import pytest
 
-from keybound.core.declared import Arguments, DeclaredRoute
+from keybound.core.declared import Arguments, DeclaredRoute, argument_text
 from keybound.core.errors import InputError
 from keybound.core.facts import WEBSOCKET
 from keybound.core.patterns import compile_path
@@ -88,3 +89,19 @@ def test_a_guarded_declared_route_makes_tenancy():
     """Where it is guarded, requests are about tenants."""
     assert RouteTable([declared("/{tenant}")]).tenancy
     assert not RouteTable([declared("/{tenant}")], protect=()).tenancy
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("acme", "acme"),
+        ("", ""),
+        (7, "7"),
+        (UUID(int=7), "00000000-0000-0000-0000-000000000007"),
+        *((value, None) for value in (None, True, 1.5, b"acme", ["acme"], ("acme",))),
+    ],
+    ids=repr,
+)
+def test_an_argument_of_a_view_is_text_where_that_is_as_it_is_written(value, text):
+    """Of what a converter made something else of, nobody knows how it was written."""
+    assert argument_text(value) == text

@@ -54,6 +54,42 @@ def test_what_refuses_has_a_mend_and_what_permits_has_none():
         assert step.mend is None or step.node in step.mend
 
 
+def test_a_mend_is_made_of_what_the_node_itself_says_of_the_dimension():
+    """Neither what another node says of it counts, nor what it says of another."""
+    limits = Limits(methods="GET,PUT", tenants="acme").meet(Limits(methods="GET,HEAD"))
+    key = a_key("key_1", limits=limits, groups=("group_1",))
+    chain = Chain(key, {"group_1": a_group("group_1", limits=LIMITS)}, ChainPolicy())
+    mends = {step.node: step.mend for step in explain(chain, POST, 0.0) if step.check == "methods"}
+    assert mends == {
+        node: f"keybound update {node} --method GET --method POST" for node in ("key_1", "group_1")
+    }
+
+
+@pytest.mark.parametrize("rights", [(), ("report_only",)], ids=str)
+def test_what_a_node_would_refuse_and_only_reports_is_no_refusal(rights):
+    """It is said apart, and has no mend; another refusal of the node stays one."""
+    key = a_key("key_1", tenant="acme", limits=LIMITS, rights=rights)
+    said = {
+        step.check: (step.refused, step.reported, step.mend is not None)
+        for step in explain(Chain(key, {}, ChainPolicy()), POST, 0.0)
+    }
+    assert said == {
+        "state": (None, None, False),
+        "scopes": (None, None, False),
+        "tenants": (Reason.TENANT_MISMATCH, None, True),
+        "methods": (
+            (None, Reason.METHOD_NOT_ALLOWED, False)
+            if rights
+            else (Reason.METHOD_NOT_ALLOWED, None, True)
+        ),
+        "models": (
+            (None, Reason.MODEL_NOT_ALLOWED, False)
+            if rights
+            else (Reason.MODEL_NOT_ALLOWED, None, True)
+        ),
+    }
+
+
 def test_nothing_refuses_an_unguarded_request():
     """Its checks are shown, but none of them applies."""
     steps = explain(CHAIN, POST, 0.0)

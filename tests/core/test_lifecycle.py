@@ -8,7 +8,13 @@ import pytest
 
 from keybound.core.edits import activation, amendment, revocation
 from keybound.core.effects import Commit, Put
-from keybound.core.errors import ConflictError, InputError, NotFoundError, StoreUnavailableError
+from keybound.core.errors import (
+    ConflictError,
+    ExceedsCeilingError,
+    InputError,
+    NotFoundError,
+    StoreUnavailableError,
+)
 from keybound.core.lifecycle import ATTEMPTS, edit, show
 from keybound.core.limits import Limits
 from keybound.stores.memory import MemoryStore
@@ -64,6 +70,14 @@ def test_a_revision_that_is_not_the_last_is_refused(busy):
     with pytest.raises(ConflictError, match="read it again"):
         busy.do(edit(busy.site, "key_1", OFF, if_revision=rev))
     assert row_of(busy.store, "key_1").node.enabled
+
+
+def test_a_revision_that_is_the_last_is_changed(busy):
+    """Whoever changes what they have seen is not refused."""
+    rev = row_of(busy.store, "key_1").rev
+    receipt = busy.do(edit(busy.site, "key_1", OFF, if_revision=rev))
+    assert row_of(busy.store, "key_1").node.enabled is False
+    assert row_of(busy.store, "key_1").rev == receipt.rev > rev
 
 
 def test_a_receipt_says_when_a_change_holds_everywhere(busy):
@@ -128,3 +142,66 @@ def test_a_store_that_does_not_answer_is_no_success(make_world):
     with pytest.raises(StoreUnavailableError):
         world.do(edit(world.site, "key_1", OFF))
     assert world.floors == []
+
+
+def test_a_key_is_held_to_the_key_above_it(world):
+    """Widened beyond that it is refused, and nothing is written; narrowed it is welcome."""
+    commit(world.store, new(a_key("key_1", limits=Limits(methods="GET", scopes="a,b"))))
+    child = a_key("key_2", parent="key_1", limits=Limits(methods="GET", scopes="a"))
+    commit(world.store, new(child, a_digest(2)))
+    with pytest.raises(ExceedsCeilingError, match="key_1"):
+        world.do(edit(world.site, "key_2", amendment({}, {"scopes": "c"})))
+    assert row_of(world.store, "key_2").node == child
+    receipt = world.do(edit(world.site, "key_2", amendment({}, {"scopes": "a,b"})))
+    assert receipt.node == row_of(world.store, "key_2").node != child
+
+
+def test_what_exceeds_the_key_above_it_may_stay_as_it_is(world):
+    """A change that changes nothing is checked against nothing."""
+    commit(world.store, new(a_key("key_1", owner="u")))
+    commit(world.store, new(a_key("key_2", parent="key_1", limits=Limits(scopes="a"))))
+    receipt = world.do(edit(world.site, "key_2", activation(enabled=True)))
+    assert receipt.rev == row_of(world.store, "key_2").rev
+    assert receipt.node == row_of(world.store, "key_2").node
+
+
+def test_a_key_under_what_is_gone_is_changed_all_the_same(world):
+    """It cannot be used, and may be revoked."""
+    commit(world.store, new(a_key("key_1", groups=("group_gone",))))
+    world.do(edit(world.site, "key_1", revocation()))
+    assert row_of(world.store, "key_1").node.revoked_at is not None
+
+
+def test_a_group_is_changed_as_a_key_is(world):
+    """Nothing stands above it."""
+    commit(world.store, new(a_group("group_1")))
+    world.do(edit(world.site, "group_1", amendment({}, {"scopes": "a"})))
+    assert row_of(world.store, "group_1").node.limits == Limits(scopes="a")
+
+
+def test_a_change_is_not_made_under_a_key_that_was_changed_meanwhile(make_world):
+    """What it was held to is checked again in the transaction that writes."""
+
+    class Narrowed(MemoryStore):
+        narrowed = False
+
+        def perform(self, effect):
+            if (
+                isinstance(effect, Commit)
+                and effect.puts[0].node.id == "key_2"
+                and not self.narrowed
+            ):
+                self.narrowed = True
+                if effect.puts[0].expected is not None:
+                    row = row_of(self, "key_1")
+                    commit(self, Put(node=a_key("key_1"), expected=row.rev))
+            return super().perform(effect)
+
+    world = make_world(Narrowed())
+    world.store.narrowed = True
+    commit(world.store, new(a_key("key_1", limits=Limits(scopes="a,b"))))
+    commit(world.store, new(a_key("key_2", parent="key_1", limits=Limits(scopes="a"))))
+    world.store.narrowed = False
+    with pytest.raises(ExceedsCeilingError, match="key_1"):
+        world.do(edit(world.site, "key_2", amendment({}, {"scopes": "a,b"})))
+    assert row_of(world.store, "key_2").node.limits == Limits(scopes="a")

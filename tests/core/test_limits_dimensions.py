@@ -32,6 +32,15 @@ def about(tenant: str | None) -> RequestFacts:
     return RequestFacts(method="GET", path="/", tenant=tenant)
 
 
+def test_the_deepest_tenant_has_thirty_two_segments():
+    """Below that no pattern reaches, not even one that covers all that is beneath."""
+    deepest = "/".join(["a"] * 32)
+    for pattern in ("*", "a", "*/a"):
+        limits = Limits(tenants=pattern)
+        assert limits.permits(about(deepest), 0.0)
+        assert not limits.permits(about(f"{deepest}/a"), 0.0)
+
+
 @pytest.mark.parametrize(
     ("patterns", "inside", "outside"),
     [

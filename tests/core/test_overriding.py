@@ -70,6 +70,22 @@ def test_names_that_are_too_long_are_not_read():
     assert methods_asked(FakeHead(query=b"x" * 2_000 + b"=%31")) == ()
 
 
+@pytest.mark.parametrize("separator", [b"&", b";"])
+def test_as_many_fields_as_anybody_asks_with_are_searched(separator: bytes):
+    """One more are too many."""
+    most = separator * 1_000 + b"_method=PUT"
+    assert methods_asked(FakeHead(query=most)) == ("PUT",)
+    assert methods_asked(FakeHead(query=separator + most)) == ("?",)
+
+
+def test_the_longest_name_is_read():
+    """One of more characters is not."""
+    longest = b"%20" * 331 + b"_method"
+    assert len(longest) == 1_000
+    assert methods_asked(FakeHead(query=longest + b"=PUT")) == ("PUT",)
+    assert methods_asked(FakeHead(query=b"+" + longest + b"=PUT")) == ("?",)
+
+
 @pytest.mark.parametrize(
     "query",
     [

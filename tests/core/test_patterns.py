@@ -173,6 +173,12 @@ def test_matching_takes_time_in_proportion_to_the_path(pattern):
             assert taken < 0.005 * SLOW, path[:20]
 
 
+@pytest.mark.parametrize(("path", "settled"), [("/{a}.{b}/{c}-{d}", 2), ("/{a}.x/{b}", 0)])
+def test_where_the_first_of_two_fields_ends_is_settled_once(path, settled):
+    """To try each place for each place again would take the square of the time."""
+    assert compile_path(path).pattern.count("(?>") == settled
+
+
 def timed(compiled, path):
     """Return the seconds that one match takes."""
     began = time.perf_counter()

@@ -169,7 +169,7 @@ def _of_scopes(clauses: Iterable[Clause]) -> tuple[Scopes, ...]:
 
 
 def _granted(scopes: tuple[Scopes, ...]) -> frozenset[str]:
-    if len(scopes) == 1 and not scopes[0].wide:
+    if len(scopes) == 1:
         return scopes[0].names
     named = {name for clause in scopes for name in clause.names}
     return frozenset(name for name in named if all(clause.grants(name) for clause in scopes))
