@@ -17,6 +17,7 @@ from keybound.core.opening import open_store
 from keybound.core.principals import Authenticate
 from keybound.core.reasons import Reason
 from keybound.drivers import run
+from keybound.hearing import Ear
 from keybound.judge import Miss, Stranger
 from keybound.performing import Performer
 from keybound.ruling import Ruling
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from keybound.caches import SharedCache
+    from keybound.caches.listening import Listener
     from keybound.clocks import Clock
     from keybound.core.effects import Effect, Steps
     from keybound.core.head import Head
@@ -73,6 +75,8 @@ class Engine(Ruling):
         self._open = False
         self._guards: WeakSet[Bound] = WeakSet()
         self._syncer = Syncer(self._sync, interval=settings.sync_every) if background else None
+        self.ear = self._new_ear()
+        self.listener = self._new_listener()
         self.renew()
         _engines.add(self)
 
@@ -89,6 +93,7 @@ class Engine(Ruling):
         self.performer.renew_in_child()
         if self._syncer is not None:  # its lock may be held by a thread that is not here
             self._syncer = Syncer(self._sync, interval=self.settings.sync_every)
+            self.listener = self._new_listener()
         self.renew()
 
     @contextmanager
@@ -187,6 +192,8 @@ class Engine(Ruling):
         self.refresh()
         if self._syncer is not None:
             self._syncer.start()
+        if self.listener is not None:
+            self.listener.start()
 
     @property
     def shared(self) -> SharedCache | None:
@@ -199,10 +206,28 @@ class Engine(Ruling):
 
     def close(self) -> None:
         """Stop syncing and let the store go; the next use opens it again."""
+        if self.listener is not None:
+            self.listener.stop()
         if self._syncer is not None:
             self._syncer.stop()
         self.performer.close()
         self.store.close()
+
+    def _new_ear(self) -> Ear | None:
+        if self._messages is None:
+            return None
+        clock = self.clock
+        return Ear(self._messages, cache=lambda: self.cache, boot=clock.boot, wake=self._wake)
+
+    def _new_listener(self) -> Listener | None:
+        if self._syncer is None or self.ear is None or self.shared is None:
+            return None
+        assert self._messages is not None  # noqa: S101 - whoever has ears has these
+        return self.shared.listener(self._messages.channel, self.ear)
+
+    def _wake(self) -> None:
+        if self._syncer is not None:
+            self._syncer.wake()
 
     def _sync(self) -> None:
         # By itself, whoever else is at it: if they hang, this goes on.

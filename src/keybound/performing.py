@@ -7,10 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 from keybound.caches import open_shared
 from keybound.clocks import monotonic, read_entropy
-from keybound.core.effects import Moment, OfferShared, ReadClock, ReadEntropy, ReadShared, Sleep
+from keybound.core.effects import (
+    Announce,
+    Moment,
+    OfferShared,
+    ReadClock,
+    ReadEntropy,
+    ReadShared,
+    Sleep,
+    Uninterrupted,
+)
 from keybound.core.errors import StoreUnavailableError
 from keybound.core.joining import Join
 from keybound.core.principals import Authenticate
+from keybound.drivers import run
 from keybound.telling import Teller
 
 if TYPE_CHECKING:
@@ -61,6 +71,8 @@ class Performer:
             Join: _join,
             Sleep: lambda effect: clock.sleep(effect.seconds),
             Authenticate: lambda effect: authenticators.ask(effect.head),
+            # For tasks, too: a thread takes these steps, and nobody can cancel that.
+            Uninterrupted: lambda effect: run(effect.steps, self.perform),
         }
         self._awaiting: dict[type[Effect[Any]], Callable[[Any], Awaitable[Any]]] = {
             Join: _join_async,
@@ -97,6 +109,7 @@ class Performer:
             return None
         shared = open_shared(url, timeout=self._settings.redis_timeout, boot=self._boot)
         self.blocking[ReadShared] = shared.blocking.read
+        self.blocking[Announce] = shared.link.announcements.announce
         self._awaiting[ReadShared] = shared.awaiting.read
         return shared
 
@@ -114,6 +127,7 @@ class Performer:
         if self.shared is not None:
             self.shared.blocking.close()
             self.shared.link.offers.close()
+            self.shared.link.announcements.close()
 
     def _offer(self, effect: OfferShared) -> None:
         if self.shared is not None:

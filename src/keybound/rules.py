@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from keybound.clocks import Clock
+    from keybound.core.announcing import Announcer
     from keybound.core.credentials import CredentialForm
     from keybound.core.decision import Denied
     from keybound.core.joining import Flights
@@ -59,6 +60,7 @@ class Rules:
         peppers: Peppers,
         flights: Flights,
         records: SharedRecords | None,
+        announcer: Announcer | None,
         report: Callable[[Denied], None],
     ) -> None:
         """Compile; nothing is known of any key yet."""
@@ -101,6 +103,7 @@ class Rules:
             policy=policy,
             settle_for=settings.revoke_within + settings.stale_grace,
             raise_floors=self.cache.raise_floors,
+            announcer=announcer,
         )
 
     def judge_of(self, application: object | None) -> Judge:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakMethod
 
 from keybound.authenticators import Authenticators
+from keybound.core.announcing import Announcer
 from keybound.core.credentials import parse_forms
 from keybound.core.keys import Peppers
+from keybound.core.messages import Messages
 from keybound.core.shared import SharedRecords
 from keybound.flights import Flights
 from keybound.locks import ForkLock
@@ -47,9 +49,11 @@ class Ruling:
             varies = (*varies, "Authorization", "Cookie")
         self.refuser = Refuser(settings, forms, clock, varies=varies)
         self._forms = forms
-        self._records = None
+        self._records = self._announcer = self._messages = None
         if settings.redis is not None and settings.secret is not None:
             self._records = SharedRecords(settings.secret)
+            self._messages = Messages(settings.secret)
+            self._announcer = Announcer(self._records, self._messages)
         self._declared: WeakKeyDictionary[object, Declared] = WeakKeyDictionary()
         self._routes: tuple[Route, ...] = settings.routes
         self._sources: dict[WeakMethod[Callable[[Any], None]], None] = {}
@@ -69,6 +73,7 @@ class Ruling:
                 peppers=self.peppers,
                 flights=self._flights,
                 records=self._records,
+                announcer=self._announcer,
                 report=self.refuser.report,
             )
 

@@ -18,13 +18,16 @@ from keybound.core.errors import KeyboundError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+AT_LEAST = 0.05
+"""Seconds between two syncs, however often somebody asks for one."""
+
 logger = logging.getLogger("keybound")
 
 
 class Syncer:
     """Calls ``sync`` about every ``interval`` seconds, from the first ``start`` until ``stop``.
 
-    It holds ``sync`` weakly, so that a guard nobody uses any more takes its thread with it, and
+    ``wake`` makes it sync at once, or a moment after it has just done so. It holds ``sync`` weakly, so that a guard nobody uses any more takes its thread with it, and
     it belongs to the process that started it: after a fork the next ``start`` starts another.
     """
 
@@ -34,6 +37,7 @@ class Syncer:
         self._interval = interval
         self._process: int | None = None
         self._stop = threading.Event()
+        self._wake = threading.Event()
         self._lock = threading.Lock()
 
     def start(self) -> None:
@@ -44,10 +48,10 @@ class Syncer:
             if self._process == os.getpid():
                 return
             self._process = os.getpid()
-            self._stop = threading.Event()
+            self._stop, self._wake = threading.Event(), threading.Event()
             threading.Thread(
                 target=_loop,
-                args=(self._sync, self._stop, self._interval),
+                args=(self._sync, self._stop, self._wake, self._interval),
                 name="keybound-sync",
                 daemon=True,
             ).start()
@@ -56,14 +60,26 @@ class Syncer:
         """Let the thread end; it may be started again."""
         with self._lock:
             self._stop.set()
+            self._wake.set()
             self._process = None
+
+    def wake(self) -> None:
+        """Let it sync now; what is called during that, or right after it, makes one more."""
+        self._wake.set()
 
 
 def _loop(
-    method: weakref.WeakMethod[Callable[[], None]], stop: threading.Event, interval: float
+    method: weakref.WeakMethod[Callable[[], None]],
+    stop: threading.Event,
+    wake: threading.Event,
+    interval: float,
 ) -> None:
     reachable = True
-    while not stop.wait(interval * random.uniform(0.8, 1.0)):  # noqa: S311 - jitter, no secret
+    while not stop.wait(AT_LEAST):
+        wake.wait(max(0.0, interval * random.uniform(0.8, 1.0) - AT_LEAST))  # noqa: S311 - jitter
+        if stop.is_set():
+            return
+        wake.clear()
         sync = method()
         if sync is None:
             return

@@ -10,6 +10,7 @@ from keybound.core.errors import MissingExtraError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from keybound.caches.listening import Ear, Listener
     from keybound.caches.redis import AsyncRedisCache, RedisCache, RedisLink
     from keybound.core.secret import Secret
 
@@ -21,6 +22,12 @@ class SharedCache:
     link: RedisLink
     blocking: RedisCache
     awaiting: AsyncRedisCache
+
+    def listener(self, channel: bytes, ear: Ear) -> Listener:
+        """Return what listens to a channel of its server, in a thread of its own."""
+        from keybound.caches.listening import Listener
+
+        return Listener(self.link.url, channel=channel, location=self.link.location, ear=ear)
 
 
 def open_shared(url: Secret, *, timeout: float, boot: Callable[[], float]) -> SharedCache:

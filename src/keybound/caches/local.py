@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from keybound.core.chain import Chain
     from keybound.core.effects import LogHead, Moment, SyncAnswer
+    from keybound.core.fence import Heard
     from keybound.core.nodes import StoredNode
 
 ABSENT_MAX = 4_096
@@ -89,11 +90,11 @@ class LocalCache:
         return entry is not None and self.holds(entry, now.boot, now.wall)
 
     def apply(
-        self, answer: SyncAnswer, *, since: int, own: Mapping[str, LogHead], sent_at: Moment
+        self, answer: SyncAnswer, *, since: int, hinted: int, sent_at: Moment
     ) -> Applied:
         """Raise the fence, drop what fell below it, and only then extend the lease."""
         with self._lock:
-            applied = self.fence.apply(answer, since=since, own=own, sent_at=sent_at)
+            applied = self.fence.apply(answer, since=since, hinted=hinted, sent_at=sent_at)
             self._drop_raised()
             if applied is Applied.DONE:
                 self._lease(self._bound)
@@ -117,9 +118,8 @@ class LocalCache:
         if proof is not None:
             boot, wall = proof.boot + self._bound, proof.wall + self._bound
         with self._lock:
-            for node, head in heads.items():
-                if not fence.has_seen(head) or head.rev < fence.floor(node):
-                    return False
+            if not fence.admits(heads):
+                return False
             seen = tuple(heads.values())
             as_of = min([head.rev for head in seen])
             entry = Entry(index, chain, tuple(heads), seen, as_of, boot, wall)
@@ -162,6 +162,13 @@ class LocalCache:
         with self._lock:
             self.fence.wrote(nodes, head)
             self._drop_raised()
+
+    def hint(self, nodes: Iterable[str], rev: int, epoch: bytes) -> Heard:
+        """Take in what a message says; entries that are older than that end here and now."""
+        with self._lock:
+            heard = self.fence.hint(nodes, rev, epoch)
+            self._drop_raised()
+            return heard
 
     def extend(self) -> None:
         """Let the lease last for the grace as well: the store cannot be reached."""

@@ -10,19 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from hashlib import sha1
-from importlib import resources
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from redis import exceptions
 
+from keybound.caches.announcing import Announcements
 from keybound.caches.batches import TaskBatches, ThreadBatches
 from keybound.caches.breaker import Breaker
 from keybound.caches.offers import Offers
 from keybound.caches.redis_dial import adial, dial
 from keybound.caches.redis_link import AsyncWire, Wire, explain, pack
+from keybound.caches.scripts import evaluate
 from keybound.clocks import monotonic
 from keybound.core.errors import CacheError
 from keybound.core.shared import VALUE_MAX
@@ -37,15 +37,8 @@ if TYPE_CHECKING:
 
     Answer = Sequence[bytes | None]
 
-KEPT_FOR = 3_600
-"""Seconds for which a value is kept: one that is needed is written anew when the store is asked,
-and what nobody asks for, or is of an epoch that is over, takes no room for longer."""
-
 OFFERED_WITHIN = 1.0
 """Seconds that writing one batch may take; nobody waits for it."""
-
-_SET_IF_NEWER = resources.files("keybound.caches").joinpath("set_if_newer.lua").read_bytes()
-_SCRIPT_NAME = sha1(_SET_IF_NEWER, usedforsecurity=False).hexdigest().encode()
 
 logger = logging.getLogger("keybound")
 
@@ -64,6 +57,7 @@ class RedisLink:
         self._wire = Wire(self._writer.connection)
         self._writes = True
         self.offers = Offers(self._write, self._hang_up)
+        self.announcements = Announcements(url, timeout=timeout, location=self.location)
 
     def left(self, asked_at: Moment) -> float:
         """Return the seconds that are left to somebody who began asking at that moment."""
@@ -128,17 +122,7 @@ class RedisLink:
 
     def _writing(self, offers: Sequence[Offer]) -> Steps[str | None]:
         """Write these values; return what the server has against any of them."""
-        packed = [pack(b"EVALSHA", _SCRIPT_NAME, *_arguments(each)) for each in offers]
-        replies = yield from self._writer.converse(b"".join(packed), len(packed))
-        unknown = [
-            each
-            for each, reply in zip(offers, replies, strict=True)
-            if isinstance(reply, exceptions.NoScriptError)
-        ]
-        if unknown:
-            replies = [each for each in replies if not isinstance(each, exceptions.NoScriptError)]
-            packed = [pack(b"EVAL", _SET_IF_NEWER, *_arguments(each)) for each in unknown]
-            replies += yield from self._writer.converse(b"".join(packed), len(packed))
+        replies = yield from evaluate(self._writer, [(each, None) for each in offers])
         return next((explain(each) for each in replies if isinstance(each, Exception)), None)
 
     def _hang_up(self) -> None:
@@ -257,10 +241,6 @@ async def _ending(line: Line) -> AsyncGenerator[None]:
         line.stands = False
         with suppress(exceptions.RedisError, OSError):
             await line.connection.disconnect()
-
-
-def _arguments(offer: Offer) -> tuple[bytes, ...]:
-    return b"1", offer.name, offer.value, b"%d" % (KEPT_FOR * 1_000), b"%d" % offer.replace
 
 
 _GET = pack(b"GETRANGE", b"%b", b"0", b"%d" % VALUE_MAX).replace(b"$2\r\n", b"$%d\r\n")

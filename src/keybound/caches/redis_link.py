@@ -126,6 +126,21 @@ class Wire:
             raise
         return replies
 
+    def say(self, packed: bytes) -> None:
+        """Send packed commands; what is answered is received some time."""
+        self._connection._sock.sendall(packed)  # noqa: SLF001 - as above
+
+    def receive(self) -> Reply:
+        """Return what the server says next, or ``None`` when it says nothing by the deadline.
+
+        The half of a reply that has come by then is kept, and the connection with it.
+        """
+        try:
+            reply: Reply = self._connection._parser.read_response(_AS_BYTES)  # noqa: SLF001 - same
+        except (exceptions.TimeoutError, TimeoutError):
+            return None
+        return reply
+
 
 class AsyncWire:
     """Does what a conversation asks for, awaiting, until ``until``: as ``Wire`` does."""

@@ -51,7 +51,7 @@ class Cache(Protocol):
     fence: Fence
 
     def apply(
-        self, answer: SyncAnswer, *, since: int, own: Mapping[str, LogHead], sent_at: Moment
+        self, answer: SyncAnswer, *, since: int, hinted: int, sent_at: Moment
     ) -> Applied:
         """Raise the fence, drop what fell below it, and only then extend the lease."""
         ...
@@ -114,9 +114,9 @@ def sync(worker: Worker) -> Steps[None]:
     fence = worker.cache.fence
     for _ in range(ATTEMPTS):
         sent_at = yield from ask(_CLOCK)
-        since, own = fence.since, fence.own
+        since, hinted = fence.since, fence.hinted
         answer = yield from ask(Sync(since))
-        applied = worker.cache.apply(answer, since=since, own=own, sent_at=sent_at)
+        applied = worker.cache.apply(answer, since=since, hinted=hinted, sent_at=sent_at)
         if applied in {Applied.DONE, Applied.OVERTAKEN}:
             return
         if applied is Applied.REGRESSED:  # restored, or commits were lost: orphan what others hold
@@ -190,7 +190,8 @@ def _load(
         heads = dict.fromkeys(nodes, loaded.head)
         if cache.admit(index, chain, heads=heads, proof=proof):
             return loaded, chain
-        yield from _catch_up_with(worker, loaded.head)  # what was only just committed is seen now
+        # What was only just committed is seen now, and so is whether what a message says is true.
+        yield from catch_up(worker, partial(cache.fence.admits, heads))
         if cache.admit(index, chain, heads=heads, proof=proof):
             return loaded, chain
     msg = "the key changed under every look-up"

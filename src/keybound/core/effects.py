@@ -241,6 +241,29 @@ class OfferShared(Effect[None]):
     offers: tuple[Offer, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Announce(Effect[None]):
+    """Keep a value in the shared cache unless a later one is there, and publish a message.
+
+    Answered when the server took the message. Raises ``CacheError``, within the time that asking
+    the shared cache may take.
+    """
+
+    offer: Offer
+    channel: bytes
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Uninterrupted(Effect[T]):
+    """What these steps return, or raise; once begun they are taken to their end.
+
+    Also when whoever asked is cancelled meanwhile.
+    """
+
+    steps: Steps[T]
+
+
 def absence_id(digest: bytes) -> str:
     """Return the name under which the absence of a digest is fenced and logged."""
     return "d:" + digest.hex()[:22]

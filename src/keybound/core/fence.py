@@ -1,15 +1,16 @@
 """What a worker knows of the store's revisions, and until when it may rely on its local cache.
 
 A record may be used iff it was read at a revision at or above the floor of its node, and the last
-sync was sent no longer ago than the bound. Floors come from syncs; a change of this worker's own
-adds one until a sync brings it, or shows that the store lost it.
+sync was sent no longer ago than the bound. Floors come from syncs; a change of this worker's own,
+and what others say that they changed, add hints: floors apart, until the first sync that was sent
+after they came brings what they are about, or shows that the store does not have it.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from keybound.core.effects import CHANGES_MAX, EVERYTHING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from keybound.core.effects import LogHead, Moment, SyncAnswer
 
 FLOORS_MAX = 50_000
+HINTS_MAX = 1_000
+"""Nodes that messages set hints for between two syncs: what they say beyond that, a sync says."""
 
 
 class Applied(Enum):
@@ -30,17 +33,33 @@ class Applied(Enum):
     REGRESSED = "regressed"
 
 
+class Heard(Enum):
+    """What a message is worth: it may be ahead of the last sync, behind it, or of another epoch."""
+
+    AHEAD = "ahead"
+    BEHIND = "behind"
+    FOREIGN = "foreign"
+
+
+class _Hint(NamedTuple):
+    """A revision, and the number of the hint that last required it."""
+
+    rev: int
+    number: int
+
+
 class Fence:
     """Floors, seen revisions and the moment of the last sync. Not safe for threads by itself.
 
     ``raised`` collects the nodes whose floor rose, for the cache to take; ``resets`` counts how
-    often everything was forgotten.
+    often everything was forgotten, and ``hinted`` how many hints there ever were.
     """
 
     def __init__(self, *, floors_max: int = FLOORS_MAX) -> None:
         """Know nothing: everything must be read from the store."""
         self._floors_max = floors_max
         self.resets = 0
+        self.hinted = 0
         self.reset(None)
 
     def reset(self, epoch: bytes | None) -> None:
@@ -49,7 +68,7 @@ class Fence:
         self.since = 0
         self.synced_at: Moment | None = None
         self.floor_all = 0
-        self.own: Mapping[str, LogHead] = {}
+        self._hints: dict[str, _Hint] = {}
         self._floors: OrderedDict[str, int] = OrderedDict()
         self._tags: dict[int, bytes] = {}
         self.raised: set[str] = set()
@@ -58,12 +77,19 @@ class Fence:
     def floor(self, node: str) -> int:
         """Return the lowest revision at which this node may have been read."""
         floor = max(self.floor_all, self._floors.get(node, 0))
-        own = self.own.get(node) if self.own else None
-        return floor if own is None else max(floor, own.rev)
+        hint = self._hints.get(node) if self._hints else None
+        return floor if hint is None else max(floor, hint.rev)
 
     def has_seen(self, head: LogHead) -> bool:
         """Return whether this very revision was in the primary's log when this worker looked."""
         return self._tags.get(head.rev) == head.tag
+
+    def admits(self, heads: Mapping[str, LogHead]) -> bool:
+        """Return whether each of these nodes was read at a revision seen, and at its floor."""
+        for node, head in heads.items():
+            if not self.has_seen(head) or head.rev < self.floor(node):
+                return False
+        return True
 
     def lapsed(self, bound: float, now: Moment) -> bool:
         """Return whether the last sync is too long ago to rely on, by either clock."""
@@ -75,9 +101,9 @@ class Fence:
         )
 
     def apply(
-        self, answer: SyncAnswer, *, since: int, own: Mapping[str, LogHead], sent_at: Moment
+        self, answer: SyncAnswer, *, since: int, hinted: int, sent_at: Moment
     ) -> Applied:
-        """Take in the answer of a sync; ``since`` and ``own`` are as they were when it was sent."""
+        """Take in the answer of a sync; ``since`` and ``hinted`` are as when it was sent."""
         head = answer.head
         if self.synced_at is not None and sent_at.boot < self.synced_at.boot:
             return Applied.OVERTAKEN
@@ -102,7 +128,7 @@ class Fence:
                 self._raise_all(rev)
             else:
                 self.raise_floor(node, rev)
-        self.own = {node: at for node, at in self.own.items() if own.get(node) != at}
+        self._hints = {node: hint for node, hint in self._hints.items() if hint.number > hinted}
         self.since = head.rev
         self._tags = dict(sorted((self._tags | answer.tags).items())[-CHANGES_MAX:])
         self.synced_at = sent_at
@@ -123,9 +149,30 @@ class Fence:
         """Require of these nodes what a change of this worker's own made of them."""
         if head.rev <= self.since and not self.has_seen(head):
             self.reset(None)  # the store went back: what was read since then may be lost
-        fresh = dict.fromkeys(nodes, head)
-        self.own = {**self.own, **fresh}
-        self.raised.update(fresh)
+        self.hinted += 1
+        for node in nodes:
+            hint = self._hints.get(node)
+            rev = head.rev if hint is None else max(head.rev, hint.rev)
+            self._hints[node] = _Hint(rev, self.hinted)
+            self.raised.add(node)
+
+    def hint(self, nodes: Iterable[str], rev: int, epoch: bytes) -> Heard:
+        """Take in that a change of these nodes is said to have been committed.
+
+        It can only make things stricter, until the first sync that is sent from now on. What that
+        sync knows already is ignored, and so is a change of another epoch.
+        """
+        if epoch != self.epoch:
+            return Heard.FOREIGN
+        if rev <= self.since:
+            return Heard.BEHIND
+        self.hinted += 1
+        for node in nodes:
+            hint = self._hints.get(node)
+            if len(self._hints) < HINTS_MAX if hint is None else rev > hint.rev:
+                self._hints[node] = _Hint(rev, self.hinted)
+                self.raised.add(node)
+        return Heard.AHEAD
 
     def take_raised(self) -> set[str]:
         """Return the nodes whose floor rose since this was last asked."""

@@ -114,7 +114,7 @@ def _issue(site: Site, asked: NewKey) -> Steps[IssuedKey]:
         check_ceilings(key, ceilings, site.policy)
     put = Put(node=key, expected=None, digest=site.peppers.digest(secret.reveal()))
     checked = tuple((node, row.rev) for node, row in ceilings.items())
-    receipt = yield from commit(site, put, ceilings=checked)
+    receipt = yield from commit(site, put, ceilings=checked, above=tuple(ceilings))
     return IssuedKey(key=key, secret=secret, receipt=receipt)
 
 

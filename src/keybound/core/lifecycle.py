@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from keybound.core.announcing import names_of
 from keybound.core.ceilings import check_edit
 from keybound.core.effects import (
     Commit,
@@ -19,15 +20,16 @@ from keybound.core.effects import (
     ReadEntropy,
     Row,
     Sleep,
-    absence_id,
+    Uninterrupted,
     ask,
 )
 from keybound.core.errors import ConflictError, NotFoundError
 from keybound.core.nodes import APIKey, StoredNode, encode_node
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
+    from keybound.core.announcing import Announcer
     from keybound.core.edits import Edit
     from keybound.core.effects import Loaded, LogHead, Steps
     from keybound.core.keys import KeyFormat, Peppers
@@ -39,21 +41,25 @@ TAG_BYTES = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """What the settings mean for changes; ``settle_for`` is the bound, in seconds."""
+    """What the settings mean for changes; ``settle_for`` is the bound, in seconds.
+
+    ``announcer`` tells other workers, where there is a shared cache.
+    """
 
     format: KeyFormat
     peppers: Peppers
     policy: ChainPolicy
     settle_for: float
     raise_floors: Callable[[Iterable[str], LogHead], None]
+    announcer: Announcer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """A committed change: no worker accepts what it ended after ``effective_by``.
 
-    ``announced`` says whether other workers were also told at once; ``node`` is the key or group
-    as the change left it.
+    ``announced`` says whether other workers were also told at once, by a shared cache that took
+    the message; ``node`` is the key or group as the change left it.
     """
 
     node: StoredNode
@@ -96,7 +102,9 @@ def edit(
         checked = tuple((name, found.rev) for name, found in ceilings.items())
         try:
             put = Put(node=node, expected=row.rev)
-            receipt = yield from commit(site, put, ceilings=checked)
+            receipt = yield from commit(
+                site, put, ceilings=checked, digest=row.digest, above=tuple(ceilings)
+            )
         except ConflictError:
             continue
         if wait:
@@ -124,14 +132,36 @@ def read_now() -> Steps[datetime]:
     return datetime.fromtimestamp(moment.wall, UTC)
 
 
-def commit(site: Site, put: Put, *, ceilings: tuple[tuple[str, int], ...] = ()) -> Steps[Receipt]:
-    """Write one node, fence it in this process at once, and say when it holds everywhere."""
+def commit(
+    site: Site,
+    put: Put,
+    *,
+    ceilings: tuple[tuple[str, int], ...] = (),
+    digest: bytes | None = None,
+    above: Sequence[str] = (),
+) -> Steps[Receipt]:
+    """Write one node, fence it in this process at once, and tell the others.
+
+    ``digest`` is what it is stored under already, and ``above`` the ids above it. Once begun, all
+    of this is done, also when whoever asked for it is gone.
+    """
     tag = yield from ask(ReadEntropy(TAG_BYTES))
-    head = yield from ask(Commit(puts=(put,), ceilings=ceilings, tag=tag))
-    found = () if put.digest is None else (absence_id(put.digest),)
-    site.raise_floors((put.node.id, *found), head)
+    change = Commit(puts=(put,), ceilings=ceilings, tag=tag)
+    digest = digest if put.digest is None else put.digest
+    return (yield from ask(Uninterrupted(_commit(site, change, digest, above))))
+
+
+def _commit(
+    site: Site, change: Commit, digest: bytes | None, above: Sequence[str]
+) -> Steps[Receipt]:
+    (put,) = change.puts
+    head = yield from ask(change)
+    site.raise_floors(names_of(put), head)
     settled = (yield from read_now()) + timedelta(seconds=site.settle_for)
-    return Receipt(node=put.node, rev=head.rev, announced=False, effective_by=settled)
+    announced = False
+    if site.announcer is not None:
+        announced = yield from site.announcer.announce(put, head, digest=digest, above=above)
+    return Receipt(node=put.node, rev=head.rev, announced=announced, effective_by=settled)
 
 
 def _row(loaded: Loaded, node_id: str) -> Row:

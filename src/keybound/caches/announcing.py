@@ -1,0 +1,72 @@
+"""Announcements of changes: one script writes the record, if it is newer, and publishes.
+
+Whoever made a change waits for that, for ``redis_timeout`` at most; then the change is done all the
+same, and for a moment nobody waits any more.
+"""
+
+from __future__ import annotations
+
+import logging
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from redis import exceptions
+
+from keybound.caches.breaker import Breaker
+from keybound.caches.redis_dial import dial
+from keybound.caches.redis_link import Wire, explain
+from keybound.caches.scripts import evaluate
+from keybound.clocks import monotonic
+from keybound.core.errors import CacheError
+from keybound.drivers import run
+
+if TYPE_CHECKING:
+    from keybound.core.effects import Announce
+    from keybound.core.secret import Secret
+
+logger = logging.getLogger("keybound")
+
+
+class Announcements:
+    """Announces over a connection of its own, one change at a time; safe for threads."""
+
+    def __init__(self, url: Secret, *, timeout: float, location: str) -> None:
+        """Connect to nothing yet; ``location`` is what the operator is told."""
+        self._line = dial(url.reveal())
+        self._wire = Wire(self._line.connection)
+        self._timeout = timeout
+        self._location = location
+        self._breaker = Breaker()
+        self._lock = Lock()
+
+    def announce(self, effect: Announce) -> None:
+        """Return when the server took the message. Raises ``CacheError``, within the timeout."""
+        until = monotonic() + self._timeout
+        if not self._breaker.admits(monotonic()) or not self._lock.acquire(timeout=self._timeout):
+            msg = "it took no message a moment ago"
+            raise CacheError(msg)
+        try:
+            self._line.connection.until.at = until
+            (reply,) = run(evaluate(self._line, [(effect.offer, effect)]), self._wire)
+            if isinstance(reply, exceptions.RedisError):
+                raise CacheError(explain(reply))
+        except CacheError as error:
+            if self._breaker.fail(monotonic()):
+                logger.warning(
+                    "redis at %s takes no messages (%s): other workers see changes at their next "
+                    "sync",
+                    self._location,
+                    error,
+                )
+            raise
+        else:
+            if self._breaker.work():
+                logger.warning("redis at %s takes messages again", self._location)
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """Let the connection go; the next announcement makes another."""
+        with self._lock:
+            self._line.stands = False
+            self._line.connection.disconnect()
