@@ -7,7 +7,15 @@ import secrets
 import pytest
 
 from keybound import Guard
-from keybound.core.effects import LogHead, Moment, OpenStore, ReadClock, ReadEntropy, Sleep
+from keybound.core.effects import (
+    LogHead,
+    Moment,
+    OpenStore,
+    ReadClock,
+    ReadEntropy,
+    Sleep,
+    Uninterrupted,
+)
 from keybound.core.keys import KeyFormat, Peppers
 from keybound.core.lifecycle import Site
 from keybound.core.secret import Secret
@@ -44,6 +52,8 @@ class World:
             return secrets.token_bytes(effect.size)
         if isinstance(effect, Sleep):
             return self.clock.sleep(effect.seconds)
+        if isinstance(effect, Uninterrupted):
+            return self.do(effect.steps)
         return self.store.perform(effect)
 
     def do(self, steps):

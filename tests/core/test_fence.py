@@ -16,7 +16,7 @@ def head(rev, *, line="a", epoch=b"epoch"):
     return LogHead(rev, f"{line}{rev}".encode(), epoch)
 
 
-def sync(fence, at, *changes, since=None, own=None, sent=0.0, line="a", epoch=b"epoch", tags=None):
+def sync(fence, at, *changes, since=None, hinted=None, sent=0.0, line="a", epoch=b"epoch", tags=None):
     """Let a sync answer that the store is at a revision, after these changes."""
     asked = fence.since if since is None else since
     answer = SyncAnswer(
@@ -25,7 +25,8 @@ def sync(fence, at, *changes, since=None, own=None, sent=0.0, line="a", epoch=b"
         tags={rev: head(rev, line=line).tag for rev in (range(at + 1) if tags is None else tags)},
     )
     sent_at = Moment(NOW.boot + sent, NOW.wall + sent)
-    return fence.apply(answer, since=asked, own=fence.own if own is None else own, sent_at=sent_at)
+    known = fence.hinted if hinted is None else hinted
+    return fence.apply(answer, since=asked, hinted=known, sent_at=sent_at)
 
 
 @pytest.fixture
@@ -144,9 +145,9 @@ def test_a_change_of_its_own_counts_before_any_sync(fence):
 
 def test_a_sync_that_was_sent_before_a_change_does_not_end_its_floor(fence):
     """It may have been answered before the change, too."""
-    asked = fence.own
+    asked = fence.hinted
     fence.wrote(["m"], head(6))
-    assert sync(fence, 5, own=asked) is Applied.DONE
+    assert sync(fence, 5, hinted=asked) is Applied.DONE
     assert fence.floor("m") == 6
 
 

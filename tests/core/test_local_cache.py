@@ -37,7 +37,7 @@ def sync(cache, rev, *nodes, at=0.0, epoch=b"epoch"):
         tags={each: tag(each).tag for each in range(rev + 1)},
     )
     fence = cache.fence
-    return cache.apply(answer, since=fence.since, own=fence.own, sent_at=moment(at))
+    return cache.apply(answer, since=fence.since, hinted=fence.hinted, sent_at=moment(at))
 
 
 def keep(cache, name, *, rev=1, at=0.0, nodes=None):

@@ -36,7 +36,7 @@ def answer(rev, *changes):
 
 def apply(fence, said, *, since=0, at=0.0):
     """Take in an answer to a question sent at ``at``."""
-    return fence.apply(said, since=since, own=fence.own, sent_at=Moment(at, at))
+    return fence.apply(said, since=since, hinted=fence.hinted, sent_at=Moment(at, at))
 
 
 def test_a_change_of_everything_raises_every_floor():

@@ -1,8 +1,8 @@
 """The claim, checked at every decision of every worker.
 
 What a worker decides is what the store said at some moment of the last ``allowance`` seconds of
-real time, and never from before a change that the same worker has finished itself. That holds for
-refusals as well: a key that was issued or enabled works within the same time.
+real time, and never from before a change that the same worker has finished itself, or has heard of.
+That holds for refusals as well: a key that was issued or enabled works within the same time.
 """
 
 from __future__ import annotations
@@ -68,5 +68,7 @@ class Claim:
             self.violate(f"{worker.name} {did} {question} {age:.2f} s after that had changed")
         if worker.own.get(question) == verdict.turn:
             self.violate(f"{worker.name} {did} {question} after it had changed that itself")
+        if worker.heard.get(question) == verdict.turn:
+            self.violate(f"{worker.name} {did} {question} after it had heard of that change")
         if permitted:
             self.latest = max(self.latest, age)

@@ -28,15 +28,19 @@ def switch_several(worker: SimulatedWorker, nodes: Sequence[str], *, enabled: bo
     """Enable or disable several nodes in one revision."""
     site = worker.engine.site
     now = yield from lifecycle.read_now()
-    puts = []
+    puts, digests = [], []
     for node in dict.fromkeys(nodes):
         row = (yield from lifecycle.load(node)).rows.get(node)
         if row is not None and row.node.revoked_at is None:
             switched = edits.activation(enabled=enabled)(row.node, now)
             puts.append(Put(node=switched, expected=row.rev))
+            digests.append(row.digest)
     tag = yield from ask(ReadEntropy(lifecycle.TAG_BYTES))
     head = yield from ask(Commit(puts=tuple(puts), tag=tag))
     site.raise_floors([put.node.id for put in puts], head)
+    if site.announcer is not None:
+        for put, digest in zip(puts, digests, strict=True):
+            yield from site.announcer.announce(put, head, digest=digest, above=())
 
 
 CHANGES: Mapping[str, Callable[[SimulatedWorker, str], Steps[Any]]] = {

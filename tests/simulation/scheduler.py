@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from keybound.core.effects import (
+    Announce,
     Commit,
     LoadByDigest,
     Loaded,
@@ -19,10 +20,12 @@ from keybound.core.effects import (
     ReadShared,
     Sleep,
     SyncAnswer,
+    Uninterrupted,
 )
 from keybound.core.errors import CacheError, KeyboundError, StoreUnavailableError
 from keybound.core.joining import Join
 from keybound.core.keys import ENTROPY_BYTES
+from keybound.drivers import run
 from tests.simulation.reader import reading_between
 
 if TYPE_CHECKING:
@@ -31,10 +34,13 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from keybound.core.effects import Effect, Steps
+    from tests.simulation.channel import SimulatedChannel
     from tests.simulation.shared_cache import SimulatedCache
     from tests.simulation.store import SimulatedStore
     from tests.simulation.truth import Question
     from tests.simulation.worker import SimulatedWorker, Timeline
+
+T = TypeVar("T")
 
 STEPS_MAX = 300
 """Steps that anything needs while nothing fails."""
@@ -62,7 +68,8 @@ class Fate(Enum):
 class Task:
     """A procedure on its way. ``planned`` is what its first draw of key entropy is answered with.
 
-    ``turned`` are the verdicts that its own commits turned.
+    ``turned`` are the verdicts that its own commits turned, ``told`` those that the last one
+    turned, if it was of one node: a message about that node tells of them all.
     """
 
     name: str
@@ -77,6 +84,7 @@ class Task:
     leader: Future[None] | None = None
     result: Any = None
     turned: list[tuple[Question, int]] = field(default_factory=list)
+    told: tuple[tuple[Question, int], ...] = ()
 
     def __str__(self) -> str:
         """Name the worker and what it does."""
@@ -90,6 +98,7 @@ class Scheduler:
         self,
         store: SimulatedStore,
         shared: SimulatedCache,
+        channel: SimulatedChannel,
         time: Timeline,
         chance: random.Random,
         *,
@@ -103,6 +112,7 @@ class Scheduler:
         self.events: deque[str] = deque(maxlen=30)
         self._store = store
         self._shared = shared
+        self._channel = channel
         self._time = time
         self._chance = chance
         self._committed = committed
@@ -115,6 +125,7 @@ class Scheduler:
 
     def start(self, task: Task) -> Task:
         """Let a procedure run until it asks for something."""
+        task.steps = _flat(task.steps)
         self.tasks.append(task)
         self._resume(task)
         return task
@@ -162,6 +173,10 @@ class Scheduler:
             return Moment(worker.clock.boot(), worker.clock.wall())
         if isinstance(effect, ReadEntropy):
             return self._chance.randbytes(effect.size)
+        if isinstance(effect, Uninterrupted):
+            return run(effect.steps, lambda each: self.perform_now(worker, each))
+        if isinstance(effect, Announce):
+            return self._channel.publish(effect.message)
         return self._store.perform(effect)
 
     def _ready(self, task: Task) -> bool:
@@ -197,6 +212,9 @@ class Scheduler:
         elif isinstance(effect, ReadShared):
             self._ask_cache(task, effect, fate)
             return
+        elif isinstance(effect, Announce):
+            self._announce(task, effect, fate)
+            return
         elif not isinstance(effect, Sleep):
             self._ask_store(task, fate)
             return
@@ -214,7 +232,9 @@ class Scheduler:
             task.error = error
         else:
             if isinstance(task.effect, Commit):
-                task.turned += self._committed()
+                turned = self._committed()
+                task.turned += turned
+                task.told = tuple(turned) if len(task.effect.puts) == 1 else ()
         self.note(f"{task}: {_brief(task.effect)} -> {task.error or _brief(task.answer)}")
         if fate is Fate.ANSWERED_LATE:
             task.wakes_at = self._time.now + LATE_BY
@@ -231,6 +251,16 @@ class Scheduler:
             self.note(f"{task}: reads {found} of {len(effect.names)} records")
         if fate is Fate.ANSWERED_LATE:
             task.wakes_at = self._time.now + LATE_BY
+
+    def _announce(self, task: Task, effect: Announce, fate: Fate) -> None:
+        if fate is not Fate.LOST:
+            self._shared.keep(effect.offer)
+            self._channel.publish(effect.message, task.told)
+        if fate in {Fate.LOST, Fate.ANSWER_LOST}:
+            task.error = CacheError("the announcement was lost, or its answer")
+        if fate is Fate.ANSWERED_LATE:
+            task.wakes_at = self._time.now + LATE_BY
+        self.note(f"{task}: announces its change ({fate.value})")
 
     def _resume(self, task: Task) -> None:
         answer, error = task.answer, task.error
@@ -253,6 +283,27 @@ class Scheduler:
         else:
             slept = task.effect.seconds if isinstance(task.effect, Sleep) else 0.0
             task.wakes_at = self._time.now + slept
+
+
+def _flat(steps: Steps[T]) -> Steps[T]:
+    """Return the same procedure, with what nobody can cancel as steps of its own: crashes can."""
+    try:
+        effect = next(steps)
+        while True:
+            try:
+                if isinstance(effect, Uninterrupted):
+                    answer = yield from _flat(effect.steps)
+                else:
+                    answer = yield effect
+            except KeyboundError as error:
+                effect = steps.throw(error)
+            else:
+                effect = steps.send(answer)
+    except StopIteration as stop:
+        value: T = stop.value
+        return value
+    finally:
+        steps.close()
 
 
 def _brief(value: object) -> str:

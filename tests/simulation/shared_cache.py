@@ -43,7 +43,10 @@ class SimulatedCache:
         """Let one of the values that are on their way arrive: set if newer."""
         if not self.offers:
             return
-        offer = self.offers.pop(number % len(self.offers))
+        self.keep(self.offers.pop(number % len(self.offers)))
+
+    def keep(self, offer: Offer) -> None:
+        """Keep a value, unless what is there is newer."""
         there = self.values.get(offer.name, b"")
         newer = there[:1] == b"1" and there[1:21].isdigit() and there[:21] > offer.value[:21]
         if offer.replace or not newer:

@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from tests.simulation.channel import MISUSES
 from tests.simulation.procedures import CHANGES
 from tests.simulation.scheduler import LINES, Fate
 from tests.simulation.shared_cache import MISDEEDS
@@ -96,6 +97,16 @@ class Claim(RuleBasedStateMachine):
     def befall_shared(self, what):
         """The shared cache deceives."""
         self.world.befall_shared(what)
+
+    @rule(message=NUMBERS)
+    def deliver(self, message):
+        """Something that was published reaches a worker."""
+        self.world.deliver(message)
+
+    @rule(what=st.sampled_from(MISUSES))
+    def befall_channel(self, what):
+        """The channel loses, repeats, and lies."""
+        self.world.befall_channel(what)
 
     @rule(keep=st.integers(1, 3))
     def prune(self, keep):

@@ -17,7 +17,7 @@ def test_no_decision_is_older_than_the_bound(seed, sim_steps):
 
 def test_the_claim_could_not_be_stated_tighter():
     """The walks come right up to the bound, so that they would notice anything beyond it."""
-    worlds = [walk(seed, 400) for seed in range(120)]
+    worlds = [walk(seed, 400) for seed in range(240)]
     assert sum(world.claim.accepts for world in worlds) > 1_000
     assert max(world.claim.latest for world in worlds if not world.scene.grace) >= 0.9 * BOUND
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation.claim import ViolationError
+from tests.simulation.message_weakenings import MESSAGE_WEAKENINGS
 from tests.simulation.shared_weakenings import SHARED_WEAKENINGS
 from tests.simulation.walk import walk
 from tests.simulation.weakenings import STEPS, WALKS_MAX, WEAKENINGS
 
 _MOODS = ("records", "misdeeds", "restores")
 """Moods in which what comes from the shared cache matters most."""
+
+_LOUD = ("messages", "misuses", "records")
+"""Moods in which what is announced matters most."""
 
 
 @pytest.mark.usefixtures("_untraced")
@@ -34,6 +38,19 @@ def test_every_belief_in_the_shared_cache_is_found(weaken, patch):
     for seed in range(WALKS_MAX):
         try:
             walk(seed, STEPS, shared=True, mood=_MOODS[seed % len(_MOODS)])
+        except ViolationError:
+            return
+    pytest.fail(f"not found in {WALKS_MAX} walks: {weaken.__doc__}")
+
+
+@pytest.mark.usefixtures("_untraced")
+@pytest.mark.parametrize("weaken", MESSAGE_WEAKENINGS, ids=lambda weaken: weaken.__name__)
+def test_every_belief_in_messages_is_found(weaken, patch):
+    """A worker that takes a message for a proof, or does not heed it, is found."""
+    weaken(patch)
+    for seed in range(WALKS_MAX):
+        try:
+            walk(seed, STEPS, shared=True, mood=_LOUD[seed % len(_LOUD)])
         except ViolationError:
             return
     pytest.fail(f"not found in {WALKS_MAX} walks: {weaken.__doc__}")

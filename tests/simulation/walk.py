@@ -11,6 +11,7 @@ import pytest
 from keybound.caches import local
 from keybound.core import fence
 from keybound.stores import memory, rules
+from tests.simulation.channel import MISUSES
 from tests.simulation.claim import ViolationError
 from tests.simulation.scheduler import LINES, Fate
 from tests.simulation.shared_cache import MISDEEDS
@@ -39,6 +40,8 @@ MOODS: Mapping[str, Mapping[str, float]] = {
     "outages": _NO_RESTORES | {"cut_off": 4, "pass_time": 2, "prune": 0.2, "clock": 0.2},
     "misdeeds": _NO_RESTORES | {"misdeed": 8, "restart": 5, "prune": 0.1, "clock": 0, "change": 2},
     "records": _NO_RESTORES | {"sync": 0.1, "prune": 0, "issue": 0, "traffic": 0.2, "misdeed": 0.3},
+    "messages": _NO_RESTORES | {"deliver": 4, "sync": 0.4, "change": 2, "prune": 0.1, "clock": 0},
+    "misuses": {"misuse": 10, "deliver": 4, "restore": 3, "prune": 0.1, "clock": 0, "change": 2},
     "clocks": _NO_RESTORES | {"clock": 8, "pass_time": 2, "prune": 0.2},
 }
 """What is more, or less, frequent than usual: some faults only show while others stay away."""
@@ -162,6 +165,8 @@ _EVENTS: Mapping[str, tuple[Callable[[World, random.Random], object], float]] = 
     "restore": (lambda world, _chance: world.restore(), 1),
     "write_shared": (lambda world, chance: world.write_shared(_any(chance)), 12),
     "misdeed": (lambda world, chance: world.befall_shared(chance.choice(MISDEEDS)), 3),
+    "deliver": (lambda world, chance: world.deliver(_any(chance)), 25),
+    "misuse": (lambda world, chance: world.befall_channel(chance.choice(MISUSES)), 2),
     "settle": (lambda world, _chance: world.settle(), 0.5),
 }
 """Each event, and how frequent it is when nothing else is said."""

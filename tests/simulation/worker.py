@@ -66,7 +66,11 @@ CLOCKS: WeakKeyDictionary[LocalCache, WorkerClock] = WeakKeyDictionary()
 
 
 class SimulatedWorker:
-    """One process. ``own`` are the turns of verdicts that its own finished changes brought."""
+    """One process.
+
+    ``own`` are the turns of verdicts that its own finished changes brought, and ``heard`` those of
+    changes that a message told it of, before any sync.
+    """
 
     def __init__(
         self,
@@ -100,7 +104,16 @@ class SimulatedWorker:
         self.verbs = Verbs(self.engine)
         self._missed: dict[bytes, bytes] = {}
         self.own: dict[Question, int] = {}
+        self.heard: dict[Question, int] = {}
         CLOCKS[self.engine.cache] = self.clock
+
+    def hear(self, payload: bytes) -> bool:
+        """Hear a message; return whether it is ahead of what this worker knows."""
+        ear = self.engine.ear
+        assert ear is not None
+        before = ear.ahead
+        ear.hear(payload)
+        return ear.ahead > before
 
     def _watched(self, decide: Decide) -> Decide:
         def watched(

@@ -18,6 +18,7 @@ from keybound.core.secret import Secret
 from keybound.drivers import run
 from keybound.settings import Settings
 from tests.simulation import procedures
+from tests.simulation.channel import SimulatedChannel
 from tests.simulation.claim import Claim
 from tests.simulation.scheduler import Fate, Scheduler, Task
 from tests.simulation.shared_cache import SimulatedCache
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 BOUND = 5.0
 CREDENTIALS_MAX = 8
+
+_SECRET = Secret("a secret of the simulation, long enough")
 GROUPS = 2
 
 
@@ -63,12 +66,14 @@ class World:
         self.store = store(history_max=scene.history_max)
         self._chance = random.Random(seed)
         self.shared = SimulatedCache(self._chance)
+        self.channel = SimulatedChannel(self._chance, _SECRET, workers=scene.workers)
         self._targets: list[str] = []
         self._entropy: dict[int, bytes] = {}
         self._raws: list[bytes] = []
         self.scheduler = Scheduler(
             self.store,
             self.shared,
+            self.channel,
             self.time,
             self._chance,
             committed=self._committed,
@@ -77,7 +82,7 @@ class World:
         )
         settings = Settings(
             database="memory://",
-            secret=Secret("a secret of the simulation, long enough"),
+            secret=_SECRET,
             redis=Secret("redis://simulated") if scene.shared else None,
             revoke_within=BOUND,
             stale_grace=scene.grace,
@@ -209,6 +214,23 @@ class World:
         """Let something happen to what is in the shared cache."""
         self.shared.befall(what)
         self.scheduler.note(f"the shared cache: {what}")
+
+    def deliver(self, number: int) -> None:
+        """Let a message reach a worker, unless that stands still."""
+        parcel = self.channel.take(number)
+        if parcel is None or self.workers[parcel.worker].paused:
+            return
+        worker = self.workers[parcel.worker]
+        if worker.hear(parcel.payload):
+            worker.heard.update(parcel.turned)
+        self.scheduler.note(f"{worker.name}: hears a message")
+        self._read_all(worker)
+
+    def befall_channel(self, what: str) -> None:
+        """Let something happen to what workers tell each other."""
+        self.channel.nodes = self._targets
+        self.channel.befall(what)
+        self.scheduler.note(f"the channel: {what}")
 
     def prune(self, keep: int) -> None:
         """Let the store forget all but the newest entries of its log."""

@@ -120,7 +120,7 @@ class Listener:
                 doubts = link.listen(self._ear, trusts_until)
                 trusts_until = monotonic() + DOUBTS_REST if doubts else trusts_until
             except CacheError as error:
-                if news:
+                if news and not stop.is_set():
                     logger.warning(
                         "not listening to redis at %s (%s): changes made elsewhere are seen at the "
                         "next sync",
@@ -203,6 +203,9 @@ class _Link:
     def _do(self, act: Callable[[], T]) -> T:
         try:
             return act()
+        except exceptions.ConnectionError:
+            msg = "it closed the connection"
+            raise CacheError(msg) from None
         except Exception as error:  # noqa: BLE001 - whatever it was, the connection is lost
             raise CacheError(explain(error)) from None
 
