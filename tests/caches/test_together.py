@@ -106,7 +106,7 @@ def test_a_crowd_with_one_key_that_redis_has_asks_once(crowd, fleet, redis_clien
 
 def test_a_crowd_with_one_key_that_redis_has_not_asks_once(crowd, fleet):
     """One read of Redis and one of the store."""
-    issued = fleet.join().issue(name="CI")
+    issued = fleet.join(redis=None).issue(name="CI")
     guard = fleet.join().guard
     asked = counting(guard.engine)
     decisions = crowd.ask(guard, [raw_of(issued)] * COUNT)

@@ -97,9 +97,9 @@ def _cut_short(place):
 
 
 def _each_other(place):
-    one, other = place.client.keys()
-    first, second = place.client.mget(one, other)
-    place.client.mset({one: second, other: first})
+    names = place.client.keys()
+    values = place.client.mget(names)
+    place.client.mset(dict(zip(names, values[1:] + values[:1], strict=True)))
 
 
 def _ten_megabytes(place):
@@ -209,7 +209,7 @@ def test_a_forged_record_is_told_of_once(place, caplog):
 @pytest.mark.usefixtures("_mended")
 def test_a_full_server_is_read_all_the_same(place, caplog):
     """What cannot be written is said once, and again when it can."""
-    keys = [place.first.issue(name="CI") for _ in range(5)]
+    keys = [place.fleet.join(redis=None).issue(name="CI") for _ in range(5)]
     link = place.first.guard.engine.shared.link
     place.client.config_set("maxmemory", "1")
     for key in keys[:4]:

@@ -15,6 +15,7 @@ from keybound.core.joining import Join, Unshared
 from keybound.drivers import run
 from keybound.stores.memory import MemoryStore
 from keybound.testing.records import a_digest, a_group, a_key, commit, new, row_of
+from tests.core.test_sharing import Busy
 
 KEY, OTHER, UNKNOWN = a_digest(1), a_digest(2), a_digest(3)
 
@@ -240,3 +241,50 @@ def test_known_keys_are_served_for_the_grace_while_the_store_is_away(place):
     place.clock.advance(seconds=1)
     with pytest.raises(StoreUnavailableError, match="down"):
         find(place, KEY)
+
+
+def test_a_message_makes_a_look_up_read_anew(place):
+    """What a change did is seen as soon as its message is heard, long before the next sync."""
+    assert find(place, KEY) is not None
+    head = change(place, "key_1", enabled=False, groups=("group_1",))
+    assert place.cache.entries[KEY].alive
+    place.cache.hint(["key_1"], head.rev, head.epoch)
+    assert KEY not in place.cache.entries
+    assert not find(place, KEY).chain.key.enabled
+
+
+def test_a_load_below_a_message_is_repeated_after_a_sync_and_never_believed(place):
+    """What the message is about may be committed between the load and its answer."""
+    place.do(sync(place.worker))
+
+    def after_load(loaded):
+        place.store.after_load = lambda loaded: loaded
+        head = change(place, "key_1", enabled=False, groups=("group_1",))
+        place.cache.hint(["key_1"], head.rev, head.epoch)
+        return loaded
+
+    place.store.after_load = after_load
+    assert not find(place, KEY).chain.key.enabled
+
+
+def test_a_message_about_what_never_was_denies_nothing(place):
+    """A change that a restore lost costs a load and a sync."""
+    assert find(place, KEY) is not None
+    place.cache.hint(["key_1", "group_1"], 1_000, place.cache.fence.epoch)
+    place.store.asked = 0
+    assert find(place, KEY) is not None
+    assert place.store.asked == 2
+    assert find(place, KEY) is not None
+    assert place.store.asked == 2
+
+
+def test_a_sync_that_was_sent_before_a_message_is_not_waited_for_in_vain(place):
+    """Whoever waits for one that cannot settle what was heard since sends another."""
+    assert find(place, KEY) is not None
+    place.cache.hint(["key_1"], 1_000, place.cache.fence.epoch)
+    worker = replace(place.worker, flights=Busy(1))
+    place.store.asked = 0
+    steps = look_up(worker, KEY, KEY, lambda: (KEY,))
+    run(steps, lambda effect: None if isinstance(effect, Join) else place(effect))
+    assert KEY in place.cache.entries
+    assert place.store.asked == 2

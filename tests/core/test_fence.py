@@ -6,7 +6,7 @@ import pytest
 
 from keybound.core import fence as module
 from keybound.core.effects import EVERYTHING, Change, LogHead, Moment, SyncAnswer
-from keybound.core.fence import Applied, Fence
+from keybound.core.fence import Applied, Fence, Heard
 
 NOW = Moment(100.0, 1_700_000_000.0)
 
@@ -158,7 +158,10 @@ def test_a_sync_that_was_sent_after_a_change_takes_its_floor_over(fence):
     assert fence.floor("m") == 0
     fence.wrote(["m"], head(6))
     assert sync(fence, 6, (6, "m")) is Applied.DONE
-    assert (fence.own, fence.floor("m")) == ({}, 6)
+    assert fence.floor("m") == 6
+    fence.take_raised()
+    assert sync(fence, 6) is Applied.DONE
+    assert fence.floor("m") == 6
 
 
 def test_a_change_at_a_revision_that_had_another_name_ends_everything(fence):
@@ -169,3 +172,106 @@ def test_a_change_at_a_revision_that_had_another_name_ends_everything(fence):
     fence.wrote(["m"], head(5, line="b"))
     assert fence.resets == before + 1
     assert (fence.floor("m"), fence.synced_at) == (5, None)
+
+
+def test_a_hint_is_required_of_its_nodes_and_of_nothing_else(fence):
+    """What somebody says that they changed must be read anew, whatever the last sync said."""
+    fence.take_raised()
+    before = (fence.since, fence.synced_at, fence.floor_all, fence.resets)
+    assert fence.hint(["k", "m"], 7, b"epoch") is Heard.AHEAD
+    assert (fence.floor("k"), fence.floor("m"), fence.floor("other")) == (7, 7, 0)
+    assert fence.take_raised() == {"k", "m"}
+    assert (fence.since, fence.synced_at, fence.floor_all, fence.resets) == before
+
+
+@pytest.mark.parametrize(
+    ("rev", "epoch", "heard"),
+    [
+        (5, b"epoch", Heard.BEHIND),
+        (6, b"epoch", Heard.AHEAD),
+        (6, b"other", Heard.FOREIGN),
+    ],
+)
+def test_a_hint_counts_if_no_sync_can_have_seen_it(fence, rev, epoch, heard):
+    """What the last sync has seen is in the floors already; another epoch is another store."""
+    fence.take_raised()
+    assert fence.hint(["m"], rev, epoch) is heard
+    ahead = heard is Heard.AHEAD
+    assert fence.floor("m") == (rev if ahead else 0)
+    assert fence.take_raised() == ({"m"} if ahead else set())
+    assert fence.hinted == int(ahead)
+
+
+def test_nothing_is_heard_before_the_first_sync():
+    """There is no epoch yet, and nothing that a message could end."""
+    assert Fence().hint(["m"], 6, b"epoch") is Heard.FOREIGN
+
+
+def test_a_hint_ends_with_the_first_sync_that_was_sent_after_it(fence):
+    """One sent before may have been answered before, too; one sent after knows better."""
+    asked = fence.hinted
+    fence.hint(["m"], 6, b"epoch")
+    assert sync(fence, 5, hinted=asked) is Applied.DONE
+    assert fence.floor("m") == 6
+    assert sync(fence, 5) is Applied.DONE
+    assert fence.floor("m") == 0
+
+
+def test_a_hint_that_says_more_is_younger_and_one_that_says_less_is_nothing(fence):
+    """A repetition keeps nothing alive, and a higher revision counts from when it came."""
+    fence.hint(["m"], 7, b"epoch")
+    first = fence.hinted
+    fence.take_raised()
+    fence.hint(["m"], 7, b"epoch")
+    fence.hint(["m"], 6, b"epoch")
+    assert fence.floor("m") == 7
+    assert fence.take_raised() == set()
+    assert sync(fence, 5, hinted=first) is Applied.DONE
+    assert fence.floor("m") == 0
+    fence.hint(["m"], 7, b"epoch")
+    asked = fence.hinted
+    fence.hint(["m"], 8, b"epoch")
+    assert sync(fence, 5, hinted=asked) is Applied.DONE
+    assert fence.floor("m") == 8
+
+
+def test_a_change_of_its_own_is_no_older_than_itself(fence):
+    """Whatever was hinted of the same node before, and however high."""
+    fence.hint(["m"], 9, b"epoch")
+    asked = fence.hinted
+    fence.wrote(["m"], head(6))
+    assert fence.floor("m") == 9
+    assert sync(fence, 5, hinted=asked) is Applied.DONE
+    assert fence.floor("m") == 9
+    fence.wrote(["m"], head(10))
+    assert fence.floor("m") == 10
+
+
+def test_hints_are_bounded_and_what_is_known_may_still_rise(fence, monkeypatch):
+    """Beyond the bound a message only makes a sync come soon; a change of its own always counts."""
+    monkeypatch.setattr(module, "HINTS_MAX", 2)
+    fence.take_raised()
+    assert fence.hint(["m", "n", "o"], 6, b"epoch") is Heard.AHEAD
+    assert [fence.floor(node) for node in "mno"] == [6, 6, 0]
+    assert fence.take_raised() == {"m", "n"}
+    fence.hint(["n"], 7, b"epoch")
+    fence.wrote(["o"], head(8))
+    assert [fence.floor(node) for node in "mno"] == [6, 7, 8]
+
+
+def test_another_epoch_ends_hints_too(fence):
+    """They were about a store that is gone; what is numbered after them is no younger."""
+    fence.hint(["m"], 7, b"epoch")
+    assert sync(fence, 5, epoch=b"other") is Applied.AGAIN
+    assert fence.floor("m") == 0
+    assert fence.hinted == 1
+
+
+def test_heads_are_admitted_if_all_were_seen_and_none_is_below_its_floor(fence):
+    """One node of a chain that is too old, or of a revision nobody saw, spoils it."""
+    assert fence.admits({"k": head(5), "other": head(2)})
+    assert not fence.admits({"k": head(4), "other": head(2)})
+    assert not fence.admits({"other": head(2), "k": head(5, line="b")})
+    assert fence.admits({})
+    fence.hint(["other"], 6, b"epoch")
+    assert not fence.admits({"k": head(5), "other": head(5)})

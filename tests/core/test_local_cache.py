@@ -10,7 +10,7 @@ from keybound.caches import local
 from keybound.caches.local import LocalCache
 from keybound.core.chain import Chain
 from keybound.core.effects import Change, LogHead, Moment, SyncAnswer
-from keybound.core.fence import Applied
+from keybound.core.fence import Applied, Heard
 from keybound.core.terms import ChainPolicy
 from keybound.testing.records import a_key
 from tests.simulation.reader import reading_between
@@ -145,6 +145,28 @@ def test_a_change_of_its_own_ends_entries_at_once(cache):
     entry, other = keep(cache, "k"), keep(cache, "m")
     cache.raise_floors(["k"], tag(2))
     assert (entry.alive, other.alive) == (False, True)
+
+
+def test_a_message_ends_entries_at_once_until_they_are_read_anew(cache):
+    """Of its nodes alone; what was read before it is not kept, what was read at it is."""
+    entry, other = keep(cache, "k"), keep(cache, "m")
+    leases = cache.lease_boot, cache.lease_wall
+    assert cache.hint(["k"], 2, b"epoch") is Heard.AHEAD
+    assert (entry.alive, other.alive) == (False, True)
+    assert (cache.lease_boot, cache.lease_wall) == leases
+    chain = Chain(a_key("k"), {}, ChainPolicy())
+    assert not cache.admit(b"k", chain, heads={"k": tag(1)}, proof=START)
+    assert sync(cache, 2, "k", at=1.0) is Applied.DONE
+    assert cache.admit(b"k", chain, heads={"k": tag(2)}, proof=START)
+    assert other.alive
+
+
+def test_a_message_that_a_sync_was_faster_than_ends_nothing(cache):
+    """Nor does one of another store."""
+    entry = keep(cache, "k")
+    assert cache.hint(["k"], 1, b"epoch") is Heard.BEHIND
+    assert cache.hint(["k"], 9, b"other") is Heard.FOREIGN
+    assert entry.alive
 
 
 def test_another_epoch_empties_the_cache_and_ends_the_lease(cache):
