@@ -49,6 +49,13 @@ class Fleet:
         self._guards.append(Blocking(self._kind(engine)))
         return self._guards[-1]
 
+    def leave(self):
+        """Forget all of them without closing any; only their loops and connections end."""
+        for guard in self._guards:
+            guard.guard.engine.performer.close()
+            guard.leave()
+        self._guards.clear()
+
     def end(self):
         """Close all of them."""
         for guard in self._guards:

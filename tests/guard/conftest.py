@@ -33,6 +33,10 @@ class Blocking:
     def end(self):
         """Close the guard and its loop."""
         self.close()
+        self.leave()
+
+    def leave(self):
+        """Close the loop alone."""
         if self._loop is not None:
             self._loop.close()
 

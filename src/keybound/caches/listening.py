@@ -166,13 +166,14 @@ class _Link:
         del told
         silent = ticks = 0
         while not self._stop.is_set():
+            self._line.connection.until.at = monotonic() + TICK
+            if ticks % PING_TICKS == 0:
+                self._do(partial(self._wire.say, _PING))
             heard = self._hear_for_a_tick(ear, deliveries)
             ticks, silent = ticks + 1, 0 if heard else silent + 1
             if silent >= SILENCE_TICKS:
                 msg = "it says nothing any more"
                 raise CacheError(msg)
-            if ticks % PING_TICKS == 0:
-                self._do(partial(self._wire.say, _PING))
             told = ear()
             if told is None:
                 return False
@@ -189,7 +190,6 @@ class _Link:
 
     def _hear_for_a_tick(self, ear: weakref.ref[Ear], deliveries: Deliveries) -> bool:
         """Hand on what comes until the tick is over; return whether anything came."""
-        self._line.connection.until.at = monotonic() + TICK
         heard = False
         while (reply := self._do(self._wire.receive)) is not None:
             heard = self.heard = True

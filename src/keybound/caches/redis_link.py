@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -211,6 +212,8 @@ def explain(error: Exception) -> str:
     for kind, meaning in _MEANINGS:
         if isinstance(error, kind):
             return meaning
+    if isinstance(error, exceptions.ResponseError) and _FORBIDDEN_IN_SCRIPTS.search(str(error)):
+        return "its user may not do that"
     cause = error.__cause__ or error.__context__
     if isinstance(cause, ConnectionError) and cause.errno:
         return os.strerror(cause.errno)  # asyncio has words of its own
@@ -218,6 +221,9 @@ def explain(error: Exception) -> str:
         return cause.strerror
     return type(error).__name__
 
+
+_FORBIDDEN_IN_SCRIPTS: Final = re.compile(r"ACL failure in script|executing the script can't run")
+"""What servers say of a script that does what its user may not; 7 and later, and 6."""
 
 _MEANINGS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (CacheError, "no answer"),
