@@ -146,7 +146,7 @@ class Place:
         for key in keys:
             check(guard.authorize("GET", "/", PEER, raw_of(key)))
         with redis.Redis(port=port) as client:
-            _wait(lambda: client.dbsize() >= len(keys) + 3)
+            _wait(lambda: client.dbsize() >= len(keys) + 4)
             client.set("k", b"x" * 400)  # about the size of a record
         guard.close()
 

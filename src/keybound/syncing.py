@@ -27,8 +27,9 @@ logger = logging.getLogger("keybound")
 class Syncer:
     """Calls ``sync`` about every ``interval`` seconds, from the first ``start`` until ``stop``.
 
-    ``wake`` makes it sync at once, or a moment after it has just done so. It holds ``sync`` weakly, so that a guard nobody uses any more takes its thread with it, and
-    it belongs to the process that started it: after a fork the next ``start`` starts another.
+    ``wake`` makes it sync at once, or a moment after it has just done so. It holds ``sync`` weakly,
+    so that a guard nobody uses any more takes its thread with it, and it belongs to the process
+    that started it: after a fork the next ``start`` starts another.
     """
 
     def __init__(self, sync: Callable[[], None], *, interval: float) -> None:

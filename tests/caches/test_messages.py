@@ -1,4 +1,4 @@
-"""Changes that are announced: other processes know at once, and whatever fails, at the next sync."""
+"""Changes that are announced: others know at once, and whatever fails, at the next sync."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import redis
 
 from keybound import AsyncGuard, Guard, Reason, performing
 from keybound.caches import listening
+from keybound.clocks import read_entropy
 from keybound.core.decision import Allowed
 from keybound.core.effects import Commit, Sync
 from keybound.core.messages import Message, Messages
@@ -111,8 +112,10 @@ def test_a_key_that_was_tried_before_it_was_issued_works_at_once(pair, monkeypat
     entropy = bytes(range(32))
     raw = b"Bearer " + pair.engine.format.generate(entropy).reveal().encode()
     assert pair.other.authorize("GET", "/", None, raw).reason is Reason.UNKNOWN_KEY
-    draws, drawn = iter([entropy]), performing.read_entropy
-    monkeypatch.setattr(performing, "read_entropy", lambda size: next(draws, None) or drawn(size))
+    draws = iter([entropy])
+    monkeypatch.setattr(
+        performing, "read_entropy", lambda size: next(draws, None) or read_entropy(size)
+    )
     assert pair.first.issue(name="planned").receipt.announced is True
     wait_until(lambda: isinstance(pair.other.authorize("GET", "/", None, raw), Allowed))
 
@@ -308,7 +311,7 @@ def test_a_server_that_has_no_room_tells_all_the_same(pair, redis_client):
         redis_client.config_set("maxmemory", "0")
 
 
-def test_a_replica_announces_nothing(fleet, redis_server, redis_client):
+def test_a_replica_announces_nothing(fleet, redis_client):
     """Whoever listens to the primary would not hear it."""
     first = fleet.join()
     issued = first.issue(name="CI")

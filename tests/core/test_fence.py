@@ -16,7 +16,9 @@ def head(rev, *, line="a", epoch=b"epoch"):
     return LogHead(rev, f"{line}{rev}".encode(), epoch)
 
 
-def sync(fence, at, *changes, since=None, hinted=None, sent=0.0, line="a", epoch=b"epoch", tags=None):
+def sync(
+    fence, at, *changes, since=None, hinted=None, sent=0.0, line="a", epoch=b"epoch", tags=None
+):
     """Let a sync answer that the store is at a revision, after these changes."""
     asked = fence.since if since is None else since
     answer = SyncAnswer(

@@ -1,4 +1,4 @@
-"""Messages: read if this installation made them, whole, and in the form that this version writes."""
+"""Messages: read if this installation made them, whole, and as this version writes them."""
 
 from __future__ import annotations
 

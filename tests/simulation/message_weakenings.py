@@ -85,9 +85,7 @@ def message_raises_the_floor_of_all(patch: pytest.MonkeyPatch) -> None:
     _after_hints(patch, then)
 
 
-def _with_hinted(
-    patch: pytest.MonkeyPatch, choose: Callable[[Fence, int], int]
-) -> None:
+def _with_hinted(patch: pytest.MonkeyPatch, choose: Callable[[Fence, int], int]) -> None:
     apply = Fence.apply
 
     def applied(self: Fence, answer: SyncAnswer, *, hinted: int, **asked: Any) -> Applied:

@@ -1,10 +1,10 @@
 """Every way to weaken the protocol that exists so far, patched into the real code.
 
 Not here, since nothing of it exists yet: what concerns host transactions. What concerns the shared
-cache is in ``shared_weakenings``, and messages are in ``message_weakenings``. Not here, since it only shortens the lease
-and is found once in 500 walks: taking in a sync that was overtaken. A revision from a sequence is a
-matter of the stores: here a commit is atomic. That two threads look at the fence between two steps
-of a procedure is a matter of the cache's lock.
+cache is in ``shared_weakenings``, what concerns messages in ``message_weakenings``. Not here, since
+it only shortens the lease and is found once in 500 walks: taking in a sync that was overtaken. A
+revision from a sequence is a matter of the stores: here a commit is atomic. That two threads look
+at the fence between two steps of a procedure is a matter of the cache's lock.
 """
 
 from __future__ import annotations

@@ -46,27 +46,28 @@ class Announcements:
             msg = "it took no message a moment ago"
             raise CacheError(msg)
         try:
-            self._line.connection.until.at = until
-            (reply,) = run(evaluate(self._line, [(effect.offer, effect)]), self._wire)
-            if isinstance(reply, exceptions.RedisError):
-                raise CacheError(explain(reply))
+            self._tell(effect, until)
         except CacheError as error:
             if self._breaker.fail(monotonic()):
                 logger.warning(
-                    "redis at %s takes no messages (%s): other workers see changes at their next "
-                    "sync",
+                    "redis at %s takes no messages (%s): others see changes at their next sync",
                     self._location,
                     error,
                 )
             raise
-        else:
-            if self._breaker.work():
-                logger.warning("redis at %s takes messages again", self._location)
         finally:
             self._lock.release()
+        if self._breaker.work():
+            logger.warning("redis at %s takes messages again", self._location)
 
     def close(self) -> None:
         """Let the connection go; the next announcement makes another."""
         with self._lock:
             self._line.stands = False
             self._line.connection.disconnect()
+
+    def _tell(self, effect: Announce, until: float) -> None:
+        self._line.connection.until.at = until
+        (reply,) = run(evaluate(self._line, [(effect.offer, effect)]), self._wire)
+        if isinstance(reply, exceptions.RedisError):
+            raise CacheError(explain(reply))

@@ -1,8 +1,8 @@
 """One thread per process that hears what other workers announce.
 
 It is a plain thread over a blocking connection of its own, whatever the requests run in. Nothing
-depends on it: while it hears nothing, changes are seen at the next sync. So it is quick to doubt its
-connection, and a new one costs a sync.
+depends on it: while it hears nothing, changes are seen at the next sync. So it is quick to doubt
+its connection, and a new one costs a sync.
 """
 
 from __future__ import annotations
@@ -215,7 +215,7 @@ def _published(reply: Reply) -> bytes | None:
     if isinstance(reply, exceptions.RedisError):
         raise CacheError(explain(reply))
     match reply:
-        case [b"message", _, bytes(payload)]:
+        case [b"message", bytes(), bytes(payload)]:
             return payload
         case _:
             return None

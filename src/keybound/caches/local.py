@@ -89,9 +89,7 @@ class LocalCache:
         entry = self.entries.get(index) or self.absent.get(index)
         return entry is not None and self.holds(entry, now.boot, now.wall)
 
-    def apply(
-        self, answer: SyncAnswer, *, since: int, hinted: int, sent_at: Moment
-    ) -> Applied:
+    def apply(self, answer: SyncAnswer, *, since: int, hinted: int, sent_at: Moment) -> Applied:
         """Raise the fence, drop what fell below it, and only then extend the lease."""
         with self._lock:
             applied = self.fence.apply(answer, since=since, hinted=hinted, sent_at=sent_at)

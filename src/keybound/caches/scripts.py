@@ -24,9 +24,7 @@ _SET_IF_NEWER = resources.files("keybound.caches").joinpath("set_if_newer.lua").
 _SCRIPT_NAME = sha1(_SET_IF_NEWER, usedforsecurity=False).hexdigest().encode()
 
 
-def evaluate(
-    line: Line, writes: Sequence[tuple[Offer, Announce | None]]
-) -> Steps[list[Reply]]:
+def evaluate(line: Line, writes: Sequence[tuple[Offer, Announce | None]]) -> Steps[list[Reply]]:
     """Write these values, each with its message if it has one; return what became of each.
 
     Raises ``CacheError``. A server that does not know the script is sent it.

@@ -50,9 +50,7 @@ class Cache(Protocol):
 
     fence: Fence
 
-    def apply(
-        self, answer: SyncAnswer, *, since: int, hinted: int, sent_at: Moment
-    ) -> Applied:
+    def apply(self, answer: SyncAnswer, *, since: int, hinted: int, sent_at: Moment) -> Applied:
         """Raise the fence, drop what fell below it, and only then extend the lease."""
         ...
 

@@ -100,9 +100,7 @@ class Fence:
             or now.wall - synced_at.wall > bound
         )
 
-    def apply(
-        self, answer: SyncAnswer, *, since: int, hinted: int, sent_at: Moment
-    ) -> Applied:
+    def apply(self, answer: SyncAnswer, *, since: int, hinted: int, sent_at: Moment) -> Applied:
         """Take in the answer of a sync; ``since`` and ``hinted`` are as when it was sent."""
         head = answer.head
         if self.synced_at is not None and sent_at.boot < self.synced_at.boot:
