@@ -74,8 +74,8 @@ def change(
             stdout=subprocess.PIPE,
             text=True,
         )
-        assert listener.stdin is not None
-        assert listener.stdout is not None
+        assert listener.stdin is not None  # noqa: S101 - for the types
+        assert listener.stdout is not None  # noqa: S101 - the same
         listener.stdin.write("\n".join(key.secret.reveal() for key in keys) + "\n\n")
         listener.stdin.flush()
         listener.stdout.readline()

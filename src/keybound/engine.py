@@ -93,6 +93,8 @@ class Engine(Ruling):
         self.performer.renew_in_child()
         if self._syncer is not None:  # its lock may be held by a thread that is not here
             self._syncer = Syncer(self._sync, interval=self.settings.sync_every)
+        if self.listener is not None:
+            self.listener.leave()
             self.listener = self._new_listener()
         self.renew()
 

@@ -102,7 +102,8 @@ def test_what_ends_a_group_or_a_parent_is_heard_of_every_key_below(fleet):
     wait_until(lambda: other.guard.engine.listener.listens)
     for node, key in ((group, keys[0]), (parent.id, keys[1])):
         assert first.disable(node).announced is True
-        wait_until(lambda key=key: other.ask(key).reason is Reason.DISABLED)
+        wait_until(lambda key=key: not isinstance(other.ask(key), Allowed))
+        assert other.ask(key).reason is Reason.DISABLED
         assert first.enable(node).announced is True
         wait_until(lambda key=key: isinstance(other.ask(key), Allowed))
 

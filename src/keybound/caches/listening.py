@@ -13,6 +13,7 @@ import random
 import threading
 import weakref
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from redis import exceptions
@@ -25,7 +26,7 @@ from keybound.core.errors import CacheError
 from keybound.drivers import run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from keybound.caches.redis_link import Line, Reply
     from keybound.core.secret import Secret
@@ -39,9 +40,12 @@ PING_TICKS = 4
 SILENCE_TICKS = 12
 """Without anything heard for so long, not even the answer to a ping, the connection is dead."""
 
+STANDS_AFTER = 4
+"""Until then a connection counts as another one of those that fail."""
+
 OPENED_WITHIN = 3.0
 PAUSES = (0.02, 0.1, 0.25, 0.5, 1.0)
-"""Seconds, less some by chance, before the next connections if nothing was heard on the last."""
+"""Seconds, less some by chance, before the next connections when one after the other fails."""
 
 DOUBTS_REST = 10.0
 """Seconds for which a connection that was built in doubt is not doubted again: perhaps whoever
@@ -69,11 +73,11 @@ class Ear(Protocol):
 
 
 class Listener:
-    """Listens to one channel from the first ``start`` until ``stop``; ``rebuilds`` counts links.
+    """Listens to one channel from the first ``start`` until ``stop``.
 
-    It holds the ear weakly, so that a guard nobody uses any more takes its thread with it, and it
-    belongs to the process that started it: a forked child makes its own, and never touches this
-    one's connection.
+    ``listens`` says whether it is subscribed, ``rebuilds`` how often that had to be done again. It
+    holds the ear weakly, so that a guard nobody uses any more takes its thread with it, and it
+    belongs to the process that started it: a forked child makes its own.
     """
 
     def __init__(self, url: Secret, *, channel: bytes, location: str, ear: Ear) -> None:
@@ -84,6 +88,7 @@ class Listener:
         self._subscribe = pack(b"SUBSCRIBE", channel)
         self._location = location
         self._ear = weakref.ref(ear)
+        self._link: _Link | None = None
         self._process: int | None = None
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -107,92 +112,102 @@ class Listener:
             self._stop.set()
             self._process = None
 
+    def leave(self) -> None:
+        """Let go, in a forked child, of a connection that goes on in the parent."""
+        if self._link is not None:
+            self._link.close()
+
     def _work(self, stop: threading.Event) -> None:
-        news, failures, trusts_until = True, 0, 0.0
-        while not stop.is_set():
-            link = _Link(dial(self._url.reveal()), stop)
+        lost, failures, trusts_until = False, 0, float("-inf")
+        while not stop.is_set() and self._ear() is not None:
+            self._link = link = _Link(dial(self._url.reveal()), self._subscribe)
             try:
-                link.open(self._subscribe)
-                if not news:
-                    logger.warning("listening to redis at %s again", self._location)
-                news = True
-                self.listens = True
-                doubts = link.listen(self._ear, trusts_until)
-                trusts_until = monotonic() + DOUBTS_REST if doubts else trusts_until
-            except CacheError as error:
-                if news and not stop.is_set():
-                    logger.warning(
-                        "not listening to redis at %s (%s): changes made elsewhere are seen at the "
-                        "next sync",
-                        self._location,
-                        error,
-                    )
-                news = False
+                for ticks in link.ticks(self._ear):
+                    self.listens = not stop.is_set()
+                    if stop.is_set() or (link.lacks and monotonic() >= trusts_until):
+                        break
+                    if ticks == STANDS_AFTER:
+                        lost, failures = self._found(lost=lost), 0
+                if link.lacks:
+                    trusts_until = monotonic() + DOUBTS_REST
+            except Exception as error:  # noqa: BLE001 - whatever it was, the next link may work
+                lost = lost or (not stop.is_set() and self._lost(error))
             finally:
                 self.listens = False
                 link.close()
-            failures = 0 if link.heard else min(failures + 1, len(PAUSES) - 1)
-            if self._ear() is None:
-                return
             stop.wait(PAUSES[failures] * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+            failures = min(failures + 1, len(PAUSES) - 1)
             self.rebuilds += not stop.is_set()
+
+    def _found(self, *, lost: bool) -> bool:
+        if lost:
+            logger.warning("listening to redis at %s again", self._location)
+        return False
+
+    def _lost(self, error: Exception) -> bool:
+        known = isinstance(error, CacheError)
+        logger.warning(
+            "not listening to redis at %s (%s): changes made elsewhere are seen at the next sync",
+            self._location,
+            error if known else type(error).__qualname__,
+        )
+        return True
 
 
 class _Link:
-    """One subscription, until something is wrong with it; ``heard`` if anything came at all."""
+    """One subscription. ``lacks``: a change that a sync saw did not come over it."""
 
-    def __init__(self, line: Line, stop: threading.Event) -> None:
-        self.heard = False
+    def __init__(self, line: Line, subscribe: bytes) -> None:
+        self.lacks = False
         self._line = line
+        self._subscribe = subscribe
         self._wire = Wire(line.connection)
-        self._stop = stop
 
-    def open(self, subscribe: bytes) -> None:
-        """Connect and subscribe. Raises ``CacheError``."""
-        self._line.connection.until.at = monotonic() + OPENED_WITHIN
-        (reply,) = run(self._line.converse(subscribe, 1), self._wire)
-        if isinstance(reply, exceptions.RedisError):
-            raise CacheError(explain(reply))
+    def ticks(self, ear: weakref.ref[Ear]) -> Iterator[int]:
+        """Connect, and hand on what is published, until nobody asks for the next tick.
 
-    def listen(self, ear: weakref.ref[Ear], trusts_until: float) -> bool:
-        """Hand on what is published until the end; return whether that is for a doubt.
-
-        Raises ``CacheError`` when the connection is lost. The ear is held only while it hears.
+        Raises ``CacheError`` when there is no connection any more. The ear is held only while it
+        hears, and what it raises is raised.
         """
+        self._open()
         told = ear()
         if told is None:
-            return False
+            return
         deliveries = Deliveries(told.subscribed())
         del told
-        silent = ticks = 0
-        while not self._stop.is_set():
+        silent = 0
+        for ticks in count():
+            yield ticks
             self._line.connection.until.at = monotonic() + TICK
             if ticks % PING_TICKS == 0:
-                self._do(partial(self._wire.say, _PING))
-            heard = self._hear_for_a_tick(ear, deliveries)
-            ticks, silent = ticks + 1, 0 if heard else silent + 1
+                _do(partial(self._wire.say, _PING))
+            heard = self._hear(ear, deliveries)
+            silent = 0 if heard else silent + 1
             if silent >= SILENCE_TICKS:
                 msg = "it says nothing any more"
                 raise CacheError(msg)
             told = ear()
             if told is None:
-                return False
-            lacking = deliveries.lack(*told.synced())
+                return
+            self.lacks = deliveries.lack(*told.synced())
             del told
-            if lacking and monotonic() >= trusts_until:
-                return True
-        return False
 
     def close(self) -> None:
         """Let the connection go."""
         self._line.stands = False
         self._line.connection.disconnect()
 
-    def _hear_for_a_tick(self, ear: weakref.ref[Ear], deliveries: Deliveries) -> bool:
+    def _open(self) -> None:
+        self._line.connection.until.at = monotonic() + OPENED_WITHIN
+        (reply,) = run(self._line.converse(self._subscribe, 1), self._wire)
+        if isinstance(reply, exceptions.RedisError):
+            raise CacheError(explain(reply))
+
+    def _hear(self, ear: weakref.ref[Ear], deliveries: Deliveries) -> bool:
         """Hand on what comes until the tick is over; return whether anything came."""
         heard = False
-        while (reply := self._do(self._wire.receive)) is not None:
-            heard = self.heard = True
+        while (reply := _do(self._wire.receive)) is not None:
+            heard = True
             told, payload = ear(), _published(reply)
             rev = None if told is None or payload is None else told.hear(payload)
             del told
@@ -200,14 +215,15 @@ class _Link:
                 deliveries.bring(rev)
         return heard
 
-    def _do(self, act: Callable[[], T]) -> T:
-        try:
-            return act()
-        except exceptions.ConnectionError:
-            msg = "it closed the connection"
-            raise CacheError(msg) from None
-        except Exception as error:  # noqa: BLE001 - whatever it was, the connection is lost
-            raise CacheError(explain(error)) from None
+
+def _do(act: Callable[[], T]) -> T:
+    try:
+        return act()
+    except exceptions.ConnectionError:
+        msg = "it closed the connection"
+        raise CacheError(msg) from None
+    except Exception as error:  # noqa: BLE001 - whatever it was, the connection is lost
+        raise CacheError(explain(error)) from None
 
 
 def _published(reply: Reply) -> bytes | None:
