@@ -14,6 +14,7 @@ import redis
 
 from keybound import AsyncGuard, Guard, Reason, performing
 from keybound.caches import listening
+from keybound.caches.redis_link import Wire
 from keybound.clocks import read_entropy
 from keybound.core.decision import Allowed
 from keybound.core.effects import Commit, Sync
@@ -434,3 +435,30 @@ def test_messages_of_another_installation_on_the_same_server_are_not_heard(pair,
     assert pair.engine.ear.received == 1
     with suppress(redis.RedisError):
         assert redis_client.pubsub_channels() == [Messages(Secret(SECRET)).channel]
+
+
+def test_a_listener_that_is_thrown_out_at_once_is_said_to_be_lost_once(
+    pair, redis_client, caplog, monkeypatch
+):
+    """However often that happens; and it does not try faster than about once a second."""
+    monkeypatch.setattr(listening, "TICK", 0.05)
+    ends = time.monotonic() + 2.5
+    while time.monotonic() < ends:
+        redis_client.client_kill_filter(_type="pubsub")
+        time.sleep(0.01)
+    assert pair.engine.listener.rebuilds <= len(listening.PAUSES) + 4
+    assert caplog.text.count("not listening") == 1
+    wait_until(lambda: "listening to redis" in caplog.text and "again" in caplog.text)
+    assert caplog.text.count(" again") == 1
+    pair.first.revoke(pair.issued.id)
+    wait_until(lambda: not pair.allowed())
+
+
+def test_what_answers_something_else_is_left(fleet, caplog, monkeypatch):
+    """An error that nobody asked for ends the connection, and nothing else."""
+    pair = Pair(fleet, **SOON)
+    with monkeypatch.context() as confused:
+        confused.setattr(Wire, "receive", lambda _wire: redis.ResponseError("whatever"))
+        wait_until(lambda: "not listening to redis" in caplog.text)
+    pair.first.revoke(pair.issued.id)
+    wait_until(lambda: not pair.allowed(), within=2.0)

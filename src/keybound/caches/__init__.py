@@ -27,7 +27,7 @@ class SharedCache:
         """Return what listens to a channel of its server, in a thread of its own."""
         from keybound.caches.listening import Listener
 
-        return Listener(self.link.url, channel=channel, location=self.link.location, ear=ear)
+        return Listener(self.link.dial, channel=channel, location=self.link.location, ear=ear)
 
 
 def open_shared(url: Secret, *, timeout: float, boot: Callable[[], float]) -> SharedCache:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from redis import exceptions
 
 from keybound.caches.breaker import Breaker
-from keybound.caches.redis_dial import dial
 from keybound.caches.redis_link import Wire, explain
 from keybound.caches.scripts import evaluate
 from keybound.clocks import monotonic
@@ -21,8 +20,8 @@ from keybound.core.errors import CacheError
 from keybound.drivers import run
 
 if TYPE_CHECKING:
+    from keybound.caches.redis_link import Line
     from keybound.core.effects import Announce
-    from keybound.core.secret import Secret
 
 logger = logging.getLogger("keybound")
 
@@ -30,10 +29,10 @@ logger = logging.getLogger("keybound")
 class Announcements:
     """Announces over a connection of its own, one change at a time; safe for threads."""
 
-    def __init__(self, url: Secret, *, timeout: float, location: str) -> None:
-        """Connect to nothing yet; ``location`` is what the operator is told."""
-        self._line = dial(url.reveal())
-        self._wire = Wire(self._line.connection)
+    def __init__(self, line: Line, *, timeout: float, location: str) -> None:
+        """Use a line, by which nothing else is said; ``location`` is what the operator is told."""
+        self._line = line
+        self._wire = Wire(line.connection)
         self._timeout = timeout
         self._location = location
         self._breaker = Breaker()

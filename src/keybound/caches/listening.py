@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from redis import exceptions
 
 from keybound.caches.deliveries import Deliveries
-from keybound.caches.redis_dial import dial
 from keybound.caches.redis_link import Wire, explain, pack
 from keybound.clocks import monotonic
 from keybound.core.errors import CacheError
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from keybound.caches.redis_link import Line, Reply
-    from keybound.core.secret import Secret
 
 T = TypeVar("T")
 
@@ -80,11 +78,16 @@ class Listener:
     belongs to the process that started it: a forked child makes its own.
     """
 
-    def __init__(self, url: Secret, *, channel: bytes, location: str, ear: Ear) -> None:
-        """Connect to nothing yet; ``location`` is what the operator is told."""
+    def __init__(
+        self, dial: Callable[[], Line], *, channel: bytes, location: str, ear: Ear
+    ) -> None:
+        """Connect to nothing yet; ``dial`` makes a line, to a server that is found anew each time.
+
+        ``location`` is what the operator is told.
+        """
         self.rebuilds = 0
         self.listens = False
-        self._url = url
+        self._dial = dial
         self._subscribe = pack(b"SUBSCRIBE", channel)
         self._location = location
         self._ear = weakref.ref(ear)
@@ -120,7 +123,7 @@ class Listener:
     def _work(self, stop: threading.Event) -> None:
         lost, failures, trusts_until = False, 0, float("-inf")
         while not stop.is_set() and self._ear() is not None:
-            self._link = link = _Link(dial(self._url.reveal()), self._subscribe)
+            self._link = link = _Link(self._dial(), self._subscribe)
             try:
                 for ticks in link.ticks(self._ear):
                     self.listens = not stop.is_set()

@@ -57,7 +57,11 @@ class RedisLink:
         self._wire = Wire(self._writer.connection)
         self._writes = True
         self.offers = Offers(self._write, self._hang_up)
-        self.announcements = Announcements(url, timeout=timeout, location=self.location)
+        self.announcements = Announcements(self.dial(), timeout=timeout, location=self.location)
+
+    def dial(self) -> Line:
+        """Return a blocking line of its own for whoever has much to hear."""
+        return dial(self.url.reveal())
 
     def left(self, asked_at: Moment) -> float:
         """Return the seconds that are left to somebody who began asking at that moment."""
