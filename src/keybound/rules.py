@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from keybound.core.routes import Route
     from keybound.core.shared import SharedRecords
     from keybound.core.table import Router
+    from keybound.counting import Counts
     from keybound.settings import Settings
 
 
@@ -60,6 +61,7 @@ class Rules:
         flights: Flights,
         records: SharedRecords | None,
         report: Callable[[Denied], None],
+        counts: Counts,
     ) -> None:
         """Compile; nothing is known of any key yet."""
         self.table = _table(settings, routes, *declared.values())
@@ -77,6 +79,7 @@ class Rules:
             forms=forms,
             key_format=key_format,
             report=report,
+            counts=counts,
             strangers=bool(settings.authenticators),
         )
         self._whole = judge(self.table)

@@ -9,6 +9,7 @@ from keybound.authenticators import Authenticators
 from keybound.core.credentials import parse_forms
 from keybound.core.keys import Peppers
 from keybound.core.shared import SharedRecords
+from keybound.counting import Counts
 from keybound.flights import Flights
 from keybound.locks import ForkLock
 from keybound.plugins import load_dimensions
@@ -46,6 +47,7 @@ class Ruling:
         if self.authenticators:  # these are what they go by, if not by a header of the site's own
             varies = (*varies, "Authorization", "Cookie")
         self.refuser = Refuser(settings, forms, clock, varies=varies)
+        self.counts = Counts(counting=settings.usage_every > 0)
         self._forms = forms
         self._records = None
         if settings.redis is not None and settings.secret is not None:
@@ -70,6 +72,7 @@ class Ruling:
                 flights=self._flights,
                 records=self._records,
                 report=self.refuser.report,
+                counts=self.counts,
             )
 
     @property
