@@ -219,7 +219,8 @@ class APIKeyMiddleware:
         """Run the application with a look, every now and then, at the key of its socket."""
         guard, path = self.guard, _below(scope.get("root_path", ""), scope["path"])
         head: ScopeHead = scope.get(HEAD) or ScopeHead(scope, WEBSOCKET, path)
-        if scope["keybound"] is None:  # there is no key that could end
+        identity: Identity | None = scope["keybound"]
+        if identity is None:  # there is no key that could end
             await self.app(scope, receive, send)
             return
         settings = guard.settings
@@ -229,6 +230,7 @@ class APIKeyMiddleware:
         async def still_allowed() -> bool:
             # Until the next look has ended, or a socket would outlive what is known of its key.
             await guard.keep_up(every + within)
+            guard.decides_again(identity)
             outcome = await guard.authorize(WEBSOCKET, path, *guard.reader.read(head))
             return isinstance(outcome, Allowed | Unguarded)
 

@@ -16,10 +16,12 @@ from keybound.core.joining import alone
 from keybound.core.opening import open_store
 from keybound.core.principals import Authenticate
 from keybound.core.reasons import Reason
+from keybound.counting import Counts
 from keybound.drivers import run
 from keybound.hearing import Ear
 from keybound.judge import Miss, Stranger
 from keybound.performing import Performer
+from keybound.recording import Recorder
 from keybound.ruling import Ruling
 from keybound.setting_values import HOW_TO_MAKE_ONE
 from keybound.syncing import Syncer
@@ -77,6 +79,7 @@ class Engine(Ruling):
         self._syncer = Syncer(self._sync, interval=settings.sync_every) if background else None
         self.ear = self._new_ear()
         self.listener = self._new_listener()
+        self.recorder = self._new_recorder()
         self.renew()
         _engines.add(self)
 
@@ -96,7 +99,13 @@ class Engine(Ruling):
         if self.listener is not None:
             self.listener.leave()
             self.listener = self._new_listener()
+        self.counts = Counts(counting=self.settings.usage_every > 0)  # the parent has its own
+        self.recorder = self._new_recorder()
         self.renew()
+
+    def _new_recorder(self) -> Recorder:
+        every, background = self.settings.usage_every, self._syncer is not None
+        return Recorder(self.counts, self.performer.perform, every=every, background=background)
 
     @contextmanager
     def attaching(self, guard: Bound) -> Generator[Decide]:
@@ -207,9 +216,10 @@ class Engine(Ruling):
         return self.performer.perform(effect)
 
     def close(self) -> None:
-        """Stop syncing and let the store go; the next use opens it again."""
+        """Record how keys were used, stop syncing and let the store go; the next use opens it."""
         if self.listener is not None:
             self.listener.stop()
+        self.recorder.finish()
         if self._syncer is not None:
             self._syncer.stop()
         self.performer.close()

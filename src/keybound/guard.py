@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+from asyncio import get_running_loop
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
 from keybound.clocks import SystemClock
+from keybound.core.chain import kind_of
 from keybound.core.coherence import sync
 from keybound.drivers import arun, run
 from keybound.engine import Engine
@@ -18,13 +20,14 @@ from keybound.stores import open_store
 from keybound.verbs import Verbs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from typing import Unpack
 
     from keybound.core.effects import Effect, Steps
     from keybound.core.explain import DenialExplanation, Explanation
     from keybound.core.head import Head
+    from keybound.core.identity import Identity
     from keybound.core.issuing import IssuedKey
     from keybound.core.lifecycle import Receipt
     from keybound.core.limits import Limits
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from keybound.core.reasons import Reason
     from keybound.core.table import RouteTable
     from keybound.core.told import Told
+    from keybound.core.usage import Usage
     from keybound.judge import Outcome, Settled
     from keybound.options import (
         ChangeOptions,
@@ -114,6 +118,11 @@ class BaseGuard:
         self.reads_all = engine.reader.always
         self._verbs = Verbs(engine)
 
+    def decides_again(self, identity: Identity | None) -> None:
+        """Count a request once that was let in, and is decided anew since more is known of it."""
+        if identity is not None and kind_of(identity.key_id, None) == "key":
+            self.engine.counts.take_back(identity.key_id)
+
     def __repr__(self) -> str:
         """Name the store, whose location holds no password."""
         return f"{type(self).__name__}({self.engine.store.location!r})"
@@ -177,8 +186,16 @@ class Guard(BaseGuard):
         return self._run(self._verbs.show(node_id))
 
     def list(self, **options: Unpack[ListOptions]) -> tuple[StoredNode, ...]:
-        """Return up to ``limit`` (100) keys, or groups, with ids above ``after``, by id."""
+        """Return up to ``limit`` (100) keys, or groups, with ids above ``after``, by id.
+
+        With ``unused_for``, such as ``"90d"``, those keys that nobody used for so long and that
+        are not revoked: this looks at every key.
+        """
         return self._run(self._verbs.list(**options))
+
+    def usage(self, key_ids: Sequence[str]) -> dict[str, Usage]:
+        """Return how keys were used, as it is recorded by now; of nothing if the store cannot."""
+        return self._run(self._verbs.usage(key_ids))
 
     def restrict(
         self,
@@ -241,6 +258,7 @@ class AsyncGuard(BaseGuard):
     async def close(self) -> None:
         """Stop syncing and let the store and the threads go; the next use takes them again."""
         threads = self._threads
+        await get_running_loop().run_in_executor(threads, self.engine.recorder.finish)
         self.bind(self.engine)
         threads.shutdown(wait=False)
         if self.engine.shared is not None:
@@ -298,8 +316,16 @@ class AsyncGuard(BaseGuard):
         return await self._run(self._verbs.show(node_id))
 
     async def list(self, **options: Unpack[ListOptions]) -> tuple[StoredNode, ...]:
-        """Return up to ``limit`` (100) keys, or groups, with ids above ``after``, by id."""
+        """Return up to ``limit`` (100) keys, or groups, with ids above ``after``, by id.
+
+        With ``unused_for``, such as ``"90d"``, those keys that nobody used for so long and that
+        are not revoked: this looks at every key.
+        """
         return await self._run(self._verbs.list(**options))
+
+    async def usage(self, key_ids: Sequence[str]) -> dict[str, Usage]:
+        """Return how keys were used, as it is recorded by now; of nothing if the store cannot."""
+        return await self._run(self._verbs.usage(key_ids))
 
     async def restrict(
         self,

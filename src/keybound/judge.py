@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from msgspec import Struct
 
+from keybound.caches.local import NEVER_SEEN
 from keybound.clocks import read_entropy
 from keybound.core.credentials import Credential, read_credential
 from keybound.core.decision import Allowed, Denied
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from keybound.core.keys import KeyFormat
     from keybound.core.table import RouteTable
     from keybound.core.told import Told
+    from keybound.counting import Counts
     from keybound.warm import Decisions
 
 DECISIONS_MAX = 16_384
@@ -114,10 +116,12 @@ class Judge:
         forms: Sequence[CredentialForm],
         key_format: KeyFormat,
         report: Callable[[Denied], None],
+        counts: Counts,
         strangers: bool,
     ) -> None:
         """Remember nothing yet; ``strangers``: there are authenticators for who has no key."""
         self._report = report
+        self._counts = counts
         self._strangers = strangers
         self.table = table
         self._match = table.match
@@ -130,7 +134,12 @@ class Judge:
         self._new_hasher = new_hasher
         self._decisions: Decisions = {}
         self.decide = warm_path(
-            cache, self._decisions, clock, new_hasher=self._new_hasher, judge=self._judge
+            cache,
+            self._decisions,
+            clock,
+            new_hasher=self._new_hasher,
+            judge=self._judge,
+            note=counts.note,
         )
 
     def decide_unrouted(  # noqa: PLR0917 - as the warm path has them
@@ -209,8 +218,16 @@ class Judge:
         chain = entry.chain
         if chain is None:
             return Denied(Reason.UNKNOWN_KEY)
-        entry.used = True
-        return self.decide_chain(chain, inquiry, now)
+        decision = self.decide_chain(chain, inquiry, now)
+        if isinstance(decision, Allowed):
+            entry.uses += 1
+            entry.used_at = now
+            if not entry.noted:
+                self._counts.note(entry)
+        elif isinstance(decision, Denied):
+            entry.seen = NEVER_SEEN  # who keeps asking in vain need not be loaded anew each time
+            self._counts.refused(chain.key.id, now)
+        return decision
 
     def decide_chain(self, chain: Chain, inquiry: Inquiry, now: float) -> Decision | NeedBody:
         """Decide for whom a chain is, and report what nodes that only report would refuse."""

@@ -76,6 +76,7 @@ class ListOptions(TypedDict, total=False):
     parent: str
     after: str
     limit: int
+    unused_for: str | float | timedelta
 
 
 class ExplainOptions(TypedDict, total=False):

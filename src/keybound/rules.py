@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from keybound.core.routes import Route
     from keybound.core.shared import SharedRecords
     from keybound.core.table import Router
+    from keybound.counting import Counts
     from keybound.settings import Settings
 
 
@@ -62,6 +63,7 @@ class Rules:
         records: SharedRecords | None,
         announcer: Announcer | None,
         report: Callable[[Denied], None],
+        counts: Counts,
     ) -> None:
         """Compile; nothing is known of any key yet."""
         self.table = _table(settings, routes, *declared.values())
@@ -79,6 +81,7 @@ class Rules:
             forms=forms,
             key_format=key_format,
             report=report,
+            counts=counts,
             strangers=bool(settings.authenticators),
         )
         self._whole = judge(self.table)

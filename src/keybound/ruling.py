@@ -11,6 +11,7 @@ from keybound.core.credentials import parse_forms
 from keybound.core.keys import Peppers
 from keybound.core.messages import Messages
 from keybound.core.shared import SharedRecords
+from keybound.counting import Counts
 from keybound.flights import Flights
 from keybound.locks import ForkLock
 from keybound.plugins import load_dimensions
@@ -48,6 +49,7 @@ class Ruling:
         if self.authenticators:  # these are what they go by, if not by a header of the site's own
             varies = (*varies, "Authorization", "Cookie")
         self.refuser = Refuser(settings, forms, clock, varies=varies)
+        self.counts = Counts(counting=settings.usage_every > 0)
         self._forms = forms
         self._records = self._announcer = self._messages = None
         if settings.redis is not None and settings.secret is not None:
@@ -75,6 +77,7 @@ class Ruling:
                 records=self._records,
                 announcer=self._announcer,
                 report=self.refuser.report,
+                counts=self.counts,
             )
 
     @property

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 SYNC_EVERY_MAX = 1.0
 """Seconds between two questions to the store where nobody chose."""
 
+USAGE_EVERY = 10.0
+"""Seconds after which how keys were used is recorded where nobody chose."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -75,6 +78,8 @@ class Settings:
         ``revoke_within``. Unless chosen, that third, and no more than a second.
     :param stale_grace: how much longer known keys are served while the store cannot be reached; a
         revoked key may then live for ``revoke_within + stale_grace``.
+    :param usage_every: how often a process hands over to the store how its keys were used; a
+        process that is killed loses as much. 0: keys are not counted.
     :param realm: name of the protected space in challenges.
     :param reveal_reason: tell holders of a dead key why it is dead.
     :param renderer: a function that renders refusals, or ``"package.module:function"``; it changes
@@ -107,6 +112,7 @@ class Settings:
     revoke_within: float = 5.0
     sync_every: float = read.UNCHOSEN
     stale_grace: float = 0.0
+    usage_every: float = USAGE_EVERY
     realm: str = "api"
     reveal_reason: bool = False
     renderer: Renderer | None = None
@@ -213,6 +219,7 @@ _READERS: dict[str, Callable[[str, object], object]] = {
     "revoke_within": read.seconds,
     "sync_every": read.interval,
     "stale_grace": read.grace,
+    "usage_every": read.grace,
     "realm": read.of_type(read.Quotable),
     "reveal_reason": read.switch,
     "wildcard_scopes": read.switch,

@@ -26,6 +26,7 @@ from keybound.core.facts import RequestFacts, own_tenant, pack_address
 from keybound.core.issuing import NewKey
 from keybound.core.limits import Limits
 from keybound.core.nodes import APIKey, StoredNode
+from keybound.core.usage import UncountedError, Usage, list_unused, read_usage
 from keybound.options import (
     ChangeOptions,
     ExplainOptions,
@@ -47,11 +48,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """A stored node with its last revision, and the ids of everything above it."""
+    """A stored node with its last revision, and the ids of everything above it.
+
+    ``usage`` is of a key, in a store that keeps how keys are used.
+    """
 
     node: StoredNode
     rev: int
     above: tuple[str, ...]
+    usage: Usage | None = None
 
 
 class Verbs:
@@ -99,9 +104,14 @@ class Verbs:
             row = loaded.rows[node_id]
             assert row is not None  # noqa: S101 - show raises otherwise
             above = tuple(name for name in loaded.rows if name != node_id)
-            return Shown(node=row.node, rev=row.rev, above=above)
+            usage = (yield from _usage([node_id])) if isinstance(row.node, APIKey) else {}
+            return Shown(node=row.node, rev=row.rev, above=above, usage=usage.get(node_id))
 
         return self._engine.opened(steps())
+
+    def usage(self, key_ids: Sequence[str]) -> Steps[dict[str, Usage]]:
+        """Read how keys are used."""
+        return self._engine.opened(_usage(_texts("key_ids", key_ids)))
 
     def list(self, **options: Unpack[ListOptions]) -> Steps[tuple[StoredNode, ...]]:
         """Read nodes of one kind, in order of ids."""
@@ -119,9 +129,16 @@ class Verbs:
             after=options.get("after", ""),
             limit=limit,
         )
+        unused_for = _duration("unused_for", options.get("unused_for"))
+        if unused_for is not None and kind != "key":
+            raise InputError("unused_for", f"is not about a {kind}", fix="leave it out")
 
         def steps() -> Steps[tuple[StoredNode, ...]]:
-            return tuple(row.node for row in (yield from ask(effect)))
+            if unused_for is None:
+                rows = yield from ask(effect)
+            else:
+                rows = yield from list_unused(effect, unused_for)
+            return tuple(row.node for row in rows)
 
         return self._engine.opened(steps())
 
@@ -259,7 +276,19 @@ def _changes(given: object) -> Limits | Mapping[str, object]:
 
 
 def _expiry(given: str | float | timedelta | None) -> float | None:
-    return None if given is None else parse_duration("expires_in", given)
+    return _duration("expires_in", given)
+
+
+def _duration(field: str, given: str | float | timedelta | None) -> float | None:
+    return None if given is None else parse_duration(field, given)
+
+
+def _usage(key_ids: Sequence[str]) -> Steps[dict[str, Usage]]:
+    """Return what is known of keys: nothing where the store keeps none of it."""
+    try:
+        return (yield from read_usage(key_ids))
+    except UncountedError:
+        return {}
 
 
 def _texts(field: str, given: Sequence[str]) -> tuple[str, ...]:

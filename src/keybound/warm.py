@@ -35,12 +35,13 @@ def warm_path(
     *,
     new_hasher: Callable[[], Any],
     judge: Callable[..., T],
+    note: Callable[[Entry], None],
 ) -> Callable[..., Allowed | T]:
     """Return the call that repeats a remembered decision, and asks ``judge`` for all others.
 
     Its arguments are method, path, peer, the raw value of the one credential or why there is not
     one value, and where there is more to it what the request told and its head. It does no I/O
-    and takes no lock.
+    and takes no lock. ``note`` is called at the first use of an entry since it was looked at.
     """
     decided = decisions.get
     wall_clock = clock.wall
@@ -70,7 +71,11 @@ def warm_path(
                     and boot_clock() <= cache.lease_boot
                     and entry.alive
                 ):
-                    entry.used = True
+                    # CPython changes threads at calls and at ends of loops: none of this is lost.
+                    entry.uses += 1
+                    entry.used_at = wall
+                    if not entry.noted:
+                        note(entry)
                     return allowed
         return judge(method, path, peer, raw, told, head, index)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from itertools import count
 
 import pytest
 
@@ -204,7 +205,7 @@ def test_the_grace_extends_the_lease_and_a_sync_ends_it():
 def test_no_more_keys_are_kept_than_asked_for(cache):
     """The oldest goes, unless it was used since it was last looked at."""
     entries = {name: keep(cache, name) for name in ("a", "b", "c")}
-    entries["a"].used = True
+    entries["a"].uses += 1
     keep(cache, "d")
     assert sorted(cache.entries) == [b"a", b"c", b"d"]
     keep(cache, "e")
@@ -229,7 +230,8 @@ def test_replaced_entries_do_not_pile_up(cache):
 
 def test_room_is_made_even_while_everything_is_in_use(cache, monkeypatch):
     """Readers mark entries faster than one thread can look at them; it must not do so for ever."""
-    monkeypatch.setattr(local.Entry, "used", property(lambda _: True, lambda *_: None))
+    uses = count(1)
+    monkeypatch.setattr(local.Entry, "uses", property(lambda _: next(uses), lambda *_: None))
     for name in ("a", "b", "c", "d"):
         keep(cache, name)
     assert len(cache.entries) == 3

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
-from keybound.core.effects import ListNodes, OpenStore, Sync
+from keybound.core.effects import ListNodes, OpenStore, RecordUsage, Sync, UsageRow
 from keybound.core.errors import StoreError
 from keybound.stores import migrating, open_store
 from keybound.stores.schema import SCHEMA, metadata
@@ -143,6 +143,37 @@ def test_upgrade_keeps_every_key(store: SqlStore):
     assert store.perform(Sync(0)).head == head
 
 
+def test_upgrade_of_the_first_tables_adds_usage(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch, kind: str
+):
+    """A store of the first version keeps its keys and its revisions, and begins to count."""
+    with monkeypatch.context() as first:
+        first.setattr(migrating, "SCHEMA", "0001")
+        assert migrating.upgrade(store) == (None, "0001")
+    with store.building() as connection, connection.begin():
+        for statement in FILLED:
+            connection.execute(
+                text(statement.replace("x''", r"'\\x'::bytea"))
+                if kind == "postgresql"
+                else text(statement)
+            )
+    with pytest.raises(StoreError, match="was made by an older keybound"):
+        store.perform(OpenStore(ENTROPY))
+    assert "keybound_usage" in migrating.upgrade_statements(store)
+    assert migrating.upgrade(store) == ("0001", SCHEMA)
+    assert migrating.check_tables(store) == (SCHEMA, SCHEMA, ())
+    store.perform(OpenStore(ENTROPY))
+    assert store.perform(Sync(0)).head.rev == 7
+    assert store.perform(RecordUsage((UsageRow("key_a", 1.0, 1),))) == 1
+
+
+FILLED = [
+    "INSERT INTO keybound_meta (id, rev, tag, epoch, installation) VALUES (1, 7, x'', x'', x'')",
+    "INSERT INTO keybound_revisions (rev, tag) VALUES (7, x'')",
+]
+"""What makes a store of tables, as an earlier version left it."""
+
+
 def test_tables_without_a_store_are_filled_at_opening(
     store: SqlStore, database: str, store_in: Callable[[str], SqlStore]
 ):
@@ -162,7 +193,7 @@ def test_processes_that_upgrade_at_once_do_not_collide(store: SqlStore, database
     assert [process.returncode for process in processes] == [0] * 4, said
     done = sorted(each.split()[0] for each in said)
     assert len({each.split()[1] for each in said}) == 1
-    assert done in (["0001"] * 3 + ["None"], ["0001"] * 4)
+    assert done in ([SCHEMA] * 3 + ["None"], [SCHEMA] * 4)
     assert migrating.check_tables(store).differences == ()
 
 
@@ -175,7 +206,7 @@ store = open_store(sys.argv[1])
 if sys.argv[2] != "0":
     print(migrating.upgrade(store).before, end=" ")
 else:
-    print("0001", end=" ")
+    print(migrating.SCHEMA, end=" ")
 print(store.perform(OpenStore(sys.argv[2].encode())).id.hex())
 store.close()
 """

@@ -51,6 +51,23 @@ def test_no_test_needs_redis(keybound):
     keybound.issue()
 
 
+def test_uses_are_seen(client: TestClient, keybound: Harness):
+    """How often a key let a request in and was refused, and when, by the clock of the test."""
+    key = keybound.issue(limits=Limits(read_only=True))
+    assert keybound.usage(key).uses == 0
+    client.get("/v1/x", headers=key.headers)
+    used_at = keybound.clock.now
+    keybound.clock.advance(days=1)
+    client.post("/v1/x", headers=key.headers)
+    usage = keybound.usage(key)
+    assert (usage.uses, usage.refusals) == (1, 1)
+    assert (usage.last_used_at, usage.last_refused_at) == (used_at, keybound.clock.now)
+    keybound.clock.advance(days=100)
+    assert keybound.guard.show(key.id).usage == usage
+    assert keybound.guard.list(unused_for="90d") == (key.issued.key,)
+    assert keybound.guard.list(unused_for="102d") == ()
+
+
 def test_read_only(client: TestClient, keybound: Harness):
     """The ten lines of the documentation work."""
     key = keybound.issue(limits=Limits(read_only=True))

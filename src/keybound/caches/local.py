@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 ABSENT_MAX = 4_096
 
+NEVER_SEEN = -1
+"""What ``seen`` of an entry is that was of use without letting anybody in."""
+
 _CHANCES = 64
 """Second chances given before one entry must go: readers use entries while this holds the lock."""
 
@@ -37,7 +40,9 @@ class Entry:
     """A chain, or ``None`` for a known absence, each node as read at the head beside it.
 
     ``alive`` turns false for ever when a node of it changed. ``boot`` and ``wall`` say until when
-    the read itself proves it. ``used`` gives it a second chance when room is needed.
+    the read itself proves it. ``uses`` are requests that were let in for it, of which ``taken``
+    are counted elsewhere, and ``noted`` says that the others will be; if there were more than
+    ``seen`` it gets a second chance when room is needed.
     """
 
     index: bytes
@@ -48,7 +53,11 @@ class Entry:
     boot: float
     wall: float
     alive: bool = True
-    used: bool = False
+    uses: int = 0
+    used_at: float = 0.0
+    taken: int = 0
+    noted: bool = False
+    seen: int = 0
 
     def head_of(self, node: str) -> LogHead:
         """Return where the store stood when this node was read."""
@@ -221,9 +230,9 @@ class LocalCache:
             len(self.entries) >= self._size_max or len(self._order) >= 2 * self._size_max
         ):
             entry = self._order.popleft()
-            if entry.alive and entry.used and chances:
+            if entry.alive and entry.uses != entry.seen and chances:
                 chances -= 1
-                entry.used = False
+                entry.seen = entry.uses
                 self._order.append(entry)
             else:
                 self._kill(entry)

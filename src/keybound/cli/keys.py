@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from keybound.cli.installation import MAKE_SECRET, UNPROTECTED
-from keybound.cli.nodes import COLUMNS, node_card, node_data, row
+from keybound.cli.nodes import COLUMNS, node_card, node_data, row, usage_data
 from keybound.cli.options import (
     Home,
     LimitOptions,
@@ -24,6 +24,7 @@ from keybound.cli.options import (
 )
 from keybound.cli.render import Whole, console, table
 from keybound.cli.session import Session
+from keybound.core.nodes import APIKey
 
 if TYPE_CHECKING:
     from keybound.core.issuing import IssuedKey
@@ -87,6 +88,10 @@ def list_nodes(
     ] = None,
     after: Annotated[str, typer.Option(metavar="ID", help="Go on after this id.")] = "",
     limit: Annotated[int, typer.Option(metavar="N", help="At most so many.")] = 100,
+    unused_for: Annotated[
+        str | None,
+        typer.Option(metavar="90d", help="Only keys that nobody used for so long."),
+    ] = None,
 ) -> None:
     """List keys, or groups, by id; --json prints all about them."""
     if kind not in {"key", "group"}:
@@ -96,11 +101,15 @@ def list_nodes(
         wanted["tenant"] = home
     if parent is not None:
         wanted["parent"] = parent
+    if unused_for is not None:
+        wanted["unused_for"] = unused_for
     with session.guard() as guard:
         found = guard.list(**wanted)
+        usage = guard.usage([node.id for node in found if isinstance(node, APIKey)])
         now = guard.engine.clock.wall()
-    rows = table(COLUMNS, [row(node, now) for node in found], last_cut=True)
-    session.out.result([node_data(node, now) for node in found], rows)
+    rows = [row(node, now, usage.get(node.id)) for node in found]
+    data = [{**node_data(node, now), "usage": usage_data(usage.get(node.id))} for node in found]
+    session.out.result(data, table(COLUMNS, rows, last_cut=True))
     if len(found) == limit:
         session.out.note(f"there may be more: --after {found[-1].id}")
 
@@ -110,8 +119,13 @@ def show(session: Session, node: NodeID) -> None:
     with session.guard() as guard:
         shown = guard.show(node)
         now = guard.engine.clock.wall()
-    data = {**node_data(shown.node, now), "revision": shown.rev, "above": list(shown.above)}
-    session.out.result(data, node_card(shown.node, now, rev=shown.rev))
+    data = {
+        **node_data(shown.node, now),
+        "revision": shown.rev,
+        "above": list(shown.above),
+        "usage": usage_data(shown.usage),
+    }
+    session.out.result(data, node_card(shown.node, now, rev=shown.rev, usage=shown.usage))
 
 
 def _print_once(session: Session, issued: IssuedKey, now: float) -> None:

@@ -11,13 +11,17 @@ from keybound.core.limits import Lifetime
 from keybound.core.nodes import APIKey, StoredNode, encode_node
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from rich.table import Table
 
     from keybound.core.lifecycle import Receipt
+    from keybound.core.usage import Usage
 
-COLUMNS = ("id", "name", "tenant", "state", "limits")
+COLUMNS = ("id", "name", "tenant", "state", "used", "limits")
 
 _NAME_MAX, _TENANT_MAX = 16, 10
+_UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 
 def node_data(node: StoredNode, now: float) -> dict[str, Any]:
@@ -52,13 +56,32 @@ def state_of(node: StoredNode, now: float) -> str:
     return next((word for holds, word in states if holds), "active")
 
 
-def row(node: StoredNode, now: float) -> tuple[str, ...]:
+def usage_data(usage: Usage | None) -> dict[str, Any] | None:
+    """Return how a key was used, exactly, for scripts; nothing where nothing can be known."""
+    return None if usage is None else msgspec.to_builtins(usage)
+
+
+def row(node: StoredNode, now: float, usage: Usage | None = None) -> tuple[str, ...]:
     """Return one line of a list: a cell for each of ``COLUMNS``."""
     name, tenant = cut(node.name, _NAME_MAX), cut(node.tenant or "-", _TENANT_MAX)
-    return (node.id, name, tenant, state_of(node, now), _short(node))
+    used = "-" if usage is None else ago(usage.last_used_at, now)
+    return (node.id, name, tenant, state_of(node, now), used, _short(node))
 
 
-def node_card(node: StoredNode, now: float, *, rev: int | None = None) -> Table:
+def ago(at: datetime | None, now: float) -> str:
+    """Return how long ago something last was, in the largest unit of which it is one at least."""
+    if at is None:
+        return "never"
+    passed = now - at.timestamp()
+    for unit, seconds in _UNITS.items():
+        if passed >= seconds:
+            return f"{passed // seconds:.0f}{unit} ago"
+    return "now"
+
+
+def node_card(
+    node: StoredNode, now: float, *, rev: int | None = None, usage: Usage | None = None
+) -> Table:
     """Return all that is stored about a node, for people."""
     pairs: list[tuple[str, str | None]] = [
         ("id", node.id),
@@ -84,9 +107,22 @@ def node_card(node: StoredNode, now: float, *, rev: int | None = None) -> Table:
         ("metadata", msgspec.json.encode(node.metadata).decode() if node.metadata else None),
         ("created", moment(node.created_at)),
         ("revoked", moment(node.revoked_at) if node.revoked_at else None),
+        ("last used", _last(usage, "used", now)),
+        ("last refused", _last(usage, "refused", now)),
         ("revision", None if rev is None else str(rev)),
     ]
     return card(pairs)
+
+
+def _last(usage: Usage | None, what: str, now: float) -> str | None:
+    if usage is None:
+        return None
+    last = usage.last_used_at if what == "used" else usage.last_refused_at
+    times = usage.uses if what == "used" else usage.refusals
+    if last is not None:
+        return f"{moment(last)} ({ago(last, now)}), {times:,} times"
+    since = usage.counted_since
+    return "never" if since is None else f"never, since {moment(since)}"
 
 
 def _short(node: StoredNode) -> str:

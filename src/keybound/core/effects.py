@@ -187,6 +187,52 @@ class ListNodes(Effect["tuple[Row, ...]"]):
     limit: int = 100
 
 
+class UsageRow(NamedTuple):
+    """What was counted of one key; moments are POSIX seconds.
+
+    ``since`` is when counting it began: the first that was recorded stays.
+    """
+
+    key: str
+    since: float
+    uses: int = 0
+    refusals: int = 0
+    used_at: float | None = None
+    refused_at: float | None = None
+
+    def plus(self, later: UsageRow) -> UsageRow:
+        """Return the sums, with the later moments."""
+        return self._replace(
+            uses=self.uses + later.uses,
+            refusals=self.refusals + later.refusals,
+            used_at=_latest(self.used_at, later.used_at),
+            refused_at=_latest(self.refused_at, later.refused_at),
+        )
+
+
+USAGE_ROWS_MAX = 500
+"""Rows that one effect about usage has at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordUsage(Effect[int]):
+    """Add numbers to what is stored of keys, and take the later moments; the answer is how many.
+
+    The rows are in order of ids, one of each, so that whoever records at the same time waits in
+    one direction. No node is read or written, nothing is logged and no revision is taken; nothing
+    need be stored under an id. Raises ``UnsureError`` when it may have been done.
+    """
+
+    rows: tuple[UsageRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadUsage(Effect["dict[str, UsageRow]"]):
+    """What is recorded of these keys, of those of which anything is."""
+
+    keys: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Installation:
     """What identifies a store: a random id, and the fingerprint of the secret it is used with."""
@@ -262,6 +308,10 @@ class Uninterrupted(Effect[T]):
     """
 
     steps: Steps[T]
+
+
+def _latest(one: float | None, other: float | None) -> float | None:
+    return max([each for each in (one, other) if each is not None], default=None)
 
 
 def absence_id(digest: bytes) -> str:

@@ -72,6 +72,10 @@ class StoreUnavailableError(StoreError):
     """The store did not answer; the same call may succeed later."""
 
 
+class UnsureError(StoreUnavailableError):
+    """The store did not answer, and may have done what it was asked for."""
+
+
 class RecordCorruptError(StoreError):
     """A stored record cannot be read exactly, so it is not read at all."""
 

@@ -107,6 +107,7 @@ def decide_on_view(
         asked = _pending(project, request, view, kwargs)
         denied = None
         if asked is not None:
+            project.guard.decides_again(request.api_key)
             denied = yield from decide(project, request, asked)
             CURRENT.set(request.api_key or NO_KEY)  # the middleware puts back what was before
         return denied or unmet(request, view)

@@ -93,6 +93,7 @@ class _Again:
             scope.update({name: decided[name] for name in _DECIDED if name in decided})
             await self.app(scope, receive, send)
 
+        self._guard.decides_again(scope.get("keybound"))
         came: _CameWith = scope[_CAME_WITH]
         asked = {**scope, "headers": came.headers, "query_string": came.query}
         await APIKeyMiddleware(serve, self._guard)(asked, receive, send)

@@ -217,7 +217,10 @@ class Protection(APIKeyMiddleware):
         if reading is None:
             raw = environ.get("HTTP_AUTHORIZATION", "").encode("latin-1")
             reading = Reading(peer, raw, None, None)
-        again = None if allowed is None else guard.decide(method, path, *reading)
+        again = None
+        if allowed is not None:
+            guard.decides_again(identity)
+            again = guard.decide(method, path, *reading)
         # The table decided on another view or on none, or when there were other rules.
         elsewhere = (
             news
@@ -250,6 +253,7 @@ class Protection(APIKeyMiddleware):
 
     def _decide_again(self, environ: Environ, identity: Identity | None) -> Identity | None:
         """Decide as well on what a middleware between us and Flask made of a request."""
+        self.guard.decides_again(identity)
         try:
             self._again(environ, _nothing)
         except RefusedError as error:

@@ -30,6 +30,9 @@ class Purpose(Enum):
     CHANGE = auto()
     """Statements that write. The first of them waits for whoever else writes."""
 
+    COUNT = auto()
+    """Adding to numbers that nobody decides on: quickly given up, and lost in a crash."""
+
     BUILD = auto()
     """Making or migrating tables, while nobody else does."""
 

@@ -20,11 +20,14 @@ from keybound.core.effects import (
     LoadNode,
     LogHead,
     OpenStore,
+    ReadUsage,
+    RecordUsage,
     ReplaceEpoch,
     Row,
     SetFingerprint,
     Sync,
     SyncAnswer,
+    UsageRow,
 )
 from keybound.core.errors import RecordCorruptError
 from keybound.core.nodes import APIKey, encode_node
@@ -69,12 +72,15 @@ class MemoryStore:
         self._owners: dict[bytes, str] = {}
         self._changes: list[Change] = []
         self._tags: dict[int, bytes] = {}
+        self._usage: dict[str, UsageRow] = {}
         self._handlers: dict[type[Effect[Any]], Callable[[Any], Any]] = {
             Commit: self._commit,
             ListNodes: self._list_nodes,
             LoadByDigest: self._load_by_digest,
             LoadNode: self._load_node,
             OpenStore: self._open,
+            ReadUsage: self._read_usage,
+            RecordUsage: self._record_usage,
             ReplaceEpoch: self._replace_epoch,
             SetFingerprint: self._set_fingerprint,
             Sync: self._sync,
@@ -169,6 +175,17 @@ class MemoryStore:
             self._changes = [change for change in self._changes if change.rev > forgotten]
             self._tags = {rev: tag for rev, tag in self._tags.items() if rev > forgotten}
         return head
+
+    def _record_usage(self, effect: RecordUsage) -> int:
+        _ = self._current
+        for row in effect.rows:
+            known = self._usage.get(row.key)
+            self._usage[row.key] = row if known is None else known.plus(row)
+        return len(effect.rows)
+
+    def _read_usage(self, effect: ReadUsage) -> dict[str, UsageRow]:
+        _ = self._current
+        return {key: self._usage[key] for key in effect.keys if key in self._usage}
 
     def _row(self, node: str) -> Row | None:
         stored = self._nodes.get(node)

@@ -43,6 +43,9 @@ TURN_FOR = 4.0
 """Seconds that a change waits for its turn, which is the lock on the counter row. A migration that
 waits for a table keeps everybody else waiting for it, so it gives up as soon."""
 
+COUNT_TURN_FOR = 0.5
+"""Seconds that numbers of uses wait for those of another process, which take milliseconds."""
+
 LOCK_SHARE = 0.8
 """How much of its time a statement may wait for a lock: so it is said that it was a lock."""
 
@@ -61,6 +64,7 @@ _WORK_FOR = {
     Purpose.LOOK: READ_FOR,
     Purpose.READ: READ_FOR,
     Purpose.CHANGE: CHANGE_FOR,
+    Purpose.COUNT: CHANGE_FOR,
     Purpose.BUILD: BUILD_FOR,
 }
 _BEGIN_CHANGE = "BEGIN ISOLATION LEVEL READ COMMITTED"
@@ -83,6 +87,12 @@ class PostgresServer:
             Purpose.READ: ("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",),
             # Who waited for the counter row sees what the one before committed.
             Purpose.CHANGE: (_BEGIN_CHANGE,),
+            # A change of this process waits for it, so that it must not wait for long itself.
+            Purpose.COUNT: (
+                _BEGIN_CHANGE,
+                f"SET LOCAL lock_timeout = {COUNT_TURN_FOR * 1000:.0f}",
+                "SET LOCAL synchronous_commit = off",
+            ),
             Purpose.BUILD: (
                 _BEGIN_CHANGE,
                 "SET LOCAL lock_timeout = 0",  # for whoever builds at the same time

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from keybound.core.effects import Installation, LogHead, Row, absence_id
+from keybound.core.effects import Installation, LogHead, Row, UsageRow, absence_id
 from keybound.core.errors import (
     ConflictError,
     RecordCorruptError,
@@ -24,6 +24,8 @@ HISTORY_MAX = 10_000
 
 _PRUNE_EVERY = 100
 _BYTES = 16
+_MOMENTS_END = 253_402_300_800
+"""The end of the year 9999, in POSIX seconds."""
 
 T = TypeVar("T")
 
@@ -142,6 +144,35 @@ def read_installation(location: str, identity: object, fingerprint: object) -> I
     if fingerprint is not None:
         fingerprint = read_value(location, fingerprint, str)
     return Installation(read_value(location, identity, bytes), fingerprint)
+
+
+def read_usage(  # noqa: PLR0917 - as a database answers them
+    location: str,
+    key: object,
+    since: object,
+    uses: object,
+    refusals: object,
+    used_at: object,
+    refused_at: object,
+) -> UsageRow:
+    """Return what was counted of a key; raises ``StoreError`` when that cannot be read."""
+    return UsageRow(
+        read_value(location, key, str),
+        _read_moment(location, since),
+        read_value(location, uses, int),
+        read_value(location, refusals, int),
+        None if used_at is None else _read_moment(location, used_at),
+        None if refused_at is None else _read_moment(location, refused_at),
+    )
+
+
+def _read_moment(location: str, value: object) -> float:
+    moment = read_value(location, value, float)
+    if 0 <= moment < _MOMENTS_END:
+        return moment
+    msg = f"{location}: was changed past keybound ({moment} is stored where a moment was written): "
+    msg += "restore a backup of it"
+    raise StoreError(msg)
 
 
 def read_value(location: str, value: object, kind: type[T]) -> T:

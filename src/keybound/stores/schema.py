@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Double,
     ForeignKey,
     Identity,
     Index,
@@ -23,7 +24,7 @@ from sqlalchemy import (
 
 from keybound.core.nodes import NODE_ID_MAX
 
-SCHEMA = "0001"
+SCHEMA = "0002"
 """The version of these tables: the newest migration. A store of a higher one is not touched."""
 
 metadata = MetaData(
@@ -109,3 +110,18 @@ revisions = Table(
     Column("tag", _random, nullable=False),
 )
 """The random name of each revision, by which a restored store is told from the one it was."""
+
+usage = Table(
+    "keybound_usage",
+    metadata,
+    Column("id", _node_id, primary_key=True),
+    Column("since", Double, nullable=False),
+    Column("uses", _counter, nullable=False),
+    Column("refusals", _counter, nullable=False),
+    Column("used_at", Double),
+    Column("refused_at", Double),
+)
+"""How keys were used; moments are POSIX seconds. No decision reads it, and no revision counts it.
+
+It refers to no node, so that who writes it waits for nobody who changes one.
+"""

@@ -16,8 +16,8 @@ from weakref import WeakSet
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from keybound.core.effects import Commit, OpenStore
-from keybound.core.errors import StoreUnavailableError
+from keybound.core.effects import Commit, OpenStore, RecordUsage
+from keybound.core.errors import StoreUnavailableError, UnsureError
 from keybound.stores.databases import Purpose
 from keybound.stores.forking import Uses
 from keybound.stores.rules import HISTORY_MAX
@@ -76,6 +76,8 @@ class SqlStore:
             if not error.connection_invalidated:
                 raise self.database.explained(error) from error
             unsure = _may_be_made(effect, error)
+            if unsure and isinstance(effect, RecordUsage):  # nothing tells whether it was
+                raise UnsureError(str(self.database.explained(error))) from error
         except _FOREIGN as error:
             raise self.database.explained(error) from error
         return self._performed_again(effect, unsure=unsure)
@@ -92,7 +94,7 @@ class SqlStore:
             )
             if unsure or _may_be_made(effect, error):
                 msg = f"{explained}; the change may have been made: look before you make it again"
-                raise StoreUnavailableError(msg) from error
+                raise UnsureError(msg) from error
             if explained is error:
                 raise
             raise explained from error
@@ -108,7 +110,8 @@ class SqlStore:
             if isinstance(effect, OpenStore):
                 answer = cast("T", self._opened(connection, effect))
             else:
-                with transaction(connection, Purpose.CHANGE):
+                counts = isinstance(effect, RecordUsage)
+                with transaction(connection, Purpose.COUNT if counts else Purpose.CHANGE):
                     answer = _changed(connection, effect, again=again)
             self.database.check_kept(connection)
             return answer
@@ -169,7 +172,7 @@ def _opens(effect: Effect[Any]) -> bool:
 def _may_be_made(effect: Effect[Any], error: Exception) -> bool:
     """Return whether it was the answer to a commit that got lost, and not one to a statement."""
     return (
-        isinstance(effect, Commit)
+        isinstance(effect, Commit | RecordUsage)
         and isinstance(error, DBAPIError)
         and error.connection_invalidated
         and error.statement is None

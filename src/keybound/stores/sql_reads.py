@@ -35,6 +35,7 @@ from keybound.core.effects import (
     Loaded,
     LoadNode,
     LogHead,
+    ReadUsage,
     Row,
     Sync,
     SyncAnswer,
@@ -51,6 +52,7 @@ from keybound.stores.schema import (
     revisions,
     versions,
 )
+from keybound.stores.sql_usage import read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -253,6 +255,7 @@ READS: dict[type[Effect[Any]], Callable[[Connection, Any], Any]] = {
     ListNodes: _list_nodes,
     LoadByDigest: _load_by_digest,
     LoadNode: _load_node,
+    ReadUsage: read_rows,
     Sync: _sync,
 }
 """Effects that change nothing, with their handlers."""

@@ -15,6 +15,7 @@ from keybound.core.effects import (
     Installation,
     LogHead,
     OpenStore,
+    RecordUsage,
     ReplaceEpoch,
     SetFingerprint,
 )
@@ -31,6 +32,7 @@ from keybound.stores.schema import (
     versions,
 )
 from keybound.stores.sql_reads import read_head
+from keybound.stores.sql_usage import record_usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -134,6 +136,7 @@ def _replace_epoch(connection: Connection, effect: ReplaceEpoch) -> bytes:
 
 WRITES: dict[type[Effect[Any]], Callable[[Connection, Any], Any]] = {
     Commit: _commit,
+    RecordUsage: record_usage,
     ReplaceEpoch: _replace_epoch,
     SetFingerprint: _set_fingerprint,
 }

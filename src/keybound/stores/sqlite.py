@@ -58,6 +58,7 @@ class SQLiteFile:
             Purpose.LOOK: (),
             Purpose.READ: ("BEGIN",),
             Purpose.CHANGE: (WRITING,),
+            Purpose.COUNT: (WRITING,),
             Purpose.BUILD: (WRITING,),
         }
     )

@@ -17,7 +17,7 @@ from keybound.core.refusals import DENIAL_HEADER, REFUSALS
 from keybound.core.secret import Secret
 from keybound.engine import Engine
 from keybound.guard import BaseGuard, Guard
-from keybound.settings import Settings
+from keybound.settings import USAGE_EVERY, Settings
 from keybound.stores.memory import MemoryStore
 from keybound.stores.rules import logged
 from keybound.testing.clock import FakeClock
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from keybound.core.effects import Effect, Steps
     from keybound.core.issuing import IssuedKey
     from keybound.core.lifecycle import Receipt
+    from keybound.core.usage import Usage
     from keybound.engine import Decide
     from keybound.judge import Outcome, Settled
     from keybound.options import ChangeOptions, KeyOptions
@@ -141,6 +142,12 @@ class Harness:
         """Suspend a key."""
         return self.guard.disable(_id(key), **options)
 
+    def usage(self, key: TestKey | str) -> Usage:
+        """Return how often a key let a request in and was refused, up to this moment."""
+        for engine in self._store.engines:
+            engine.recorder.record()
+        return self.guard.usage([_id(key)])[_id(key)]
+
     def assert_denied(self, response: Response, reason: str | Reason) -> None:
         """Fail unless the response is a refusal for exactly this reason, whatever clients see."""
         expected = Reason(reason)
@@ -246,6 +253,7 @@ class Harness:
             prefix="kb",
             accepted_prefixes=(),
             environment="test",
+            usage_every=settings.usage_every or USAGE_EVERY,
         )
         engine = NotedEngine(shared, self._store, self.clock, background=False)
         engine.noted = self._store
