@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.canary",
     "tests.services.postgres",
     "tests.services.redis",
+    "tests.services.redis_fleets",
     "tests.security.plugin",
 ]
 

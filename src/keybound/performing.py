@@ -104,10 +104,15 @@ class Performer:
         return self.perform(effect)
 
     def _open_shared(self) -> SharedCache | None:
-        url = self._settings.redis
+        settings, url = self._settings, self._settings.redis
         if url is None:
             return None
-        shared = open_shared(url, timeout=self._settings.redis_timeout, boot=self._boot)
+        shared = open_shared(
+            url,
+            timeout=settings.redis_timeout,
+            boot=self._boot,
+            credentials=settings.redis_credentials,
+        )
         self.blocking[ReadShared] = shared.blocking.read
         self.blocking[Announce] = shared.link.announcements.announce
         self._awaiting[ReadShared] = shared.awaiting.read

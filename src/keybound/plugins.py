@@ -70,6 +70,15 @@ class SiteFunction:
     @cached_property
     def function(self) -> Callable[..., Any]:
         """The function; raises ``SettingsError`` if it cannot be had."""
+        found = self.found
+        if not callable(found):
+            problem = f"is {type(found).__qualname__}, no function"
+            raise SettingsError(self.setting, problem, fix=_FIX)
+        return found
+
+    @cached_property
+    def found(self) -> object:
+        """What has that name, a function or not; raises ``SettingsError`` if it cannot be had."""
         module, _, path = self.name.partition(":")
         try:
             found: object = import_module(module)
@@ -82,9 +91,6 @@ class SiteFunction:
             problem = f"{self.name!r} cannot be imported ({said})"
             fix = f"try: python -c 'import {module}'"
             raise SettingsError(self.setting, problem, fix=fix) from error
-        if not callable(found):
-            problem = f"is {type(found).__qualname__}, no function"
-            raise SettingsError(self.setting, problem, fix=_FIX)
         return found
 
     def __call__(self, *given: Any) -> Any:  # noqa: ANN401 - the setting says what

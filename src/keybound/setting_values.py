@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final, cast
-from urllib.parse import urlsplit
 
 import msgspec
 
+from keybound.caches.credentials import Credentials
+from keybound.caches.redis_urls import RedisURL
 from keybound.core.durations import parse_duration
 from keybound.core.errors import InputError, SettingsError
 from keybound.core.patterns import check_protected
@@ -21,9 +22,6 @@ SECRET_LENGTH_MIN = 32
 """Characters of the shortest secret."""
 
 HOW_TO_MAKE_ONE = "make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
-
-REDIS_SCHEMES = ("redis", "rediss", "unix")
-"""How the URL of a Redis server begins: plain, with TLS, and a socket of this machine."""
 
 _REDIS_TIMEOUTS = (0.001, 2.0)
 _DIFFERENT_MIN = 8
@@ -110,29 +108,13 @@ def redis(name: str, value: object) -> Secret | None:
     text = value.reveal() if isinstance(value, Secret) else value
     if not isinstance(text, str):
         raise SettingsError(name, f"is {type(text).__name__}", fix="write a URL")
-    if not text.startswith(tuple(f"{scheme}://" for scheme in REDIS_SCHEMES)):
-        # The value may hold a password, so it is not shown.
-        raise SettingsError(
-            name,
-            "does not begin with redis://, rediss:// or unix://",
-            fix="write redis://user:password@host:6379/0",
-        )
-    if not _plain_url(text):
-        raise SettingsError(
-            name,
-            "has a user or a password in which / ? # @ [ or ] stands as it is",
-            fix="write them as %2F %3F %23 %40 %5B %5D",
-        )
+    RedisURL.parse(text)
     return Secret(text)
 
 
-def _plain_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-    except ValueError:  # its text may hold the password
-        return False
-    user, _, _ = parts.netloc.rpartition("@")
-    return not (parts.fragment or "@" in parts.path + parts.query or {*user} & {*"@[]"})
+def redis_credentials(name: str, value: object) -> Credentials | None:
+    """Read what says who we are at every connection to Redis, or its name."""
+    return value if value is None or isinstance(value, Credentials) else Credentials(name, value)
 
 
 def redis_timeout(name: str, value: object) -> float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 
 from keybound import setting_values as read
+from keybound.caches.credentials import check_credentials
 from keybound.core.bodies import BODY_MAX
 from keybound.core.clients import ClientAddress
 from keybound.core.credentials import FORMS, parse_forms
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from keybound.authenticators import Authenticator
+    from keybound.caches.credentials import Credentials
     from keybound.core.routes import Route
     from keybound.core.secret import Secret
     from keybound.rendering import Renderer
@@ -49,6 +51,11 @@ class Settings:
     :param redis: URL of a Redis or Valkey server that processes share, such as
         ``redis://user:password@host:6379/0``, ``rediss://`` for TLS, ``unix://`` for a socket. Keys
         that one process knows need not be read from the store by others. It needs a ``secret``.
+        ``redis+sentinel://host:26379,host2:26379/name`` asks Sentinels for the primary, and
+        ``redis+cluster://host:6379,host2:6379`` is a Cluster.
+    :param redis_credentials: what knows user and password of Redis, asked at every connection: an
+        object with ``get_credentials()``, as redis-py has them, a function, or
+        ``"package.module:attribute"``.
     :param redis_timeout: how long a request waits for it at most, connecting included, before the
         store is asked; then nobody asks it for a second. At least what a connection over TLS takes.
     :param cache_size_max: keys that one process remembers.
@@ -90,6 +97,7 @@ class Settings:
     database: str = field(default="keybound.db", repr=False)  # a password may stand in it
     store_connections: int = 2
     redis: Secret | None = None
+    redis_credentials: Credentials | None = None
     redis_timeout: float = 0.05
     cache_size_max: int = 100_000
     secret: Secret | None = None
@@ -135,6 +143,7 @@ class Settings:
             raise SettingsError(
                 "redis", "needs a secret, which proves what is in it", fix=HOW_TO_MAKE_ONE
             )
+        check_credentials(self.redis_credentials, self.redis)
         self._check_tenants()
         self.key_format()
         if self.sync_every is read.UNCHOSEN:
@@ -196,6 +205,7 @@ _READERS: dict[str, Callable[[str, object], object]] = {
     "database": read.of_type(read.Text),
     "store_connections": read.of_type(Annotated[int, msgspec.Meta(ge=2, le=1_000)]),
     "redis": read.redis,
+    "redis_credentials": read.redis_credentials,
     "redis_timeout": read.redis_timeout,
     "cache_size_max": read.of_type(Annotated[int, msgspec.Meta(ge=1, le=100_000_000)]),
     "secret": read.secret,

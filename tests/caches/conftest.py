@@ -63,11 +63,23 @@ class Fleet:
 
 
 @pytest.fixture(params=[Guard, AsyncGuard], ids=["Guard", "AsyncGuard"])
-def fleet(request, redis_url):
+def new_fleet(request):
+    """Return a function that makes a fleet of either kind of guard, with a Redis at a URL."""
+    fleets = []
+
+    def new(url):
+        fleets.append(Fleet(request.param, url))
+        return fleets[-1]
+
+    yield new
+    for fleet in fleets:
+        fleet.end()
+
+
+@pytest.fixture
+def fleet(new_fleet, redis_url):
     """Return a fleet of either kind of guard."""
-    fleet = Fleet(request.param, redis_url)
-    yield fleet
-    fleet.end()
+    return new_fleet(redis_url)
 
 
 @pytest.fixture

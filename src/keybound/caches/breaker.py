@@ -1,4 +1,8 @@
-"""When to leave a link alone that has failed."""
+"""When to leave a link alone that has failed.
+
+After one failure, not after some: each costs a request all the time that it has for this link, and
+while the link is left alone nothing is lost but a question to the store.
+"""
 
 from __future__ import annotations
 

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from redis import exceptions
 
 from keybound.caches.deliveries import Deliveries
-from keybound.caches.redis_link import Wire, explain, pack
+from keybound.caches.redis_link import explain, pack
+from keybound.caches.redis_wires import Wire
 from keybound.clocks import monotonic
 from keybound.core.errors import CacheError
 from keybound.drivers import run

@@ -12,7 +12,6 @@ import logging
 from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
 
 from redis import exceptions
 
@@ -20,10 +19,12 @@ from keybound.caches.announcing import Announcements
 from keybound.caches.batches import TaskBatches, ThreadBatches
 from keybound.caches.breaker import Breaker
 from keybound.caches.offers import Offers
-from keybound.caches.redis_dial import adial, dial
-from keybound.caches.redis_link import AsyncWire, Wire, explain, pack
+from keybound.caches.redis_dial import Dialler
+from keybound.caches.redis_link import PROBE, explain, pack
+from keybound.caches.redis_wires import AsyncWire, Wire
 from keybound.caches.scripts import evaluate
 from keybound.clocks import monotonic
+from keybound.core.effects import Offer
 from keybound.core.errors import CacheError
 from keybound.core.shared import VALUE_MAX
 from keybound.drivers import arun, run
@@ -31,8 +32,9 @@ from keybound.drivers import arun, run
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
+    from keybound.caches.credentials import Credentials
     from keybound.caches.redis_link import Line, Reply
-    from keybound.core.effects import Moment, Offer, ReadShared, Steps
+    from keybound.core.effects import Moment, ReadShared, Steps
     from keybound.core.secret import Secret
 
     Answer = Sequence[bytes | None]
@@ -46,22 +48,32 @@ logger = logging.getLogger("keybound")
 class RedisLink:
     """What both clients of one server share: whether it works, what is said, and the offers."""
 
-    def __init__(self, url: Secret, *, timeout: float, boot: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        url: Secret,
+        *,
+        timeout: float,
+        boot: Callable[[], float],
+        credentials: Credentials | None = None,
+    ) -> None:
         """Connect to nothing yet. Raises ``SettingsError`` for a URL that cannot be used."""
         self.url = url
-        self.location = _location(url.reveal())
+        self.dialler = Dialler(url.reveal(), credentials)
+        self.location = self.dialler.url.shown
         self.breaker = Breaker()
         self.timeout = timeout
         self._boot = boot
-        self._writer = dial(url.reveal())
+        self._writer = self.dialler.routed()
         self._wire = Wire(self._writer.connection)
         self._writes = True
         self.offers = Offers(self._write, self._hang_up)
-        self.announcements = Announcements(self.dial(), timeout=timeout, location=self.location)
+        self.announcements = Announcements(
+            self.dialler.routed(), timeout=timeout, location=self.location
+        )
 
     def dial(self) -> Line:
         """Return a blocking line of its own for whoever has much to hear."""
-        return dial(self.url.reveal())
+        return self.dialler.line()
 
     def left(self, asked_at: Moment) -> float:
         """Return the seconds that are left to somebody who began asking at that moment."""
@@ -110,6 +122,16 @@ class RedisLink:
             )
         return error
 
+    def try_to_write(self) -> str | None:
+        """Return why nothing can be written, if so."""
+        self._writer.connection.until.at = monotonic() + self.timeout
+        offer = Offer(PROBE, b"0", replace=True)
+        try:
+            problem = run(self._writing([offer]), self._wire)
+        finally:
+            self._hang_up()
+        return None if problem is None else f"it takes no records: {problem}"
+
     def _write(self, offers: Sequence[Offer]) -> None:
         if self.breaker.open:
             return
@@ -140,7 +162,7 @@ class RedisCache:
     def __init__(self, link: RedisLink) -> None:
         """Use a link; nothing is connected before the first question."""
         self._link = link
-        self._line = dial(link.url.reveal())
+        self._line = link.dialler.routed()
         self._wire = Wire(self._line.connection)
         self._batches = ThreadBatches(self._read)
 
@@ -149,8 +171,14 @@ class RedisCache:
         return self._batches.ask(asked.names, self._link.left(asked.asked_at))
 
     def check(self) -> None:
-        """Ask for what nobody ever writes. Raises ``CacheError`` saying why there is no answer."""
-        self._batches.ask((b"keybound:check",), self._link.timeout)
+        """Ask every server, and write what nobody reads. Raises ``CacheError`` saying what fails.
+
+        Nobody else may use this link meanwhile.
+        """
+        self._batches.ask(tuple(self._line.probes()), self._link.timeout)
+        problem = self._line.trouble() or self._link.try_to_write()
+        if problem:
+            raise CacheError(problem)
 
     def close(self) -> None:
         """Let the connection go; the next question makes another."""
@@ -196,7 +224,7 @@ class AsyncRedisCache:
 
     async def _arrive(self) -> _LoopLine:
         loop = asyncio.get_running_loop()
-        line = adial(self._link.url.reveal())
+        line = self._link.dialler.arouted()
         here = _LoopLine(TaskBatches(_Reader(self._link, line)), _ending(line))
         with self._lock:  # loops that ended have closed their lines
             self._loops = {each: at for each, at in self._loops.items() if not each.is_closed()}
@@ -249,9 +277,3 @@ async def _ending(line: Line) -> AsyncGenerator[None]:
 
 _GET = pack(b"GETRANGE", b"%b", b"0", b"%d" % VALUE_MAX).replace(b"$2\r\n", b"$%d\r\n")
 """What reads one value, but for its name: most of what is said to Redis is this."""
-
-
-def _location(url: str) -> str:
-    """Return where a server is, without user and password."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

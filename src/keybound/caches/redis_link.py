@@ -1,27 +1,27 @@
 """One connection to a Redis or Valkey server, and what is said over it, for both clients of it.
 
 What is said is a generator of effects on a connection of redis-py, the same for its blocking and
-its awaiting one; ``run`` and ``arun`` drive it, ``Wire`` and ``AsyncWire`` do what it asks for.
+its awaiting one; ``run`` and ``arun`` drive it, and a wire (``redis_wires``) does what it asks for.
 Nothing is retried, except that a connection which the server has closed since its last use is
 replaced, once.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from msgspec import Struct
 from redis import exceptions
 
-from keybound.clocks import monotonic
 from keybound.core.effects import Effect, ask
 from keybound.core.errors import CacheError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from keybound.core.effects import Steps
 
 Reply = object
@@ -30,7 +30,9 @@ Reply = object
 
 @dataclass(frozen=True, slots=True)
 class Connect(Effect[None]):
-    """Connect, and introduce oneself as the URL says."""
+    """Connect, and introduce oneself as the URL says, within a share of the time that is left."""
+
+    share: float = 1.0
 
 
 class Exchange(Struct, Effect["list[Reply]"], frozen=True):
@@ -45,13 +47,50 @@ class Disconnect(Effect[None]):
     """Let the connection go."""
 
 
-_CONNECT: Final = Connect()
-_DISCONNECT: Final = Disconnect()
+class Part(NamedTuple):
+    """What is said on one of several lines; ``ends`` lets its connection go afterwards."""
+
+    line: Line
+    packed: bytes
+    commands: int
+    ends: bool = False
 
 
-@dataclass(slots=True)
+Outcome = list[Reply] | CacheError
+"""What became of one part: as many replies as commands, or why there are none."""
+
+
+class Together(Struct, Effect["list[Outcome]"], frozen=True):
+    """Say something on several lines at once, connecting those that do not stand.
+
+    All of it takes no longer than a share of the time that is left.
+    """
+
+    parts: tuple[Part, ...]
+    share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp(Effect[None]):
+    """Let the connections of other lines go."""
+
+    lines: tuple[Line, ...]
+
+
+class TooLateError(CacheError):
+    """The time was over before a server was asked anything: nothing is known of it."""
+
+
+CONNECT: Final = Connect()
+DISCONNECT: Final = Disconnect()
+
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Line:
-    """A connection and whether it stands; used by one conversation at a time."""
+    """A connection and whether it stands; used by one conversation at a time.
+
+    While it stands, what is said may go to the connection at once.
+    """
 
     connection: Any
     stands: bool = False
@@ -70,135 +109,46 @@ class Line:
                     if failure is not None:
                         raise failure
                     if not self.stands:
-                        yield _CONNECT
+                        yield from self.connect()
                         self.stands = True
-                    return cast("list[Reply]", (yield Exchange(packed, count)))
+                    replies = cast("list[Reply]", (yield Exchange(packed, count)))
+                    if any(map(is_read_only, replies)):  # it was the primary when we connected
+                        yield from self.hang_up()
+                    return replies  # noqa: TRY300 - only a failure goes round again
                 except (exceptions.TimeoutError, TimeoutError):
                     raise
                 except (exceptions.ConnectionError, OSError):
                     if not reused:
                         raise
                     reused, failure = False, None
-                    yield from self._hang_up()
+                    yield from self.hang_up()
         except Exception as error:  # noqa: BLE001 - whatever it was, the cache is not there
-            yield from self._hang_up()
+            yield from self.hang_up()
             raise CacheError(explain(error)) from None
         except GeneratorExit:  # cancelled: what is on the way would be taken for the next reply
             self.stands = False
             raise
 
-    def _hang_up(self) -> Steps[None]:
+    def connect(self) -> Steps[None]:
+        """Connect; whatever is raised, the connection does not stand."""
+        yield from ask(CONNECT)
+
+    def hang_up(self) -> Steps[None]:
+        """Let the connection go."""
         self.stands = False
-        yield from ask(_DISCONNECT)
+        yield from ask(DISCONNECT)
+
+    def probes(self) -> Sequence[bytes]:
+        """Return names that nobody uses: who asks for all of them has asked every server."""
+        return (PROBE,)
+
+    def trouble(self) -> str:
+        """Return what is wrong with some of the servers, or nothing."""
+        return ""
 
 
-class Wire:
-    """Does what a conversation asks for, blocking.
-
-    An exchange does not pass through redis-py's ``Connection``, which looks for a timeout and a
-    state at every step: here is a deadline, and whatever goes wrong ends the connection.
-    """
-
-    def __init__(self, connection: Any) -> None:  # noqa: ANN401 - of redis-py, which is untyped
-        """Use a connection, which has its deadline itself."""
-        self._connection = connection
-
-    def __call__(self, effect: Effect[Any]) -> Any:  # noqa: ANN401 - the effect says what
-        """Connect, exchange or disconnect."""
-        if isinstance(effect, Exchange):
-            return self.exchange(effect.packed, effect.count)
-        try:
-            return getattr(self._connection, _METHODS[type(effect)])()
-        except BaseException:  # half a connection is none
-            self._connection.disconnect()
-            raise
-
-    def exchange(self, packed: bytes, count: int) -> list[Reply]:
-        """Send packed commands together, and read as many replies."""
-        connection, replies = self._connection, list[Reply]()
-        try:
-            # Private, and the same from redis-py 5 to 8; the tests of this link would say if not.
-            connection._sock.sendall(packed)  # noqa: SLF001
-            read = connection._parser.read_response  # noqa: SLF001
-            for _ in range(count):
-                replies.append(read(_AS_BYTES))
-        except BaseException:  # also interrupted: what is on the way is not the next reply
-            connection.disconnect()
-            raise
-        return replies
-
-    def say(self, packed: bytes) -> None:
-        """Send packed commands; what is answered is received some time."""
-        self._connection._sock.sendall(packed)  # noqa: SLF001 - as above
-
-    def receive(self) -> Reply:
-        """Return what the server says next, or ``None`` when it says nothing by the deadline.
-
-        The half of a reply that has come by then is kept, and the connection with it.
-        """
-        try:
-            reply: Reply = self._connection._parser.read_response(_AS_BYTES)  # noqa: SLF001 - same
-        except (exceptions.TimeoutError, TimeoutError):
-            return None
-        return reply
-
-
-class AsyncWire:
-    """Does what a conversation asks for, awaiting, until ``until``: as ``Wire`` does."""
-
-    def __init__(self, connection: Any) -> None:  # noqa: ANN401 - of redis-py, which is untyped
-        """Use a connection."""
-        self._connection = connection
-        self._late = False
-        self.until = 0.0
-
-    async def __call__(self, effect: Effect[Any]) -> Any:  # noqa: ANN401 - the effect says what
-        """Connect, exchange or disconnect."""
-        connection = self._connection
-        if isinstance(effect, Exchange):
-            return await self.exchange(effect.packed, effect.count)
-        if isinstance(effect, Disconnect):
-            return await connection.disconnect(nowait=True)
-        try:
-            async with asyncio.timeout(self.until - monotonic()):
-                return await connection.connect()
-        except BaseException:  # half a connection is none
-            await connection.disconnect(nowait=True)
-            raise
-
-    async def exchange(self, packed: bytes, count: int) -> list[Reply]:
-        """Send packed commands together, and read as many replies."""
-        connection, replies, self._late = self._connection, list[Reply](), False
-        timer = None
-        try:
-            writer = connection._writer  # noqa: SLF001 - as above
-            # To end the connection takes less than ``asyncio.timeout``, and then it is over anyway.
-            timer = asyncio.get_running_loop().call_later(
-                self.until - monotonic(), self._abort, writer.transport
-            )
-            writer.write(packed)
-            read = connection._parser.read_response  # noqa: SLF001
-            for _ in range(count):
-                replies.append(await read(_AS_BYTES))
-        except BaseException as error:  # also cancelled: what is on the way is not the next reply
-            await connection.disconnect(nowait=True)
-            if self._late and isinstance(error, exceptions.ConnectionError):
-                raise TimeoutError from None
-            raise
-        finally:
-            if timer is not None:
-                timer.cancel()
-        return replies
-
-    def _abort(self, transport: asyncio.Transport) -> None:
-        self._late = True
-        transport.abort()
-
-
-_AS_BYTES: Final = True
-"""To parsers: not to decode."""
-
-_METHODS: Final[dict[type[Effect[Any]], str]] = {Connect: "connect", Disconnect: "disconnect"}
+PROBE: Final = b"keybound:check"
+"""The name of nothing, which may be asked for and written."""
 
 
 def pack(*words: bytes) -> bytes:
@@ -207,13 +157,24 @@ def pack(*words: bytes) -> bytes:
     return b"".join(parts)
 
 
+def is_read_only(reply: Reply) -> bool:
+    """Return whether a server did not write because it is a replica; 6.2 says so in a script."""
+    return isinstance(reply, exceptions.ReadOnlyError) or (
+        isinstance(reply, exceptions.ResponseError) and "-READONLY" in str(reply)
+    )
+
+
 def explain(error: Exception) -> str:
     """Return why a server did not answer, in words that hold nothing of the URL."""
+    if isinstance(error, CacheError):
+        return str(error)  # that is ours
     for kind, meaning in _MEANINGS:
         if isinstance(error, kind):
             return meaning
-    if isinstance(error, exceptions.ResponseError) and _FORBIDDEN_IN_SCRIPTS.search(str(error)):
-        return "its user may not do that"
+    if isinstance(error, exceptions.ResponseError):
+        for pattern, meaning in _IN_SCRIPTS:
+            if pattern.search(str(error)):
+                return meaning
     cause = error.__cause__ or error.__context__
     if isinstance(cause, ConnectionError) and cause.errno:
         return os.strerror(cause.errno)  # asyncio has words of its own
@@ -222,11 +183,13 @@ def explain(error: Exception) -> str:
     return type(error).__name__
 
 
-_FORBIDDEN_IN_SCRIPTS: Final = re.compile(r"ACL failure in script|executing the script can't run")
-"""What servers say of a script that does what its user may not; 7 and later, and 6."""
+_IN_SCRIPTS: Final = (
+    (re.compile(r"ACL failure in script|executing the script can't"), "its user may not do that"),
+    (re.compile(r"-READONLY"), "it is read-only"),
+)
+"""What servers say of a script that cannot do something; 7 and later, and 6."""
 
 _MEANINGS: Final[tuple[tuple[type[Exception], str], ...]] = (
-    (CacheError, "no answer"),
     (exceptions.AuthenticationError, "it does not accept the user name and password"),
     (exceptions.BusyLoadingError, "it is still loading its data"),
     (exceptions.NoPermissionError, "its user may not do that"),

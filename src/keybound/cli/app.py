@@ -21,6 +21,7 @@ from keybound.cli.explaining import explain
 from keybound.cli.groups import groups
 from keybound.cli.installation import check, init
 from keybound.cli.keys import issue, list_nodes, show
+from keybound.cli.redis_acl import redis_acl
 from keybound.cli.render import Output
 from keybound.cli.session import Session
 from keybound.core.errors import KeyboundError
@@ -89,6 +90,7 @@ command(app)(enable)
 command(app)(disable)
 command(app)(revoke)
 command(app, takes_unknown=True)(explain)  # an id of a denial may start with a dash
+command(app, name="redis-acl")(redis_acl)
 command(app)(demo)
 
 
