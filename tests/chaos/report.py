@@ -1,0 +1,172 @@
+"""The figures of a run, as a table that people read."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tests.chaos.faults import FAULTS, NOTHING
+from tests.chaos.place import REVOKE_WITHIN, SYNC_EVERY
+from tests.chaos.records import ACCEPTED, UNDECIDED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tests.chaos.changes import Change
+    from tests.chaos.records import Seen
+    from tests.chaos.running import Window
+    from tests.chaos.verdict import Effect
+
+_HEAD = (
+    f"{'fault':30} {'worker':18} {'asked':>7} {'200':>7} {'503':>6} {'other':>5} "
+    f"{'answered, ms':>17} | {'changes':>7} {'last accept, ms':>21} | {'first accept, ms':>21}"
+)
+_SUB = (
+    f"{'':30} {'':18} {'':>7} {'':>7} {'':>6} {'':>5} {'median   p99  max':>17} | {'':>7} "
+    f"{'median    p99    max':>21} | {'median    p99    max':>21}"
+)
+
+Row = tuple[str, str]
+"""A fault, and a kind of worker."""
+
+
+@dataclass(slots=True)
+class Figures:
+    """What there is to say in one row."""
+
+    asked: int = 0
+    accepted: int = 0
+    undecided: int = 0
+    took: list[float] = field(default_factory=list[float])
+    ending: list[float] = field(default_factory=list[float])
+    enabling: list[float] = field(default_factory=list[float])
+
+
+def rank(numbers: Sequence[float], share: float) -> float:
+    """Return the number that this share of them is not above."""
+    ordered = sorted(numbers)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def table(  # noqa: PLR0913 - what a run is made of
+    kinds: Sequence[str],
+    good: range,
+    records: Iterable[Seen],
+    windows: Sequence[Window],
+    found: Sequence[Effect],
+) -> list[str]:
+    """Return the lines: for every fault and kind of worker what became of good keys and changes."""
+    rows = defaultdict[Row, Figures](Figures)
+    for seen, window in _in_windows(records, windows, good):
+        figures = rows[_row(window.fault, window.full_load, kinds[seen.worker], seen.worker == window.aim)]
+        figures.asked += 1
+        figures.accepted += seen.status == ACCEPTED
+        figures.undecided += seen.status == UNDECIDED
+        figures.took.append(seen.received - seen.sent)
+    for effect in found:
+        change = effect.change
+        aimed = effect.worker == change.aim
+        figures = rows[_row(change.fault, change.full_load, kinds[effect.worker], aimed)]
+        if not change.accepted:
+            figures.ending.append(effect.old)
+        elif effect.new is not None:
+            figures.enabling.append(effect.new)
+    order = list(FAULTS)
+    named = sorted(rows.items(), key=lambda each: (order.index(_fault(each[0])), each[0]))
+    return [_HEAD, _SUB, *(_line(row, figures) for row, figures in named)]
+
+
+def summary(
+    seed: int, changes: Sequence[Change], windows: Sequence[Window], found: Sequence[Effect]
+) -> list[str]:
+    """Return the lines beneath it: the run as a whole, against what it is to reach."""
+    took = [change.answered - change.asked for change in changes if change.attempts == 1]
+    recovered = max(windows, key=lambda window: window.recovered_after)
+    ending = [effect for effect in found if not effect.change.accepted]
+    lines = [
+        f"seed {seed}: {len(changes)} changes in {len(windows)} faults, "
+        f"{sum(change.accepted for change in changes)} of them enabling, "
+        f"{sum(change.announced for change in changes)} announced, "
+        f"{sum(change.attempts > 1 for change in changes)} that had to be made again",
+        f"a change took {_three(took)} ms (median, p99, max): by so much may a figure be too small",
+        f"the slowest recovery took {recovered.recovered_after:.2f} s, after {recovered.fault!r}",
+    ]
+    groups: list[tuple[str, list[Effect], str]] = [
+        (
+            "everything up, half load",
+            [each for each in ending if _is_calm(each) and not each.change.full_load],
+            "median < 5, p99 < 25",
+        ),
+        (
+            "everything up, full load",
+            [each for each in ending if _is_calm(each) and each.change.full_load],
+            "median < 5, p99 < 50",
+        ),
+        (
+            "one part gone",
+            [each for each in ending if not _is_calm(each) and each.worker != each.change.aim],
+            f"max < {(SYNC_EVERY + 0.25) * 1_000:.0f}",
+        ),
+        (
+            "the worker that is cut off, paused or killed",
+            [each for each in ending if each.worker == each.change.aim],
+            f"max < {REVOKE_WITHIN * 1_000:.0f}",
+        ),
+    ]
+    lines += [
+        f"{name}: last accept {_three([each.old for each in several])} ms; to reach: {goal}"
+        for name, several, goal in groups
+        if several
+    ]
+    return lines
+
+
+def _in_windows(
+    records: Iterable[Seen], windows: Sequence[Window], good: range
+) -> Iterable[tuple[Seen, Window]]:
+    """Yield the requests for good keys that were made while a fault was there."""
+    ordered = iter(sorted(windows, key=lambda each: each.began))
+    window = next(ordered, None)
+    for seen in records:  # in the order of answers
+        while window is not None and seen.sent > window.ended:
+            window = next(ordered, None)
+        if window is not None and seen.sent >= window.began and seen.key in good:
+            yield seen, window
+
+
+def _row(fault: str, full_load: bool, kind: str, aimed: bool) -> Row:  # noqa: FBT001
+    load = ", full load" if full_load else ""
+    return f"{fault}{load}", f"{kind}, that one" if aimed else kind
+
+
+def _fault(row: Row) -> str:
+    return row[0].removesuffix(", full load")
+
+
+def _is_calm(effect: Effect) -> bool:
+    return effect.change.fault == NOTHING
+
+
+def _three(seconds: Sequence[float]) -> str:
+    if not seconds:
+        return "-"
+    return "  ".join(f"{rank(seconds, share) * 1_000:.1f}" for share in (0.5, 0.99, 1.0))
+
+
+def _line(row: Row, figures: Figures) -> str:
+    other = figures.asked - figures.accepted - figures.undecided
+    answered = _ranks(figures.took, "{:6.1f}{:6.0f}{:5.0f}", 17)
+    ending = _ranks(figures.ending, "{:7.1f}{:7.0f}{:7.0f}", 21)
+    enabling = _ranks(figures.enabling, "{:7.1f}{:7.0f}{:7.0f}", 21)
+    changes = len(figures.ending) + len(figures.enabling)
+    return (
+        f"{row[0]:30} {row[1]:18} {figures.asked:7} {figures.accepted:7} {figures.undecided:6} "
+        f"{other:5} {answered} | {changes:7} {ending} | {enabling}"
+    )
+
+
+def _ranks(seconds: Sequence[float], form: str, width: int) -> str:
+    if not seconds:
+        return "-".rjust(width)
+    return form.format(*(rank(seconds, share) * 1_000 for share in (0.5, 0.99, 1.0)))
