@@ -19,7 +19,7 @@ AGAIN_AFTER = 0.02
 """Seconds until a change that could not be made is made again."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Subject:
     """A node that is changed, and the keys that it decides over, by their numbers."""
 

@@ -112,9 +112,7 @@ class Client:
         assert counted is not None
         return counted
 
-    def _all_say(
-        self, keys: Collection[int], workers: Collection[int], *, accepted: bool
-    ) -> bool:
+    def _all_say(self, keys: Collection[int], workers: Collection[int], *, accepted: bool) -> bool:
         for key in keys:
             said = self._said[key]
             for worker in workers:

@@ -48,11 +48,12 @@ _HEAD = b"GET / HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer %s\r\n\r\n"
 class Key:
     """A key, what is sent for it, and what each worker said of it last."""
 
-    def __init__(self, number: int, credential: str, accepted: bool | None) -> None:  # noqa: FBT001 - from JSON
-        """``accepted`` is what it is to become."""
+    def __init__(self, number: int, credential: str) -> None:
+        """Nobody was asked yet."""
         self.number = number
         self.request = _HEAD % credential.encode()
-        self.accepted = accepted
+        self.accepted: bool | None = None
+        """What a key that is watched is to become."""
         self.hurried = False
         self.said: dict[int, int] = {}
 
@@ -78,7 +79,7 @@ class Connection:
         """Connect; raises ``OSError``."""
         self.socket = socket.create_connection(("127.0.0.1", port), GIVEN_UP_AFTER)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.setblocking(False)
+        self.socket.settimeout(0)
 
     def close(self) -> None:
         """Forget the connection."""
@@ -107,10 +108,10 @@ class Load:
         self._selector.register(0, selectors.EVENT_READ, None)
         self._verbs: dict[str, Callable[..., None]] = {
             "worker": self._worker,
-            "good": lambda *given: self._good.append(Key(*given, None)),
-            "watch": lambda number, *given: self._watched.update({number: Key(number, *given)}),
+            "good": self._ask_for,
+            "watch": self._watch,
             "hurry": self._hurry,
-            "unwatch": lambda number: self._watched.pop(number),
+            "unwatch": self._unwatch,
             "pace": self._pace,
             "count": lambda: _tell("count", self._count, time.monotonic()),
             "end": self._end,
@@ -150,8 +151,18 @@ class Load:
     def _pace(self, requests: float) -> None:
         self._gap = CONNECTIONS * len(self._ports) / requests if requests else 0.0
 
+    def _ask_for(self, number: int, credential: str) -> None:
+        self._good.append(Key(number, credential))
+
+    def _watch(self, number: int, credential: str, accepted: bool) -> None:  # noqa: FBT001 - from JSON
+        self._watched[number] = Key(number, credential)
+        self._watched[number].accepted = accepted
+
     def _hurry(self, number: int) -> None:
         self._watched[number].hurried = True
+
+    def _unwatch(self, number: int) -> None:
+        del self._watched[number]
 
     def _end(self) -> None:
         self._over = True
@@ -219,7 +230,7 @@ class Load:
             if key.number in self._watched:
                 _tell("says", key.number, worker, status, at)
 
-    def _note(  # noqa: PLR0917 - in the order of a record
+    def _note(
         self,
         connection: Connection,
         status: int,

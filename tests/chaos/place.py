@@ -55,6 +55,10 @@ class Spec:
     kind: str
     forgetful: bool = False
 
+    def __str__(self) -> str:
+        """Return what it is called in reports."""
+        return f"{self.kind}, forgetful" if self.forgetful else self.kind
+
 
 FLEET = (
     Spec("gunicorn"),

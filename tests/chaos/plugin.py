@@ -1,10 +1,10 @@
 """Options of the chaos, and its table at the end of a run.
 
-    pytest tests/chaos                                    50 changes
-    pytest tests/chaos --changes 1000                     as .ci/deep does: every fault, twice the load
-    pytest tests/chaos --chaos-seed 7                     another schedule, and always the same one
-    pytest tests/chaos --faults "Redis killed,nothing"    these alone
-    pytest tests/chaos --chaos-table FILE                 the table into a file as well
+    pytest tests/chaos                                  50 changes
+    pytest tests/chaos --changes 1000                   every fault, and full load: .ci/deep
+    pytest tests/chaos --chaos-seed 7                   another schedule, always the same one
+    pytest tests/chaos --faults "Redis killed,nothing"  these alone
+    pytest tests/chaos --chaos-table FILE               the table into a file as well
 
 Loaded by ``tests/conftest.py``, so that workers of pytest-xdist report to a process that knows it.
 """
@@ -50,9 +50,7 @@ def _faults(text: str) -> list[str]:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Keep what a test measured; reports of workers arrive here as well."""
     if report.when == "call":
-        _tables.extend(
-            str(value) for name, value in report.user_properties if name == PROPERTY
-        )
+        _tables.extend(str(value) for name, value in report.user_properties if name == PROPERTY)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from tests.chaos.verdict import Effect
 
 _HEAD = (
-    f"{'fault':30} {'worker':18} {'asked':>7} {'200':>7} {'503':>6} {'other':>5} "
+    f"{'fault':30} {'worker':20} {'asked':>7} {'200':>7} {'503':>6} {'other':>5} "
     f"{'answered, ms':>17} | {'changes':>7} {'last accept, ms':>21} | {'first accept, ms':>21}"
 )
 _SUB = (
-    f"{'':30} {'':18} {'':>7} {'':>7} {'':>6} {'':>5} {'median   p99  max':>17} | {'':>7} "
+    f"{'':30} {'':20} {'':>7} {'':>7} {'':>6} {'':>5} {'median   p99  max':>17} | {'':>7} "
     f"{'median    p99    max':>21} | {'median    p99    max':>21}"
 )
 
@@ -49,7 +49,7 @@ def rank(numbers: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def table(  # noqa: PLR0913 - what a run is made of
+def table(
     kinds: Sequence[str],
     good: range,
     records: Iterable[Seen],
@@ -59,7 +59,8 @@ def table(  # noqa: PLR0913 - what a run is made of
     """Return the lines: for every fault and kind of worker what became of good keys and changes."""
     rows = defaultdict[Row, Figures](Figures)
     for seen, window in _in_windows(records, windows, good):
-        figures = rows[_row(window.fault, window.full_load, kinds[seen.worker], seen.worker == window.aim)]
+        aimed = seen.worker == window.aim
+        figures = rows[_row(window.fault, window.full_load, kinds[seen.worker], aimed)]
         figures.asked += 1
         figures.accepted += seen.status == ACCEPTED
         figures.undecided += seen.status == UNDECIDED
@@ -74,22 +75,29 @@ def table(  # noqa: PLR0913 - what a run is made of
             figures.enabling.append(effect.new)
     order = list(FAULTS)
     named = sorted(rows.items(), key=lambda each: (order.index(_fault(each[0])), each[0]))
-    return [_HEAD, _SUB, *(_line(row, figures) for row, figures in named)]
+    legend = "*: the worker that it is aimed at. asked: for keys that nobody changes, meanwhile"
+    return [_HEAD, _SUB, *(_line(row, figures) for row, figures in named), legend]
 
 
 def summary(
-    seed: int, changes: Sequence[Change], windows: Sequence[Window], found: Sequence[Effect]
+    seed: int,
+    changes: Sequence[Change],
+    windows: Sequence[Window],
+    found: Sequence[Effect],
+    wavered: Sequence[Seen],
 ) -> list[str]:
     """Return the lines beneath it: the run as a whole, against what it is to reach."""
     took = [change.answered - change.asked for change in changes if change.attempts == 1]
     recovered = max(windows, key=lambda window: window.recovered_after)
     ending = [effect for effect in found if not effect.change.accepted]
+    again = sum(change.attempts > 1 for change in changes)
+    enabling = sum(change.accepted for change in changes)
+    announced = sum(change.announced for change in changes)
     lines = [
-        f"seed {seed}: {len(changes)} changes in {len(windows)} faults, "
-        f"{sum(change.accepted for change in changes)} of them enabling, "
-        f"{sum(change.announced for change in changes)} announced, "
-        f"{sum(change.attempts > 1 for change in changes)} that had to be made again",
-        f"a change took {_three(took)} ms (median, p99, max): by so much may a figure be too small",
+        f"seed {seed}: {len(changes)} changes in {len(windows)} faults",
+        f"{enabling} enabling, {announced} announced, {again} that had to be made again",
+        f"a change took {_three(took)} ms (median, p99, max): as much may a figure be too small",
+        f"{len(wavered)} answers by what was true before, of a process that knew better already",
         f"the slowest recovery took {recovered.recovered_after:.2f} s, after {recovered.fault!r}",
     ]
     groups: list[tuple[str, list[Effect], str]] = [
@@ -137,7 +145,7 @@ def _in_windows(
 
 def _row(fault: str, full_load: bool, kind: str, aimed: bool) -> Row:  # noqa: FBT001
     load = ", full load" if full_load else ""
-    return f"{fault}{load}", f"{kind}, that one" if aimed else kind
+    return f"{fault}{load}", f"* {kind}" if aimed else kind
 
 
 def _fault(row: Row) -> str:
@@ -161,7 +169,7 @@ def _line(row: Row, figures: Figures) -> str:
     enabling = _ranks(figures.enabling, "{:7.1f}{:7.0f}{:7.0f}", 21)
     changes = len(figures.ending) + len(figures.enabling)
     return (
-        f"{row[0]:30} {row[1]:18} {figures.asked:7} {figures.accepted:7} {figures.undecided:6} "
+        f"{row[0]:30} {row[1]:20} {figures.asked:7} {figures.accepted:7} {figures.undecided:6} "
         f"{other:5} {answered} | {changes:7} {ending} | {enabling}"
     )
 

@@ -149,10 +149,9 @@ class Run:
 
     def _subject(self, kind: str) -> Subject:
         """Return something to change that all know as it is: one nobody watches, or a new one."""
-        now = time.monotonic()
         for subject in self._subjects:
             ends = subject.accepted or KINDS[kind].back is not None
-            if subject.kind == kind and ends and subject.free_at < now:
+            if subject.kind == kind and ends and subject not in self._watched:
                 break
         else:
             node, issued = KINDS[kind].make(self._place.guard)

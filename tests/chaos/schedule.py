@@ -53,17 +53,16 @@ def schedule(
     episodes = list[Episode]()
     if NOTHING in several:
         several.remove(NOTHING)
-        calm = round(changes * CALM) if several else changes
+        calm = round(changes * CALM)
         loads = (False, True) if changes >= MANY else (False,)
-        for full in loads:
-            share = calm if several else calm // len(loads)
+        for at, full in enumerate(loads):
+            share = calm if several else -(-changes // (len(loads) - at))
             episodes.append(_episode(chance, NOTHING, share, share * GAP, workers, full_load=full))
             changes -= share
     while changes > 0 and several:
         chance.shuffle(several)
-        each = min(TOGETHER, max(1, -(-changes // len(several))))
-        for name in several:
-            count = min(each, changes)
+        for at, name in enumerate(several):
+            count = min(TOGETHER, -(-changes // (len(several) - at)))
             if count:
                 lasts = FAULTS[name].lasts * chance.uniform(0.9, 1.1)
                 episodes.append(_episode(chance, name, count, lasts, workers))
@@ -81,7 +80,8 @@ def _episode(
     full_load: bool = False,
 ) -> Episode:
     # The first is committed about when the fault begins: what was under way then is what is lost.
-    moments = [chance.uniform(-0.05, 0.05), *(chance.uniform(0, lasts) for _ in range(count - 1))]
+    later = [chance.uniform(0, lasts) for _ in range(count - 1)]
+    moments = [chance.uniform(-0.05, 0.05), *later][:count]
     kinds = list(KINDS)
     planned = [Planned(at, chance.choice(kinds)) for at in sorted(moments)]
     return Episode(

@@ -103,7 +103,7 @@ def effects(records: Iterable[Seen], changes: Sequence[Change], workers: int) ->
         history = by_key.get(seen.key)
         if history is None or (seen.status != ACCEPTED and seen.status not in _REFUSED):
             continue
-        change = next((each for each in reversed(history) if each.asked <= seen.began), None)
+        change = _before(history, seen)
         if change is None:
             continue
         after = max(0.0, seen.began - change.answered)
@@ -122,6 +122,32 @@ def effects(records: Iterable[Seen], changes: Sequence[Change], workers: int) ->
         for change in changes
         for worker in range(workers)
     ]
+
+
+def _before(history: Sequence[Change], seen: Seen) -> Change | None:
+    """Return the last change that was asked for when a request arrived."""
+    return next((each for each in reversed(history) if each.asked <= seen.began), None)
+
+
+def wavering(records: Iterable[Seen], changes: Sequence[Change]) -> list[Seen]:
+    """Return the answers by what was true before, of processes that had answered by what is true.
+
+    Nobody promises that there are none within the bound, but there is no reason for one.
+    """
+    by_key = changes_by_key(changes)
+    knew: dict[tuple[int, int, int], float] = {}
+    found: list[Seen] = []
+    for seen in records:
+        if seen.key in by_key and (seen.status == ACCEPTED or seen.status in _REFUSED):
+            change = _before(by_key[seen.key], seen)
+            if change is None:
+                continue
+            of = id(change), seen.pid, seen.key
+            if (seen.status == ACCEPTED) is change.accepted:
+                knew[of] = min(knew.get(of, seen.decided), seen.decided)
+            elif knew.get(of, seen.began) < seen.began:
+                found.append(seen)
+    return found
 
 
 def _slowest(moments: Sequence[float | None]) -> float | None:

@@ -15,6 +15,7 @@ import asyncio
 import socket
 import struct
 from dataclasses import dataclass
+from functools import partial
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Self
 
@@ -56,7 +57,7 @@ class FaultProxy:
         """Listen on a port of its own for a server of 127.0.0.1."""
         self._server_port = server_port
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self._listener.setblocking(False)
+        self._listener.settimeout(0)
         self.port: int = self._listener.getsockname()[1]
         self.accepted = 0
         """Connections that were made so far, also those that were refused."""
@@ -146,9 +147,9 @@ class FaultProxy:
             passage = _Passage(client)
             passage.task = self._loop.create_task(self._carry(passage))
             self._passages.add(passage)
-            passage.task.add_done_callback(lambda _, gone=passage: self._gone(gone))
+            passage.task.add_done_callback(partial(self._gone, passage))
 
-    def _gone(self, passage: _Passage) -> None:
+    def _gone(self, passage: _Passage, _: asyncio.Task[None]) -> None:
         """Close both ends, by a reset unless both came to their end: nobody waits on them now."""
         self._passages.discard(passage)
         for end in (passage.client, passage.server):
@@ -164,7 +165,7 @@ class FaultProxy:
                 return
             passage.server = socket.socket()
             for end in (passage.client, passage.server):
-                end.setblocking(False)
+                end.settimeout(0)
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await self._loop.sock_connect(passage.server, ("127.0.0.1", self._server_port))
             async with asyncio.TaskGroup() as both:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -203,7 +203,7 @@ def test_refused_connections_are_reset_and_others_stay(proxy: FaultProxy):
     with connected(proxy) as old:
         assert says(old, b"1") == b"1"
         proxy.suffer(Faults(refuses=True))
-        with connected(proxy) as new, pytest.raises(ConnectionError):
+        with pytest.raises(ConnectionError), connected(proxy) as new:
             says(new, b"2")
         assert says(old, b"3") == b"3"
         proxy.heal()
@@ -218,11 +218,10 @@ def test_connection_is_cut_in_the_middle_of_an_answer(proxy: FaultProxy):
         proxy.suffer(Faults(cut_after=10))
         assert says(client, b"1234567") == b"1234567"
         client.sendall(b"1234567")
-        heard = b""
-        with pytest.raises(ConnectionResetError):
-            while more := client.recv(100):
-                heard += more
-        assert b"123".startswith(heard)  # a reset may overtake what was said before it
+        with suppress(ConnectionResetError):  # it may overtake what was said before it
+            assert client.recv(100) == b"123"
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            says(client, b"1")
 
 
 def test_new_connections_are_led_elsewhere(proxy: FaultProxy):
@@ -242,6 +241,9 @@ def test_server_that_is_away_is_a_reset():
     """A client connects to the proxy, and is told at once that nobody is behind it."""
     away = Echo(b"")
     away.close()
-    with FaultProxy(away.port) as proxy, connected(proxy) as client:
-        with pytest.raises(ConnectionError):
-            says(client, b"1")
+    with (
+        FaultProxy(away.port) as proxy,
+        pytest.raises(ConnectionError),
+        connected(proxy) as client,
+    ):
+        says(client, b"1")
