@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -134,12 +135,11 @@ def _in_windows(
     records: Iterable[Seen], windows: Sequence[Window], good: range
 ) -> Iterable[tuple[Seen, Window]]:
     """Yield the requests for good keys that were made while a fault was there."""
-    ordered = iter(sorted(windows, key=lambda each: each.began))
-    window = next(ordered, None)
-    for seen in records:  # in the order of answers
-        while window is not None and seen.sent > window.ended:
-            window = next(ordered, None)
-        if window is not None and seen.sent >= window.began and seen.key in good:
+    ordered = sorted(windows, key=lambda window: window.began)
+    starts = [window.began for window in ordered]
+    for seen in records:
+        window = ordered[max(0, bisect_right(starts, seen.sent) - 1)]
+        if window.began <= seen.sent <= window.ended and seen.key in good:
             yield seen, window
 
 

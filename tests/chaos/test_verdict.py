@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.chaos.changes import KINDS, Change
-from tests.chaos.faults import FAULTS
+from tests.chaos.faults import FAULTS, NOTHING
 from tests.chaos.records import ACCEPTED, CUT, LAYOUT, SILENT, UNDECIDED, Seen, read
+from tests.chaos.report import table
+from tests.chaos.running import Window
 from tests.chaos.schedule import MANY, schedule
 from tests.chaos.verdict import effects, violations, wavering
 
@@ -102,6 +104,33 @@ def test_effect_lies_between_the_last_old_and_the_first_new_answer():
     (one, two) = effects(records, [ended], workers=2)
     assert [one.old, one.new] == pytest.approx([0.2, 0.3])
     assert (one.worker, two.worker, two.old, two.new) == (0, 1, 0.0, None)
+
+
+def test_request_during_a_change_says_nothing_of_the_one_before():
+    """It may have been decided after either of them."""
+    (first, second) = effects([seen(401, 12.0), seen(ACCEPTED, 19.9, 20.6)], BACK, workers=1)
+    assert (first.old, second.old) == (0.0, 0.0)
+    assert (first.new, second.new) == (1.5, None)
+    assert wavering([seen(401, 12.0), seen(ACCEPTED, 19.9, 20.6)], BACK) == []
+
+
+def test_slow_request_counts_where_it_was_sent():
+    """What began during a fault is a figure of that fault, whenever it ends."""
+    windows = [window(0.0, 10.0), window(20.0, 30.0)]
+    slow, quick = seen(200, 0.0)._replace(sent=9.0, received=25.0), seen(200, 0.0, key=KEY)
+    quick = quick._replace(sent=21.0, received=21.5)
+    lines = table(["uvicorn"], range(KEY, KEY + 1), [quick, slow], windows, [])
+    assert [line.split("uvicorn")[1].split()[:2] for line in lines[2:4]] == [["1", "1"]] * 2
+    between = quick._replace(sent=15.0)
+    assert len(table(["uvicorn"], range(KEY + 1), [between], windows, [])) == 3
+
+
+def window(began: float, ended: float) -> Window:
+    """Return when some fault was there."""
+    fault = NOTHING if began else "Redis killed"
+    return Window(
+        fault=fault, aim=None, full_load=False, began=began, ended=ended, recovered_after=0.0
+    )
 
 
 def test_process_that_knew_better_is_pointed_out():

@@ -125,8 +125,9 @@ def effects(records: Iterable[Seen], changes: Sequence[Change], workers: int) ->
 
 
 def _before(history: Sequence[Change], seen: Seen) -> Change | None:
-    """Return the last change that was asked for when a request arrived."""
-    return next((each for each in reversed(history) if each.asked <= seen.began), None)
+    """Return the last change before a request arrived, unless another was made meanwhile."""
+    asked = [change for change in history if change.asked <= seen.decided]
+    return asked[-1] if asked and asked[-1].asked <= seen.began else None
 
 
 def wavering(records: Iterable[Seen], changes: Sequence[Change]) -> list[Seen]:
