@@ -6,8 +6,6 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.chaos import records
 from tests.chaos.place import Place, Spec
 from tests.chaos.plugin import PROPERTY
@@ -18,6 +16,8 @@ from tests.chaos.verdict import effects, violations, wavering
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
     from tests.services.postgres import Servers
 
