@@ -43,7 +43,11 @@ class Kind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A change that was made. It was committed at some moment from ``asked`` to ``answered``."""
+    """A change that was made, as revision ``rev``.
+
+    It was committed at some moment from ``asked`` to ``answered``. ``committed`` is when the
+    database began to; others may have seen it later.
+    """
 
     fault: str
     aim: int | None
@@ -53,6 +57,8 @@ class Change:
     accepted: bool
     asked: float
     answered: float
+    rev: int
+    committed: float
     attempts: int
     announced: bool
 

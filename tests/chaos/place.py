@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,6 +185,15 @@ class Place:
         """All that lead to the database."""
         yield from (worker.postgres for worker in self.workers)
         yield self.postgres
+
+    def commits(self) -> dict[int, float]:
+        """Return when every revision was committed, by the clock of this test."""
+        stamps = "SELECT rev, extract(epoch FROM pg_xact_commit_timestamp(xmin)) "
+        rows = self.database_server.execute(
+            f"{stamps} FROM keybound_revisions", database=self._database
+        )
+        ahead = time.time() - time.monotonic()
+        return {rev: float(at) - ahead for rev, at in rows}
 
     def _settings(self, postgres: FaultProxy, redis: FaultProxy) -> dict[str, str]:
         return {

@@ -89,6 +89,7 @@ def summary(
 ) -> list[str]:
     """Return the lines beneath it: the run as a whole, against what it is to reach."""
     took = [change.answered - change.asked for change in changes if change.attempts == 1]
+    lag = [change.answered - change.committed for change in changes if change.attempts == 1]
     recovered = max(windows, key=lambda window: window.recovered_after)
     ending = [effect for effect in found if not effect.change.accepted]
     again = sum(change.attempts > 1 for change in changes)
@@ -97,7 +98,8 @@ def summary(
     lines = [
         f"seed {seed}: {len(changes)} changes in {len(windows)} faults",
         f"{enabling} enabling, {announced} announced, {again} that had to be made again",
-        f"a change took {_three(took)} ms (median, p99, max): as much may a figure be too small",
+        f"a change took {_three(took)} ms (median, p99, max)",
+        f"from commit to receipt {_three(lag)} ms; what follows is counted from the commit",
         f"{len(wavered)} answers by what was true before, of a process that knew better already",
         f"the slowest recovery took {recovered.recovered_after:.2f} s, after {recovered.fault!r}",
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -78,6 +78,8 @@ class Run:
         for episode in episodes:
             self._play(episode)
         self._release(until=float("inf"))
+        commits = self._place.commits()
+        self.changes = [replace(each, committed=commits[each.rev]) for each in self.changes]
 
     def _play(self, episode: Episode) -> None:
         fault, client = FAULTS[episode.fault], self._client
@@ -133,6 +135,8 @@ class Run:
             accepted=subject.accepted,
             asked=asked,
             answered=answered,
+            rev=receipt.rev,
+            committed=answered,  # until the database is asked, at the end
             attempts=attempts,
             announced=receipt.announced,
         )

@@ -82,7 +82,7 @@ def changes_by_key(changes: Iterable[Change]) -> dict[int, list[Change]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """How long after its receipt a change took effect at one worker, in seconds.
+    """How long after its commit a change took effect at one worker, in seconds.
 
     ``old`` is the last answer by what was true before, ``new`` the first by what is true now: the
     effect lies between them. ``None`` where there was no such answer.
@@ -106,7 +106,7 @@ def effects(records: Iterable[Seen], changes: Sequence[Change], workers: int) ->
         change = _before(history, seen)
         if change is None:
             continue
-        after = max(0.0, seen.began - change.answered)
+        after = max(0.0, seen.began - change.committed)
         if (seen.status == ACCEPTED) is not change.accepted:
             of = id(change), seen.worker
             old[of] = max(old.get(of, 0.0), after)
