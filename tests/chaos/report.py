@@ -28,6 +28,18 @@ _SUB = (
     f"{'median    p99    max':>21} | {'median    p99    max':>21}"
 )
 
+_CALM, _FULL = "everything up, half load", "everything up, full load"
+_ONE, _STORE = "one part gone", "the database gone or ill for everybody"
+_AIMED = "the worker that is cut off, paused or killed"
+_GOALS = {
+    _CALM: "to reach: median < 5, p99 < 25",
+    _FULL: "to reach: median < 5, p99 < 50",
+    _ONE: f"to reach: max < {(SYNC_EVERY + 0.25) * 1_000:.0f}",
+    _STORE: f"never above {REVOKE_WITHIN * 1_000:.0f}",
+    _AIMED: f"never above {REVOKE_WITHIN * 1_000:.0f}",
+}
+"""What the effects of ending changes are compared with, in milliseconds, by what was up."""
+
 Row = tuple[str, str]
 """A fault, and a kind of worker."""
 
@@ -91,7 +103,6 @@ def summary(
     took = [change.answered - change.asked for change in changes if change.attempts == 1]
     lag = [change.answered - change.committed for change in changes if change.attempts == 1]
     recovered = max(windows, key=lambda window: window.recovered_after)
-    ending = [effect for effect in found if not effect.change.accepted]
     again = sum(change.attempts > 1 for change in changes)
     enabling = sum(change.accepted for change in changes)
     announced = sum(change.announced for change in changes)
@@ -103,33 +114,15 @@ def summary(
         f"{len(wavered)} answers by what was true before, of a process that knew better already",
         f"the slowest recovery took {recovered.recovered_after:.2f} s, after {recovered.fault!r}",
     ]
-    groups: list[tuple[str, list[Effect], str]] = [
-        (
-            "everything up, half load",
-            [each for each in ending if _is_calm(each) and not each.change.full_load],
-            "median < 5, p99 < 25",
-        ),
-        (
-            "everything up, full load",
-            [each for each in ending if _is_calm(each) and each.change.full_load],
-            "median < 5, p99 < 50",
-        ),
-        (
-            "one part gone",
-            [each for each in ending if not _is_calm(each) and each.worker != each.change.aim],
-            f"max < {(SYNC_EVERY + 0.25) * 1_000:.0f}",
-        ),
-        (
-            "the worker that is cut off, paused or killed",
-            [each for each in ending if each.worker == each.change.aim],
-            f"max < {REVOKE_WITHIN * 1_000:.0f}",
-        ),
-    ]
-    lines += [
-        f"{name}: last accept {_three([each.old for each in several])} ms; to reach: {goal}"
-        for name, several, goal in groups
-        if several
-    ]
+    groups = defaultdict[str, list["Effect"]](list)
+    for effect in found:
+        if not effect.change.accepted:
+            groups[_group(effect)].append(effect)
+    for name, goal in _GOALS.items():
+        if several := groups.get(name):
+            new = [each.new for each in several if each.new is not None]
+            last, first = _three([each.old for each in several]), _three(new)
+            lines.append(f"{name}: last accept {last} ms ({goal}), first refusal {first} ms")
     return lines
 
 
@@ -154,8 +147,14 @@ def _fault(row: Row) -> str:
     return row[0].removesuffix(", full load")
 
 
-def _is_calm(effect: Effect) -> bool:
-    return effect.change.fault == NOTHING
+def _group(effect: Effect) -> str:
+    """Return what an effect is compared with others by."""
+    change = effect.change
+    if change.fault == NOTHING:
+        return _FULL if change.full_load else _CALM
+    if effect.worker == change.aim:
+        return _AIMED
+    return _STORE if change.fault.startswith("database") and change.aim is None else _ONE
 
 
 def _three(seconds: Sequence[float]) -> str:
