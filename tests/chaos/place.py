@@ -141,6 +141,7 @@ class Place:
     def __enter__(self) -> Self:
         """Start everything, and wait until it is there."""
         with ExitStack() as stack:
+            self._note_commits()
             self._database = self.database_server.new_database()
             self.redis_server, self.redis_replica = (
                 stack.enter_context(self._running(name)) for name in ("first", "second")
@@ -185,6 +186,12 @@ class Place:
         """All that lead to the database."""
         yield from (worker.postgres for worker in self.workers)
         yield self.postgres
+
+    def _note_commits(self) -> None:
+        """Let the database note the moments of commits from now on, which takes a restart."""
+        self.database_server.execute("ALTER SYSTEM SET track_commit_timestamp = on")
+        self.database_server.stop()
+        self.database_server.start()
 
     def commits(self) -> dict[int, float]:
         """Return when every revision was committed, by the clock of this test."""

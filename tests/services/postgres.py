@@ -36,7 +36,6 @@ shared_buffers = 16MB
 max_connections = 60
 autovacuum = off
 max_wal_senders = 4
-track_commit_timestamp = on
 log_min_messages = fatal
 """
 _ACCESS = f"""
