@@ -135,7 +135,9 @@ class Load:
         self._file.close()
 
     def _obey(self) -> None:
-        self._orders += os.read(0, 1 << 16)
+        said = os.read(0, 1 << 16)
+        self._over = not said  # whoever gave orders is gone
+        self._orders += said
         *lines, self._orders = self._orders.split(b"\n")
         for line in lines:
             verb, *given = json.loads(line)
