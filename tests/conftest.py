@@ -11,6 +11,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the worker is measured, not what test
 
 pytest_plugins = [
     "tests.canary",
+    "tests.chaos.plugin",
     "tests.services.postgres",
     "tests.services.redis",
     "tests.services.redis_fleets",

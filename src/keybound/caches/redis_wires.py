@@ -126,6 +126,8 @@ class AsyncWire:
         timer = None
         try:
             writer = connection._writer  # noqa: SLF001 - as above
+            if writer.transport.is_closing():  # to write to it is a RuntimeError under uvloop
+                raise exceptions.ConnectionError  # noqa: TRY301 - it is handled like all others
             # To end the connection takes less than ``asyncio.timeout``, and then it is over anyway.
             timer = asyncio.get_running_loop().call_later(
                 self.until - monotonic(), self._abort, writer.transport

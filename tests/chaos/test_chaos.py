@@ -1,0 +1,75 @@
+"""The claim, on real servers, while whatever they stand on fails."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from tests.chaos import records
+from tests.chaos.place import Place, Spec
+from tests.chaos.plugin import PROPERTY
+from tests.chaos.report import summary, table
+from tests.chaos.running import Run
+from tests.chaos.schedule import schedule
+from tests.chaos.verdict import effects, violations, wavering
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from tests.services.postgres import Servers
+
+SHOWN = 10
+
+
+def test_nothing_is_accepted_after_the_bound_whatever_fails(
+    own_postgres: Servers,
+    tmp_path: Path,
+    pytestconfig: pytest.Config,
+    record_property,
+):
+    """And a good key is accepted or not decided on, but never refused; and all recover."""
+    seed = pytestconfig.getoption("--chaos-seed")
+    with Place(own_postgres.start(), tmp_path) as place:
+        episodes = schedule(
+            seed,
+            pytestconfig.getoption("--changes"),
+            len(place.workers),
+            pytestconfig.getoption("--faults"),
+        )
+        run = Run(place)
+        run.play(episodes)
+    seen = list(records.read(place.client.records))
+    kinds = [str(worker.spec) for worker in place.workers]
+    found = effects(seen, run.changes, len(kinds))
+    lines = [
+        *table(kinds, run.good, seen, run.windows, found),
+        *summary(seed, run.changes, run.windows, found, wavering(seen, run.changes)),
+        *said(place),
+    ]
+    record_property(PROPERTY, "\n".join(lines))
+    wrong = violations(seen, run.changes)
+    assert not wrong, f"seed {seed}, {len(wrong)} wrong: " + "\n".join(map(str, wrong[:SHOWN]))
+
+
+def test_worker_that_keeps_no_bound_is_found(own_postgres: Servers, tmp_path: Path):
+    """The same run fails a worker whose lease is longer than it says, once it is cut off."""
+    weaker = {"revoke_within": "60", "sync_every": "1"}
+    with Place(own_postgres.start(), tmp_path, [Spec("uvicorn")], weaker=weaker) as place:
+        run = Run(place)
+        run.play(schedule(1, 2, 1, ["both cut off, one worker"]))
+    wrong = violations(records.read(place.client.records), run.changes)
+    assert {each.seen.status for each in wrong} == {records.ACCEPTED}
+
+
+def said(place: Place) -> list[str]:
+    """Return what the workers wrote, counted: what is written for every request would show."""
+    counted = Counter(
+        (worker.spec.kind, re.sub(r"\d{2,}", "0", line.strip()))
+        for worker in place.workers
+        for line in worker.said
+        if "INFO" not in line
+    )
+    return [f"{count:6} x {kind}: {line[:200]}" for (kind, line), count in counted.most_common(25)]
