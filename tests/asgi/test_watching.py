@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from keybound.watching import Watch
+from keybound.watching import watch
 
 CLOSED = {"type": "websocket.close", "code": 1008}
 
@@ -35,7 +35,7 @@ class Socket:
 
     async def run(self, app: Any) -> None:
         """Watch while an application runs, at most a second."""
-        watch = Watch(
+        watched = watch(
             self.said.get,
             self.send,
             still_allowed=self.still_allowed,
@@ -44,7 +44,7 @@ class Socket:
             code=1008,
         )
         async with asyncio.timeout(1):
-            await watch.run(app)
+            await watched.run(app)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
