@@ -56,7 +56,7 @@ if sys.platform == "win32":
     del LOOPS["uvloop"]
 
 
-@pytest.fixture(params=LOOPS.values(), ids=LOOPS)
+@pytest.fixture(params=LOOPS.values(), ids=list(LOOPS))
 def run(request):
     """Return what runs a coroutine function to its end in a loop of its own."""
     return request.param
