@@ -98,11 +98,14 @@ class _Trio:
         return future.result()
 
     async def by(self, threads: Executor, function: Callable[..., T], *arguments: object) -> T:
+        import trio
+
         future = threads.submit(function, *arguments)
         try:
             return await self.finished(future)
-        finally:
+        except trio.Cancelled:  # and not as garbage, in a child of a fork
             future.cancel()
+            raise
 
     async def in_thread(self, function: Callable[..., T], *arguments: object) -> T:
         import trio
