@@ -1,4 +1,4 @@
-"""A thread that is interrupted anywhere, as a signal's handler may do, leaves nothing to rely on."""
+"""A thread that is interrupted anywhere, as by a signal, leaves nothing to rely on."""
 
 from __future__ import annotations
 

@@ -17,11 +17,10 @@ import sys
 import threading
 import time
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from keybound import Guard
 from keybound.core.decision import Allowed, Denied
-from keybound.stores.sql import SqlStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +30,8 @@ FORKERS = 2
 CHILD_MAY_TAKE = 30
 UNKNOWN = b"Bearer kb_live_0000000000000000000000000000000000000"
 SECRET = "a secret of the tests of processes"
+
+logger = logging.getLogger(__name__)
 
 
 def main(database: str, forks: int, redis: str | None) -> int:
@@ -125,7 +126,7 @@ def failures_of_child(work: Callable[[], None], name: str) -> list[str]:
             work()
             status = 0
         except BaseException:
-            logging.exception("child %s", name)
+            logger.exception("child %s", name)
         finally:
             os._exit(status)
     ends = time.monotonic() + CHILD_MAY_TAKE
