@@ -12,6 +12,7 @@ import logging
 import sys
 import time
 import warnings
+from importlib import import_module
 
 WHEN, DATABASE, *REDIS = sys.argv[1:]
 KEYS = 20
@@ -67,10 +68,8 @@ if __name__ == "__main__":
         replace_threads()
     warnings.simplefilter("ignore")  # gevent's own, of what it replaces later
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    import keybound.caches.redis
-    import keybound.stores.postgres
     from keybound import Guard
 
-    assert keybound.caches.redis
-    assert keybound.stores.postgres
+    for module in ("keybound.caches.redis", "keybound.stores.postgres"):
+        import_module(module)
     main()

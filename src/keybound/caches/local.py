@@ -67,7 +67,7 @@ class LocalCache:
         self._bound = bound
         self._grace = grace
         self._size_max = size_max
-        self._resets = self.fence.resets
+        self._resets: int = self.fence.resets
         self._floor_all = 0
         self._raising = False
         self._users: dict[str, set[Entry]] = {}
