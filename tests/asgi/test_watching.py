@@ -68,7 +68,14 @@ async def complaining(receive: Any, send: Any) -> None:
         raise KeyError from None
 
 
-@pytest.mark.parametrize("app", [waiting, sending, complaining])
+async def grouped(receive: Any, send: Any) -> None:
+    """Do the same in tasks of its own."""
+    async with asyncio.TaskGroup() as group:
+        for _ in range(2):
+            group.create_task(sending(receive, send))
+
+
+@pytest.mark.parametrize("app", [waiting, sending, complaining, grouped])
 @pytest.mark.parametrize("answer", [False, None, ZeroDivisionError("hidden")])
 def test_socket_is_closed_when_its_key_ended_or_cannot_be_looked_at(
     app: Any, answer: Any, caplog: pytest.LogCaptureFixture
