@@ -32,7 +32,7 @@ from keybound.installing import (
     usable_guard,
 )
 from keybound.judge import UNSETTLED, Unguarded, denial
-from keybound.watching import Watch
+from keybound.watching import watch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -234,7 +234,7 @@ class APIKeyMiddleware:
             outcome = await guard.authorize(WEBSOCKET, path, *guard.reader.read(head))
             return isinstance(outcome, Allowed | Unguarded)
 
-        watch = Watch(
+        watched = watch(
             receive,
             send,
             still_allowed=still_allowed,
@@ -242,7 +242,7 @@ class APIKeyMiddleware:
             within=within,
             code=POLICY_VIOLATION,
         )
-        await watch.run(lambda receive, send: self.app(scope, receive, send))
+        await watched.run(lambda receive, send: self.app(scope, receive, send))
 
     async def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Open the store before the application starts, and let it go after it stopped."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from inspect import isawaitable, iscoroutine, iscoroutinefunction
 from typing import TYPE_CHECKING, TypeAlias
 
 from keybound.core.errors import SettingsError
 from keybound.core.principals import Principal
 from keybound.core.site_functions import is_awaited
+from keybound.loops import here
 from keybound.plugins import SiteFunction
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Authenticators:
             if iscoroutinefunction(function):
                 found: object = await function(head)
             else:
-                found = await asyncio.to_thread(_asked, function, head)
+                found = await here().in_thread(_asked, function, head)
                 if isawaitable(found):
                     found = await found
             if found is not None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from functools import partial
 from typing import Protocol
+
+from keybound.loops import here
 
 
 class Clock(Protocol):
@@ -41,7 +42,7 @@ class SystemClock:
 
     async def asleep(self, seconds: float, /) -> None:
         """Return when that much time has passed, letting other tasks run."""
-        await asyncio.sleep(seconds)
+        await here().sleep(seconds)
 
 
 read_entropy = os.urandom

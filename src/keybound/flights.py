@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from threading import Lock
 
 from keybound.clocks import monotonic
+from keybound.locks import ForkLock
 
 ABANDONED_AFTER = 10.0
 """Seconds after which whoever asks is taken for lost, and one who comes asks beside them."""
@@ -21,12 +21,12 @@ class Flights:
     def __init__(self) -> None:
         """Start with nothing under way."""
         self._under_way: dict[bytes, tuple[float, Future[None] | None]] = {}
-        self._lock = Lock()
+        self._lock = ForkLock()  # questions of the parent may end in a child, as garbage
 
     def join(self, about: bytes) -> Future[None] | None:
         """Return what to wait for, or ``None`` for whoever has to ask, and then ``land``."""
         now = monotonic()
-        with self._lock:
+        with self._lock.held():
             begun, future = self._under_way.get(about, _NEVER)
             if now - begun > ABANDONED_AFTER:
                 self._under_way[about] = now, None  # until somebody waits: mostly nobody does
@@ -38,7 +38,7 @@ class Flights:
 
     def land(self, about: bytes, error: Exception | None = None) -> None:
         """Let everybody who waits go on; whoever has to ask next is decided anew."""
-        with self._lock:
+        with self._lock.held():
             _, future = self._under_way.pop(about, _NEVER)  # who was taken for lost may land, too
         if future is None:
             return

@@ -262,7 +262,7 @@ class AsyncGuard(BaseGuard):
         self.bind(self.engine)
         threads.shutdown(wait=False)
         if self.engine.shared is not None:
-            await self.engine.shared.awaiting.close()
+            await self.engine.shared.close()
         self.engine.close()
 
     async def authorize(  # noqa: PLR0917 - as the warm path has them

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from threading import RLock
 from typing import TYPE_CHECKING
 from weakref import WeakSet
@@ -28,6 +29,15 @@ class ForkLock:
         self._lock = RLock()
 
 
+def replaced() -> bool:
+    """Return whether others took the place of the threads and locks that this was loaded with.
+
+    gevent does that. Who was loaded before keeps a whole process waiting where it means a thread.
+    """
+    return threading.Lock is not _loaded_with
+
+
+_loaded_with = threading.Lock
 _every: WeakSet[ForkLock] = WeakSet()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from keybound.caches import open_shared
@@ -21,6 +21,7 @@ from keybound.core.errors import StoreUnavailableError
 from keybound.core.joining import Join
 from keybound.core.principals import Authenticate
 from keybound.drivers import run
+from keybound.loops import here
 from keybound.telling import Teller
 
 if TYPE_CHECKING:
@@ -94,8 +95,7 @@ class Performer:
         awaiting = self._awaiting.get(effect.__class__)
         if awaiting is not None:
             return await awaiting(effect)
-        loop, until = asyncio.get_running_loop(), monotonic() + TURN_WITHIN
-        return await loop.run_in_executor(threads, self._perform_by, effect, until)
+        return await here().by(threads, self._perform_by, effect, monotonic() + TURN_WITHIN)
 
     def _perform_by(self, effect: Effect[Any], until: float) -> Any:  # noqa: ANN401 - the same
         if monotonic() > until:
@@ -115,7 +115,7 @@ class Performer:
         )
         self.blocking[ReadShared] = shared.blocking.read
         self.blocking[Announce] = shared.link.announcements.announce
-        self._awaiting[ReadShared] = shared.awaiting.read
+        self._awaiting[ReadShared] = shared.read
         return shared
 
     def renew_in_child(self) -> None:
@@ -150,8 +150,7 @@ def _join(effect: Join) -> None:
 
 async def _join_async(effect: Join) -> None:
     try:
-        async with asyncio.timeout(JOINED_WITHIN):  # and who stops waiting stops nobody who asks
-            await asyncio.shield(asyncio.wrap_future(effect.other))
+        await here().within(JOINED_WITHIN, partial(here().finished, effect.other))
     except TimeoutError:
         raise _joined_in_vain() from None
 

@@ -39,7 +39,7 @@ class Syncer:
         self._process: int | None = None
         self._stop = threading.Event()
         self._wake = threading.Event()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may stop what is being started
 
     def start(self) -> None:
         """Start the thread unless this process has it already."""

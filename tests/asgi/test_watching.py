@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from keybound.watching import Watch
+from keybound.watching import watch
 
 CLOSED = {"type": "websocket.close", "code": 1008}
 
@@ -35,7 +35,7 @@ class Socket:
 
     async def run(self, app: Any) -> None:
         """Watch while an application runs, at most a second."""
-        watch = Watch(
+        watched = watch(
             self.said.get,
             self.send,
             still_allowed=self.still_allowed,
@@ -44,7 +44,7 @@ class Socket:
             code=1008,
         )
         async with asyncio.timeout(1):
-            await watch.run(app)
+            await watched.run(app)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
@@ -68,7 +68,14 @@ async def complaining(receive: Any, send: Any) -> None:
         raise KeyError from None
 
 
-@pytest.mark.parametrize("app", [waiting, sending, complaining])
+async def grouped(receive: Any, send: Any) -> None:
+    """Do the same in tasks of its own."""
+    async with asyncio.TaskGroup() as group:
+        for _ in range(2):
+            group.create_task(sending(receive, send))
+
+
+@pytest.mark.parametrize("app", [waiting, sending, complaining, grouped])
 @pytest.mark.parametrize("answer", [False, None, ZeroDivisionError("hidden")])
 def test_socket_is_closed_when_its_key_ended_or_cannot_be_looked_at(
     app: Any, answer: Any, caplog: pytest.LogCaptureFixture

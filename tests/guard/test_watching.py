@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from keybound.watching import Watch
+from keybound.watching import watch
 
 EVERY = 0.005
 
@@ -37,7 +37,7 @@ class Socket:
 
     async def run(self, app: Any) -> None:
         """Serve an application, and see that nothing is left."""
-        watch = Watch(
+        watched = watch(
             self.client.get,
             self.send,
             still_allowed=self.still_allowed,
@@ -46,7 +46,7 @@ class Socket:
             code=1008,
         )
         try:
-            await asyncio.wait_for(watch.run(app), 5)
+            await asyncio.wait_for(watched.run(app), 5)
         finally:
             await asyncio.sleep(0)
             assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -129,7 +129,7 @@ def test_server_that_fails_is_heard():
             raise ConnectionError
 
         socket = Socket([True])
-        watch = Watch(
+        watched = watch(
             broken,
             socket.send,
             still_allowed=socket.still_allowed,
@@ -137,7 +137,7 @@ def test_server_that_fails_is_heard():
             within=EVERY,
             code=1008,
         )
-        await watch.run(lambda receive, send: app(socket, receive, send))
+        await watched.run(lambda receive, send: app(socket, receive, send))
 
     with pytest.raises(ConnectionError):
         asyncio.run(run())

@@ -14,21 +14,34 @@ import keybound.asgi
 import keybound.flask
 import keybound.wsgi
 from keybound import Guard, Route, current_key
+from keybound.clocks import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 guard = Guard.from_settings(routes=[Route("/open", auth="exempt")])
+if key := os.environ.get("USED_BEFORE_THE_FORK"):  # with all that this starts
+    guard.authorize("GET", "/", None, f"Bearer {key}".encode())
 
+boot = SystemClock().boot
 SECONDS = 0.05
 """How long a request takes: long enough for the next one to go to another worker."""
 
 
-def answer() -> bytes:
+BLOCKS_FOR = 1.6
+"""Seconds for which ``/block`` lets nobody else run, be it a task or a greenlet."""
+
+
+def answer(path: str = "/") -> bytes:
     """Return what a request is told."""
+    at = boot()
+    if path == "/block":
+        while boot() < at + BLOCKS_FOR:
+            pass
     time.sleep(SECONDS)
     key = current_key()
     told = {
+        "at": at,
         "pid": os.getpid(),
         "parent": os.getppid(),
         "key": key.name if key else None,
@@ -37,10 +50,10 @@ def answer() -> bytes:
     return json.dumps(told).encode()
 
 
-def serve(_environ: Any, start_response: Any) -> Iterable[bytes]:
+def serve(environ: Any, start_response: Any) -> Iterable[bytes]:
     """Answer over WSGI."""
     start_response("200 OK", [("Content-Type", "application/json")])
-    return [answer()]
+    return [answer(environ["PATH_INFO"])]
 
 
 async def aserve(scope: Any, receive: Any, send: Any) -> None:
@@ -50,7 +63,7 @@ async def aserve(scope: Any, receive: Any, send: Any) -> None:
             await send({"type": "lifespan.startup.complete"})
         await send({"type": "lifespan.shutdown.complete"})
         return
-    body = answer()
+    body = answer(scope["path"])
     headers = [(b"content-type", b"application/json")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})

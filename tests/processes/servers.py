@@ -25,6 +25,8 @@ _FLASK = "tests.processes.application:flask_app"
 _ASGI = "tests.processes.application:asgi"
 _BARE = ["gunicorn", "--workers", str(WORKERS), "--bind", "127.0.0.1:{port}"]
 _GUNICORN = [*_BARE, _WSGI]
+_UVICORN = ["uvicorn", _ASGI, "--workers", str(WORKERS), "--port", "{port}"]
+_HYPERCORN = ["hypercorn", "--workers", str(WORKERS), "--bind", "127.0.0.1:{port}", _ASGI]
 _GRANIAN = ["granian", "--host", "127.0.0.1", "--port", "{port}", "--workers", str(WORKERS)]
 
 SERVERS: dict[str, list[str]] = {
@@ -35,11 +37,19 @@ SERVERS: dict[str, list[str]] = {
     "gunicorn, gevent": [*_GUNICORN, "--worker-class", "gevent"],
     "gunicorn, gevent, preload": [*_GUNICORN, "--worker-class", "gevent", "--preload"],
     "gunicorn, Flask, preload": [*_BARE, "--threads", "4", "--preload", _FLASK],
-    "uvicorn": ["uvicorn", _ASGI, "--workers", str(WORKERS), "--port", "{port}"],
+    "gunicorn, ASGI, preload": [*_BARE, "--worker-class", "asgi", "--preload", _ASGI],
+    "uvicorn": [*_UVICORN, "--loop", "asyncio"],
+    "uvicorn, uvloop": [*_UVICORN, "--loop", "uvloop"],
+    "hypercorn": _HYPERCORN,
+    "hypercorn, uvloop": [*_HYPERCORN, "--worker-class", "uvloop"],
+    "hypercorn, trio": [*_HYPERCORN, "--worker-class", "trio"],
     "granian, ASGI": [*_GRANIAN, "--interface", "asgi", _ASGI],
     "granian, WSGI": [*_GRANIAN, "--interface", "wsgi", "--blocking-threads", "4", _WSGI],
 }
 """Commands by what they are called in reports."""
+
+LIFESPANS = [name for name in SERVERS if "ASGI" in name or name.startswith(("uvicorn", "hyper"))]
+"""Those that start and end an application in each worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +95,13 @@ class Served:
 
 
 @contextmanager
-def serving(name: str, database: str, **settings: str) -> Iterator[Served]:
-    """Start a server in a process group of its own, wait until it answers, and end all of it."""
+def serving(name: str, database: str, *, used_with: str = "", **settings: str) -> Iterator[Served]:
+    """Start a server in a process group of its own, wait until it answers, and end all of it.
+
+    With a key that its application is ``used_with``, that is before any worker is forked.
+    """
     environment = {
+        "USED_BEFORE_THE_FORK": used_with,
         "KEYBOUND_DATABASE": database,
         **{f"KEYBOUND_{name.upper()}": value for name, value in settings.items()},
     }

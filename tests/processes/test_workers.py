@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,15 +14,17 @@ import pytest
 import redis
 
 from keybound import Guard
-from tests.processes.servers import SERVERS, WORKERS, serving
+from keybound.clocks import SystemClock
+from tests.processes.servers import LIFESPANS, SERVERS, WORKERS, Served, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+AT_ONCE = 8
 SECRET = "a secret of the tests of processes"
 BOUND = 5.0
 
-linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+boot = SystemClock().boot
 
 
 @pytest.fixture
@@ -47,24 +51,23 @@ def shared(request: pytest.FixtureRequest) -> dict[str, str]:
     return {"secret": SECRET, "redis": server.url(number), "redis_timeout": "0.5"}
 
 
-@pytest.fixture(params=["alone", "with Redis"])
-def settings(request: pytest.FixtureRequest) -> dict[str, str]:
-    """Return the settings of the servers."""
-    if request.param == "alone":
-        return {"secret": SECRET}
-    settings: dict[str, str] = request.getfixturevalue("shared")
-    return settings
+@pytest.mark.parametrize("name", SERVERS)
+def test_every_worker_decides_and_hears_of_a_revocation(name: str, guard: Guard, database: Path):
+    """Nobody gets in without a key, everybody with one, and within the bound nobody any more."""
+    check_workers(name, guard, str(database), {"secret": SECRET}, untouched=database)
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_every_worker_decides_and_hears_of_a_revocation(
-    name: str, guard: Guard, database: Path, settings: dict[str, str]
+def test_every_worker_shares_a_cache(
+    name: str, guard: Guard, database: Path, shared: dict[str, str]
 ):
-    """Nobody gets in without a key, everybody with one, and within the bound nobody any more."""
-    check_workers(name, guard, str(database), settings)
+    """Also one whose guard was in use before the fork, with threads, connections, and a memory."""
+    if "preload" in name:
+        shared["used_with"] = guard.issue(name="before").secret.reveal()
+    check_workers(name, guard, str(database), shared)
 
 
-@pytest.mark.parametrize("name", ["gunicorn, threads, preload", "uvicorn", "granian, WSGI"])
+@pytest.mark.parametrize("name", ["gunicorn, threads, preload", "hypercorn, trio", "granian, WSGI"])
 def test_workers_share_a_database_server_and_a_cache(
     name: str, postgres_url: str, shared: dict[str, str]
 ):
@@ -74,20 +77,32 @@ def test_workers_share_a_database_server_and_a_cache(
     guard.close()
 
 
-def check_workers(name: str, guard: Guard, database: str, settings: dict[str, str]) -> None:
+def check_workers(
+    name: str,
+    guard: Guard,
+    database: str,
+    settings: dict[str, str],
+    *,
+    untouched: Path | None = None,
+) -> None:
     """Start a server and see that every worker decides, shares, and hears of a revocation."""
     issued = guard.issue(name="CI")
     key = issued.secret.reveal()
     with serving(name, database, **settings) as served:
+        if untouched is not None and sys.platform == "linux" and "granian" not in name:
+            check_nothing_is_started(served, untouched, lifespan=name in LIFESPANS)
         assert served.get().status == 401
         told = served.workers(key)
         assert {each.status for each in told.values()} == {200}
         assert {each.body["key"] for each in told.values()} == {"CI"}
         assert len(told) == WORKERS
         assert {each.status for each in served.get_many(key, times=24)} == {200}
+        if "gevent" not in name:
+            again = served.workers(key)
+            assert all("keybound-sync" in each.body["threads"] for each in again.values())
         if "redis" in settings:
             with redis.Redis.from_url(settings["redis"]) as client:
-                assert client.dbsize() == 1
+                assert client.dbsize() == 1 + ("used_with" in settings)
         receipt = guard.revoke(issued.id)
         revoked = time.monotonic()
         # Many at once, so that no worker is left out: each hears of it by itself.
@@ -96,28 +111,68 @@ def check_workers(name: str, guard: Guard, database: str, settings: dict[str, st
         assert time.time() < receipt.effective_by.timestamp() + 1
 
 
-@linux
-@pytest.mark.parametrize("name", [name for name in SERVERS if "granian" not in name])
-def test_nothing_is_started_before_the_first_request(name: str, guard: Guard, database: Path):
-    """Neither a thread nor a connection, and never in the process that forks the workers.
+def check_nothing_is_started(served: Served, database: Path, *, lifespan: bool) -> None:
+    """See that there is neither a thread nor a connection before the first request with a key.
 
-    A lifespan is a start that ASGI has, in each worker for itself.
+    Never in the process that forks the workers; a lifespan is a start in each worker for itself.
     """
-    key = guard.issue(name="CI").secret.reveal()
-    with serving(name, str(database), secret=SECRET) as served:
-        told = served.workers(None, "/open")
-        lifespan = name.startswith("uvicorn")
-        for pid, each in told.items():
-            assert ("keybound-sync" in each.body["threads"]) is lifespan
-            assert opened(pid, database) is lifespan
+    told = served.workers(None, "/open")
+    parent = served.process.pid
+    assert {each.body["parent"] for each in told.values()} == {parent}
+    assert not opened(parent, database)
+    for pid, each in told.items():
+        assert ("keybound-sync" in each.body["threads"]) is lifespan
+        assert opened(pid, database) is lifespan
+
+
+HALTS = {
+    "stopped": [
+        "gunicorn, sync",
+        "gunicorn, threads",
+        "uvicorn",
+        "hypercorn, trio",
+        "granian, WSGI",
+    ],
+    "blocked": ["gunicorn, gevent", "uvicorn, uvloop", "hypercorn, trio"],
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes cannot be stopped there")
+@pytest.mark.parametrize(("how", "name"), [(how, name) for how in HALTS for name in HALTS[how]])
+def test_workers_that_stood_still_accept_nothing_that_ended_meanwhile(
+    how: str, name: str, guard: Guard, database: Path
+):
+    """A process may be stopped, or its loop blocked, for longer than the bound: no key outlives it.
+
+    Those whose requests stand in line by then are refused as well.
+    """
+    issued, other = guard.issue(name="CI"), guard.issue(name="other")
+    key = issued.secret.reveal()
+    bound = 1.2
+    with (
+        serving(name, str(database), secret=SECRET, revoke_within=str(bound)) as served,
+        ThreadPoolExecutor(2 * AT_ONCE) as pool,
+    ):
         served.workers(key)
-        parent = served.process.pid
-        assert {each.body["parent"] for each in told.values()} == {parent}
-        assert not opened(parent, database)
-        assert all(opened(pid, database) for pid in told)
-        if "gevent" not in name:
-            again = served.workers(key)
-            assert all("keybound-sync" in each.body["threads"] for each in again.values())
+        others = [
+            pool.submit(served.get, other.secret.reveal(), "/block")
+            for _ in range(WORKERS + 1 if how == "blocked" else 0)
+        ]
+        waiting = [pool.submit(served.get, key) for _ in range(AT_ONCE)]
+        if how == "stopped":
+            os.killpg(served.process.pid, signal.SIGSTOP)
+        guard.revoke(issued.id)
+        revoked = boot()
+        waiting += [pool.submit(served.get, key) for _ in range(AT_ONCE)]
+        time.sleep(bound + 0.3)
+        if how == "stopped":
+            os.killpg(served.process.pid, signal.SIGCONT)
+        told = [each.result() for each in waiting] + served.get_many(key, times=3 * AT_ONCE)
+        accepted = [each.body["at"] for each in told if each.status == 200]
+        assert all(at < revoked + bound for at in accepted)
+        assert {each.status for each in told[-AT_ONCE:]} == {401}
+        assert {each.result().status for each in others} <= {200}
+        assert served.get(other.secret.reveal()).status == 200
 
 
 def opened(pid: int, database: Path) -> bool:

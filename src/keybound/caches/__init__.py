@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from keybound.core.errors import MissingExtraError
+from keybound.core.errors import CacheError, MissingExtraError
+from keybound.loops import here, in_trio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from keybound.caches.credentials import Credentials
     from keybound.caches.listening import Ear, Listener
     from keybound.caches.redis import AsyncRedisCache, RedisCache, RedisLink
+    from keybound.core.effects import ReadShared
     from keybound.core.secret import Secret
 
 
@@ -23,6 +26,25 @@ class SharedCache:
     link: RedisLink
     blocking: RedisCache
     awaiting: AsyncRedisCache
+
+    async def read(self, asked: ReadShared) -> Sequence[bytes | None]:
+        """Return what is there under these names, to a task. Raises ``CacheError``.
+
+        redis-py knows asyncio alone, so a task of trio has a thread that asks.
+        """
+        if not in_trio():
+            return await self.awaiting.read(asked)
+        loop, ask = here(), partial(self.blocking.read, asked)
+        try:
+            return await loop.within(self.link.left(asked.asked_at), partial(loop.in_thread, ask))
+        except TimeoutError:  # while others have all the threads, too
+            msg = "no thread answered in time"
+            raise CacheError(msg) from None
+
+    async def close(self) -> None:
+        """Let the connection of this loop go, if it has one; the next question makes another."""
+        if not in_trio():
+            await self.awaiting.close()
 
     def listener(self, channel: bytes, ear: Ear) -> Listener:
         """Return what listens to a channel of its server, in a thread of its own."""

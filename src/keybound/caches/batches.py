@@ -8,7 +8,7 @@ without an answer. So nobody waits longer than they would alone.
 from __future__ import annotations
 
 import asyncio
-from threading import Lock
+import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from keybound.clocks import monotonic
@@ -47,7 +47,8 @@ class _Ticket:
         self.answer: Answer | None = None
         self.error: CacheError | None = None
         self.leads = False
-        self.turn = Lock()
+        # By the module: gevent may have put another one there since this module was loaded.
+        self.turn = threading.Lock()
         self.turn.acquire()
 
 
@@ -59,7 +60,7 @@ class ThreadBatches:
         self._read = read
         self._waiting: list[_Ticket] = []
         self._busy = False
-        self._lock = Lock()
+        self._lock = threading.Lock()
 
     def ask(self, names: tuple[bytes, ...], within: float) -> Answer:
         """Return what is there under these names. Raises ``CacheError``."""
@@ -87,7 +88,7 @@ class ThreadBatches:
             raise ticket.error or CacheError(_LEFT)
         return ticket.answer
 
-    def _wait(self, ticket: _Ticket, turn: Lock) -> None:
+    def _wait(self, ticket: _Ticket, turn: threading.Lock) -> None:
         try:
             turn.acquire(timeout=max(0.0, ticket.deadline - monotonic()))
         except BaseException:  # killed while it waits, as greenlets may be: its turn is another's

@@ -77,8 +77,9 @@ class LocalCache:
         self._bound = bound
         self._grace = grace
         self._size_max = size_max
-        self._resets = self.fence.resets
+        self._resets: int = self.fence.resets
         self._floor_all = 0
+        self._raising = False
         self._users: dict[str, set[Entry]] = {}
         self._order: deque[Entry] = deque()
         self._lock = Lock()
@@ -101,6 +102,7 @@ class LocalCache:
     def apply(self, answer: SyncAnswer, *, since: int, hinted: int, sent_at: Moment) -> Applied:
         """Raise the fence, drop what fell below it, and only then extend the lease."""
         with self._lock:
+            self._begin()
             applied = self.fence.apply(answer, since=since, hinted=hinted, sent_at=sent_at)
             self._drop_raised()
             if applied is Applied.DONE:
@@ -140,15 +142,15 @@ class LocalCache:
                 or len(self._order) >= 2 * self._size_max
             ):
                 self._make_room()
-            kept[index] = entry
-            if chain is not None:
-                self._order.append(entry)
             users = self._users
             for node in heads:
                 if node in users:
                     users[node].add(entry)
                 else:
                     users[node] = {entry}
+            if chain is not None:
+                self._order.append(entry)
+            kept[index] = entry  # last: what nothing could end must not be found either
             return True
 
     def held(self, node: str) -> tuple[StoredNode, LogHead] | None:
@@ -167,12 +169,14 @@ class LocalCache:
     def raise_floors(self, nodes: Iterable[str], head: LogHead) -> None:
         """Require what a change of this process's own wrote, without waiting for a sync."""
         with self._lock:
+            self._begin()
             self.fence.wrote(nodes, head)
             self._drop_raised()
 
     def hint(self, nodes: Iterable[str], rev: int, epoch: bytes) -> Heard:
         """Take in what a message says; entries that are older than that end here and now."""
         with self._lock:
+            self._begin()
             heard = self.fence.hint(nodes, rev, epoch)
             self._drop_raised()
             return heard
@@ -188,7 +192,17 @@ class LocalCache:
             self.lease_wall = synced_at.wall + bound
             self.lease_boot = synced_at.boot + bound
 
+    def _begin(self) -> None:
+        """Forget everything if whoever raised floors before this was interrupted meanwhile.
+
+        A signal's handler may raise anywhere, and what should have ended then may be alive.
+        """
+        if self._raising:
+            self.fence.reset(self.fence.epoch)
+        self._raising = True
+
     def _drop_raised(self) -> None:
+        """End what fell below the fence since ``_begin``."""
         fence = self.fence
         if fence.resets != self._resets:
             self._resets = fence.resets
@@ -202,6 +216,7 @@ class LocalCache:
             for entry in tuple(self._users.get(node, ())):
                 if entry.head_of(node).rev < floor:
                     self._kill(entry)
+        self._raising = False
 
     def _kill_older_than(self, as_of: int | None) -> None:
         for entry in [*self.entries.values(), *self.absent.values()]:

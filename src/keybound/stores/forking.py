@@ -37,8 +37,12 @@ class Uses:
             self._changed.notify_all()
 
     def pause(self) -> None:
-        """Wait for the end of everything, and let nothing begin until ``resume``."""
+        """Wait for the end of everything, and let nothing begin until ``resume``.
+
+        That includes another thread's fork: who closes connections must not be forked either.
+        """
         with self._changed:
+            self._changed.wait_for(lambda: not self._forking, FORK_WAITS_FOR)
             self._forking = True
             self._changed.wait_for(lambda: not self.count, FORK_WAITS_FOR)
 

@@ -5,6 +5,7 @@ Only the primary is asked: a standby may be behind, and would not know of a revo
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from psycopg import Error
 from sqlalchemy import create_engine, event
 
 from keybound.core.errors import StoreUnavailableError
+from keybound.locks import replaced
 from keybound.stores.databases import Purpose
 from keybound.stores.postgres_errors import ELSEWHERE, explained
 from keybound.stores.postgres_link import Link
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from keybound.core.errors import KeyboundError
+
+logger = logging.getLogger("keybound")
 
 CONNECT_FOR = 2
 """Seconds until a server that does not answer is given up, for each host; libpq has no less. How
@@ -150,6 +154,8 @@ class PostgresServer:
             except BaseException:
                 link.close()  # the pool does not know of it yet
                 raise
+            if replaced():
+                logger.warning(_REPLACED)
             return link
 
         return engine
@@ -194,6 +200,10 @@ def _dialer(parameters: Mapping[str, str]) -> Callable[[Mapping[str, Any]], Link
     return dial
 
 
+_REPLACED = (
+    "while one greenlet connects to PostgreSQL, no other runs in its process: let gevent patch "
+    "before anything else is imported (with gunicorn --preload: at the top of gunicorn.conf.py)"
+)
 _SESSION = (
     r"default_transaction_isolation=read\ committed",
     # All that is asked are look-ups by keys. What a planner makes of tables that it last saw when

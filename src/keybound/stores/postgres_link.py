@@ -6,6 +6,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from psycopg import Connection, OperationalError
+from psycopg.waiting import wait_select
+
+from keybound.locks import replaced
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -13,6 +16,9 @@ if TYPE_CHECKING:
     from psycopg.abc import PQGen
 
 T = TypeVar("T")
+
+_WAKES_EVERY = 0.1
+"""Seconds after which the generator is asked whether it is late, as with psycopg itself."""
 
 
 class AnswerTimeoutError(OperationalError):
@@ -32,8 +38,11 @@ class Link(Connection[tuple[Any, ...]]):
 
     def wait(self, gen: PQGen[T], *arguments: Any, **options: Any) -> T:  # noqa: ANN401 - psycopg's
         """Wait for the answer; raises ``AnswerTimeoutError``."""
+        timed = _until(gen, monotonic() + self.answer_for)
         try:
-            return super().wait(_until(gen, monotonic() + self.answer_for), *arguments, **options)
+            if replaced():  # psycopg chose how to wait when it was imported: for threads
+                return wait_select(timed, self.pgconn.socket, _WAKES_EVERY)
+            return super().wait(timed, *arguments, **options)
         except AnswerTimeoutError:
             self.pgconn.finish()  # it cannot be told what it would answer to
             raise

@@ -144,14 +144,18 @@ class SqlStore:
 
     def close(self) -> None:
         """Close the connections; the next effect opens others."""
-        self._reading.dispose()
-        self._writing.dispose()
+        with self._uses:
+            self._dispose()
 
     def before_fork(self) -> None:
         """Close the connections that must not live on in either process, when all are idle."""
         if not self.database.forks:
             self._uses.pause()
-            self.close()
+            self._dispose()
+
+    def _dispose(self) -> None:
+        self._reading.dispose()
+        self._writing.dispose()
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
@@ -211,7 +215,12 @@ _left_alone: list[object] = []
 _stores: WeakSet[SqlStore] = WeakSet()
 
 
+_forks = Uses()
+"""One fork at a time: while one thread closes its connections, no other may fork."""
+
+
 def _before_fork() -> None:
+    _forks.pause()
     for store in tuple(_stores):
         store.before_fork()
 
@@ -219,9 +228,12 @@ def _before_fork() -> None:
 def _after_fork_in_parent() -> None:
     for store in tuple(_stores):
         store.after_fork_in_parent()
+    _forks.resume()
 
 
 def _after_fork_in_child() -> None:
+    global _forks  # noqa: PLW0603 - its lock may be held by a thread that is not here
+    _forks = Uses()
     for store in tuple(_stores):
         store.after_fork_in_child()
 

@@ -1,0 +1,98 @@
+"""A thread that is interrupted anywhere, as by a signal, leaves nothing to rely on."""
+
+from __future__ import annotations
+
+import sys
+from itertools import count
+from linecache import getline
+
+import pytest
+
+from keybound.caches import local
+from keybound.caches.local import LocalCache
+from keybound.core import fence
+from keybound.core.fence import Applied
+from tests.core.test_local_cache import BOUND, START, holds, keep, sync, tag
+
+WATCHED = {local.__file__, fence.__file__}
+
+
+class Interrupted(BaseException):
+    """What a handler raises."""
+
+
+def interrupted(work, *, at):
+    """Do some work until the beginning of its line number ``at``; return whether it has one."""
+    left = iter(range(at))
+
+    def trace(frame, event, _argument):
+        if frame.f_code.co_filename not in WATCHED:
+            return None
+        if event == "line" and not _is_with(frame) and next(left, None) is None:
+            raise Interrupted
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    except Interrupted:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def _is_with(frame):
+    """Return whether a lock is taken or let go here: what signals do, too, comes after that."""
+    return getline(frame.f_code.co_filename, frame.f_lineno).lstrip().startswith("with ")
+
+
+def catch_up(cache, rev, *nodes, at):
+    """Sync as a worker does, until there is nothing more to take in."""
+    for _ in range(3):
+        if sync(cache, rev, *nodes, at=at) is Applied.DONE:
+            return
+    pytest.fail("it never catches up")
+
+
+def changed(cache):
+    """Take in a sync that says that the key changed."""
+    sync(cache, 2, "k", at=1.0)
+
+
+def everything_changed(cache):
+    """Take in one that says so of everything."""
+    sync(cache, 2, "*", at=1.0)
+
+
+def changed_here(cache):
+    """Change it here."""
+    cache.raise_floors(["k"], tag(2))
+
+
+def kept_again(cache):
+    """Read it once more, of a revision that does not count any more in a moment."""
+    keep(cache, "k")
+
+
+@pytest.mark.parametrize("work", [changed, everything_changed, changed_here, kept_again])
+def test_a_revoked_key_ends_whoever_was_interrupted_at_whatever(work):
+    """The next sync ends it, though the one before got no further than any one line."""
+    for line in count():
+        cache = LocalCache(bound=BOUND)
+        sync(cache, 1, "first")
+        entry = keep(cache, "k")
+        stopped = interrupted(lambda cache=cache: work(cache), at=line)
+        if cache.leased_for(START.boot, START.wall) > BOUND:  # it got as far as that
+            assert not entry.alive
+        catch_up(cache, 2, "*" if work is everything_changed else "k", at=2.0)
+        found = cache.entries.get(b"k")
+        assert not holds(cache, entry, 2.5), line
+        assert found is None or not holds(cache, found, 2.5), line
+        assert keep(cache, "k", rev=2, at=2.0) is cache.entries[b"k"]
+        catch_up(cache, 3, "k", at=3.0)
+        assert b"k" not in cache.entries
+        if not stopped:
+            break
+    assert line > 5
