@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from asyncio import get_running_loop
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
@@ -15,6 +14,7 @@ from keybound.core.chain import kind_of
 from keybound.core.coherence import sync
 from keybound.drivers import arun, run
 from keybound.engine import Engine
+from keybound.loops import here
 from keybound.settings import Settings
 from keybound.stores import open_store
 from keybound.verbs import Verbs
@@ -258,7 +258,7 @@ class AsyncGuard(BaseGuard):
     async def close(self) -> None:
         """Stop syncing and let the store and the threads go; the next use takes them again."""
         threads = self._threads
-        await get_running_loop().run_in_executor(threads, self.engine.recorder.finish)
+        await here().by(threads, self.engine.recorder.finish)
         self.bind(self.engine)
         threads.shutdown(wait=False)
         if self.engine.shared is not None:
