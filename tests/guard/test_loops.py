@@ -268,7 +268,7 @@ def test_loops_in_several_threads_share_a_guard(settings):
 def test_redis_that_hangs_costs_a_task_its_timeout_once(run, tmp_path, valkey):
     """And nothing stands still meanwhile; afterwards nobody asks it for a moment."""
     settings = {"database": str(tmp_path / "keys.db"), "secret": SECRET}
-    guard = AsyncGuard.from_settings(**settings, redis=valkey.url(), redis_timeout=0.2)
+    guard = AsyncGuard.from_settings(**settings, redis=valkey.url(), redis_timeout=1)
     issued = [guard.to_sync().issue(name=f"key {number}") for number in range(30)]
     raws = [b"Bearer " + each.secret.reveal().encode() for each in issued]
     took, gaps = [], []
@@ -279,7 +279,7 @@ def test_redis_that_hangs_costs_a_task_its_timeout_once(run, tmp_path, valkey):
         took.append(time.monotonic() - begun)
 
     async def ticking():
-        last, ends = time.monotonic(), time.monotonic() + 0.6
+        last, ends = time.monotonic(), time.monotonic() + 1.6
         while last < ends:
             await here().sleep(0.005)
             now = time.monotonic()
@@ -297,9 +297,9 @@ def test_redis_that_hangs_costs_a_task_its_timeout_once(run, tmp_path, valkey):
         run(main)
     finally:
         valkey.go_on()
-    assert max(gaps) < 0.2
-    assert 0.2 <= max(took) < 1
-    assert took[-1] < 0.2
+    assert max(gaps) < 0.8  # a machine may be busy, but a loop that waits stands still for a second
+    assert 1 <= max(took) < 3
+    assert took[-1] < 0.8
 
 
 @pytest.mark.parametrize("backend", [("asyncio", False), ("asyncio", True), ("trio", None)])
