@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from keybound.core.effects import (
     Commit,
+    HostCommit,
     LoadByDigest,
     Loaded,
     LogHead,
@@ -18,6 +19,7 @@ from keybound.core.effects import (
     ReadEntropy,
     ReadShared,
     Sleep,
+    Stamp,
     SyncAnswer,
 )
 from keybound.core.errors import CacheError, KeyboundError, StoreUnavailableError
@@ -213,7 +215,7 @@ class Scheduler:
         except KeyboundError as error:
             task.error = error
         else:
-            if isinstance(task.effect, Commit):
+            if isinstance(task.effect, Commit | HostCommit):
                 task.turned += self._committed()
         self.note(f"{task}: {_brief(task.effect)} -> {task.error or _brief(task.answer)}")
         if fate is Fate.ANSWERED_LATE:
@@ -270,5 +272,9 @@ def _brief(value: object) -> str:
             return "load by digest"
         case Commit(puts=puts):
             return f"commit {', '.join(put.node.id for put in puts)}"
+        case HostCommit(commit=commit):
+            return f"{_brief(commit)} without a revision"
+        case Stamp():
+            return "stamp"
         case _:
             return str(value)

@@ -39,6 +39,22 @@ MOODS: Mapping[str, Mapping[str, float]] = {
     "outages": _NO_RESTORES | {"cut_off": 4, "pass_time": 2, "prune": 0.2, "clock": 0.2},
     "misdeeds": _NO_RESTORES | {"misdeed": 8, "restart": 5, "prune": 0.1, "clock": 0, "change": 2},
     "records": _NO_RESTORES | {"sync": 0.1, "prune": 0, "issue": 0, "traffic": 0.2, "misdeed": 0.3},
+    "hosts": _NO_RESTORES | {"host_change": 10, "host_issue": 4, "change": 0.5, "prune": 0.2},
+    "losses": {
+        "host_change": 12,
+        "host_issue": 8,
+        "restore": 20,
+        "back_up": 12,
+        "settle": 8,
+        "request": 2,
+        "change": 0,
+        "switch_several": 0,
+        "issue": 0,
+        "clock": 0,
+        "prune": 0,
+        "pass_time": 0.3,
+        "sync": 0.1,
+    },
     "clocks": _NO_RESTORES | {"clock": 8, "pass_time": 2, "prune": 0.2},
 }
 """What is more, or less, frequent than usual: some faults only show while others stay away."""
@@ -114,6 +130,15 @@ def _change(world: World, chance: random.Random) -> None:
     world.change(_any(chance), verb, _any(chance))
 
 
+def _host_change(world: World, chance: random.Random) -> None:
+    verb = chance.choices(list(_VERBS), list(_VERBS.values()))[0]
+    world.change_with_host(_any(chance), verb, _any(chance), dies=chance.random() < 0.5)
+
+
+def _host_issue(world: World, chance: random.Random) -> None:
+    world.issue(_any(chance), _any(chance), dies=chance.random() < 0.5)
+
+
 def _switch_several(world: World, chance: random.Random) -> None:
     count = chance.choice((2, 2, 3, 4))
     world.switch_several(_any(chance), _any(chance), count, enabled=chance.random() < 0.6)
@@ -151,6 +176,8 @@ _EVENTS: Mapping[str, tuple[Callable[[World, random.Random], object], float]] = 
     ),
     "change": (_change, 10),
     "switch_several": (_switch_several, 5),
+    "host_change": (_host_change, 3),
+    "host_issue": (_host_issue, 0.3),
     "issue": (lambda world, chance: world.issue(_any(chance), _any(chance)), 1.5),
     "clock": (_clock, 3),
     "pause": (_pause, 2),

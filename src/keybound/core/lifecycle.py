@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from keybound.core.ceilings import check_edit
 from keybound.core.effects import (
     Commit,
+    HostCommit,
     LoadNode,
     Put,
     ReadClock,
@@ -24,6 +25,7 @@ from keybound.core.effects import (
 )
 from keybound.core.errors import ConflictError, NotFoundError
 from keybound.core.nodes import APIKey, StoredNode, encode_node
+from keybound.core.stamping import TAG_BYTES, load_stamped, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,18 +36,21 @@ if TYPE_CHECKING:
     from keybound.core.terms import ChainPolicy
 
 ATTEMPTS = 5
-TAG_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """What the settings mean for changes; ``settle_for`` is the bound, in seconds."""
+    """What the settings mean for changes; ``settle_for`` is the bound, in seconds.
+
+    Within the transaction of a host, ``joins`` takes the names of what is changed.
+    """
 
     format: KeyFormat
     peppers: Peppers
     policy: ChainPolicy
     settle_for: float
     raise_floors: Callable[[Iterable[str], LogHead], None]
+    joins: Callable[[Iterable[str]], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +58,14 @@ class Receipt:
     """A committed change: no worker accepts what it ended after ``effective_by``.
 
     ``announced`` says whether other workers were also told at once; ``node`` is the key or group
-    as the change left it.
+    as the change left it. In the transaction of a host there is neither a revision nor such a
+    moment: both are known once the host has committed.
     """
 
     node: StoredNode
-    rev: int
+    rev: int | None
     announced: bool
-    effective_by: datetime
+    effective_by: datetime | None
 
 
 def edit(
@@ -91,8 +97,7 @@ def edit(
         if dry_run or node == row.node:
             if wait and not dry_run:  # somebody else may have made the same change just now
                 yield from ask(Sleep(site.settle_for))
-            settled = now + timedelta(seconds=site.settle_for)
-            return Receipt(node=node, rev=row.rev, announced=False, effective_by=settled)
+            return _receipt(site, node, row.rev, now)
         checked = tuple((name, found.rev) for name, found in ceilings.items())
         try:
             put = Put(node=node, expected=row.rev)
@@ -115,7 +120,7 @@ def show(node_id: str) -> Steps[Loaded]:
 
 def load(node_id: str) -> Steps[Loaded]:
     """Return a node, if there is one, and everything above it."""
-    return (yield from ask(LoadNode(node_id)))
+    return (yield from load_stamped(LoadNode(node_id)))
 
 
 def read_now() -> Steps[datetime]:
@@ -127,11 +132,38 @@ def read_now() -> Steps[datetime]:
 def commit(site: Site, put: Put, *, ceilings: tuple[tuple[str, int], ...] = ()) -> Steps[Receipt]:
     """Write one node, fence it in this process at once, and say when it holds everywhere."""
     tag = yield from ask(ReadEntropy(TAG_BYTES))
-    head = yield from ask(Commit(puts=(put,), ceilings=ceilings, tag=tag))
+    effect = Commit(puts=(put,), ceilings=ceilings, tag=tag)
     found = () if put.digest is None else (absence_id(put.digest),)
-    site.raise_floors((put.node.id, *found), head)
-    settled = (yield from read_now()) + timedelta(seconds=site.settle_for)
-    return Receipt(node=put.node, rev=head.rev, announced=False, effective_by=settled)
+    names = (put.node.id, *found)
+    if site.joins is not None:
+        yield from ask(HostCommit(effect))
+        site.joins(names)
+        return _receipt(site, put.node, None, None)
+    head = yield from ask(effect)
+    site.raise_floors(names, head)
+    return _receipt(site, put.node, head.rev, (yield from read_now()))
+
+
+def settle(site: Site, names: Iterable[str]) -> Steps[tuple[Receipt, ...]]:
+    """Stamp what a host has committed, fence it in this process, and say when it holds everywhere.
+
+    What is told of each node is what is stored by now, not what was meant to be written.
+    """
+    names = tuple(dict.fromkeys(names))
+    head = yield from stamp()
+    site.raise_floors(names, head)
+    now = yield from read_now()
+    rows = []
+    for name in names:
+        rows.append((yield from load(name)).rows.get(name))
+    return tuple(_receipt(site, row.node, row.rev, now) for row in rows if row is not None)
+
+
+def _receipt(site: Site, node: StoredNode, rev: int | None, now: datetime | None) -> Receipt:
+    if now is None or site.joins is not None:
+        return Receipt(node=node, rev=None, announced=False, effective_by=None)
+    settled = now + timedelta(seconds=site.settle_for)
+    return Receipt(node=node, rev=rev, announced=False, effective_by=settled)
 
 
 def _row(loaded: Loaded, node_id: str) -> Row:
