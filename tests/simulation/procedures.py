@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from keybound.core import edits, issuing, lifecycle, stamping
 from keybound.core.effects import Commit, Loaded, Put, ReadEntropy, ask
@@ -82,7 +81,7 @@ def _within(steps: Steps[Any]) -> Steps[Any]:
             answer, error = None, None
             try:
                 answer = yield effect
-            except Exception as failure:
+            except Exception as failure:  # noqa: BLE001 - whatever it is, it is handed on
                 error = failure
             if isinstance(answer, Loaded):
                 answer = replace(answer, unstamped=False)

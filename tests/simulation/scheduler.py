@@ -257,7 +257,7 @@ class Scheduler:
             task.wakes_at = self._time.now + slept
 
 
-def _brief(value: object) -> str:
+def _brief(value: object) -> str:  # noqa: PLR0911 - one for each kind of value
     """Return what matters of an effect or an answer, in one line."""
     match value:
         case LogHead(rev=rev, tag=tag):
@@ -270,11 +270,11 @@ def _brief(value: object) -> str:
             return f"{_brief(head)}: {', '.join(loaded) or 'nothing'}"
         case LoadByDigest():
             return "load by digest"
+        case Stamp():
+            return "stamp"
         case Commit(puts=puts):
             return f"commit {', '.join(put.node.id for put in puts)}"
         case HostCommit(commit=commit):
             return f"{_brief(commit)} without a revision"
-        case Stamp():
-            return "stamp"
         case _:
             return str(value)

@@ -111,7 +111,7 @@ class Sync(Effect[SyncAnswer]):
 class Row(NamedTuple):
     """A stored node: ``rev`` is the revision that last changed it, ``digest`` finds a key.
 
-    Below zero it is that of no revision: a change by a host, which was not stamped when it was read.
+    Below zero it is no revision, but tells the change of a host from others all the same.
     """
 
     node: StoredNode

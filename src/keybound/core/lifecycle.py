@@ -153,10 +153,12 @@ def settle(site: Site, names: Iterable[str]) -> Steps[tuple[Receipt, ...]]:
     head = yield from stamp()
     site.raise_floors(names, head)
     now = yield from read_now()
-    rows = []
+    receipts: list[Receipt] = []
     for name in names:
-        rows.append((yield from load(name)).rows.get(name))
-    return tuple(_receipt(site, row.node, row.rev, now) for row in rows if row is not None)
+        row = (yield from load(name)).rows.get(name)
+        if row is not None:  # otherwise it was undone, or is the name of an absence
+            receipts.append(_receipt(site, row.node, row.rev, now))
+    return tuple(receipts)
 
 
 def _receipt(site: Site, node: StoredNode, rev: int | None, now: datetime | None) -> Receipt:
