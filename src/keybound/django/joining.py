@@ -43,7 +43,8 @@ class _DjangoHost:
             raise InputError("using", problem, fix="use atomic(), or set ATOMIC_REQUESTS")
         wrapper.validate_no_broken_transaction()
         cursor = _CURSORS.get(wrapper.vendor, _no_cursor)(wrapper, self._using)
-        return Loan(kind=wrapper.vendor, driver=wrapper.connection, cursor=cursor)
+        given = wrapper.connection
+        return Loan(kind=wrapper.vendor, driver=given, connection=given, cursor=cursor)
 
     def after_commit(self, call: Callable[[], None]) -> None:
         """Have it called by Django."""

@@ -33,12 +33,14 @@ T = TypeVar("T")
 class Loan:
     """A connection in the middle of a transaction.
 
-    ``cursor`` makes what ``dialect`` (that of the store, if none is said) can use; ``driver`` is
-    the connection as the driver itself has it, and ``kind`` what SQLAlchemy calls such databases.
+    ``cursor`` makes what ``dialect`` (that of the store, if none is said) can use; ``connection`` is
+    for that dialect as well, ``driver`` is the same as the driver itself has it, and ``kind`` is
+    what SQLAlchemy calls such databases.
     """
 
     kind: str
     driver: Any
+    connection: Any
     cursor: Callable[[], Any]
     dialect: Dialect | None = None
 
@@ -102,6 +104,10 @@ class _Borrowed:
 
     def __init__(self, loan: Loan) -> None:
         self.cursor = loan.cursor
+        self._connection = loan.connection
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - such as whether it was lost
+        return getattr(self._connection, name)
 
     def commit(self) -> None:
         """Leave that to the host."""

@@ -111,6 +111,7 @@ def _loan(connection: Connection) -> Loan:
     return Loan(
         kind=connection.dialect.name,
         driver=pooled.driver_connection,
+        connection=dbapi,
         cursor=dbapi.cursor,
         dialect=connection.dialect,
     )
