@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import signal
 import sqlite3
 import time
@@ -16,8 +15,10 @@ from sqlalchemy import URL, StaticPool, create_engine, event, text
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from keybound import Guard
+from keybound.core.coherence import sync
 from keybound.core.effects import LoadByDigest, Sync
 from keybound.core.errors import ConflictError, InputError, NotFoundError
+from keybound.drivers import run
 from tests.stores.together import start
 
 if TYPE_CHECKING:
@@ -111,6 +112,17 @@ def accepts(guard: Guard, issued: Any) -> bool:
     return type(guard.authorize("GET", "/", None, header)).__name__ == "Allowed"
 
 
+def sync_now(guard: Guard) -> None:
+    """Ask what changed, as a thread in the background does."""
+    run(sync(guard.engine.rules.worker), guard.engine.perform)
+
+
+def fail_after(change: Any, *arguments: Any) -> None:
+    """Make a change that is to be undone."""
+    change(*arguments)
+    raise RollbackError
+
+
 def head(guard: Guard) -> Any:
     """Return what a sync is answered."""
     return guard.engine.perform(Sync(0))
@@ -145,14 +157,12 @@ def test_change_is_undone_with_the_host(guard: Guard, begin: Any):
     """Nothing happened that the host took back, and it is told of nothing."""
     issued = guard.issue(name="before")
     before = head(guard)
-    with pytest.raises(RollbackError), begin() as host:
-        with guard.joining(host) as joined:
-            joined.revoke(issued.id)
-            made = joined.issue(name="with the host")
-        raise RollbackError
+    with pytest.raises(RollbackError), begin() as host, guard.joining(host) as joined:
+        made = joined.issue(name="with the host").id
+        fail_after(joined.revoke, issued.id)
     assert accepts(guard, issued)
     with pytest.raises(NotFoundError):
-        guard.show(made.id)
+        guard.show(made)
     assert head(guard) == before
     assert joined.receipts == ()
     with begin():
@@ -166,8 +176,7 @@ def test_savepoint_takes_back_what_was_changed_in_it(guard: Guard, begin: Any):
     with begin() as host, guard.joining(host) as joined:
         joined.disable(ended.id)
         with pytest.raises(RollbackError), host.begin_nested():
-            joined.disable(kept.id)
-            raise RollbackError
+            fail_after(joined.disable, kept.id)
         with host.begin_nested():
             joined.update(ended.id, name="renamed")
     assert accepts(guard, kept)
@@ -186,7 +195,7 @@ def test_other_workers_learn_of_it_at_their_next_sync(
     with begin() as host, guard.joining(host) as joined:
         joined.revoke(issued.id)
     assert accepts(other, issued)  # the bound is long here, and nothing told it
-    other.engine._sync()
+    sync_now(other)
     assert not accepts(other, issued)
 
 
@@ -225,14 +234,14 @@ def test_host_that_is_killed_loses_nothing_it_committed(
     assert process.returncode == -signal.SIGKILL, said
     found = head(other)
     assert (found.head.rev, found.unstamped) == (1, when == "after")
-    other.engine._sync()
+    sync_now(other)
     assert accepts(other, issued) is (when == "before")
     found = head(other)
     assert (found.head.rev, found.unstamped) == (2 if when == "after" else 1, False)
     assert len(guard.list()) == (2 if when == "after" else 1)
 
 
-def test_load_stamps_what_it_finds(guard: Guard, guards: Callable[[], Guard], place: Place):
+def test_load_stamps_what_it_finds(guard: Guard, place: Place):
     """A worker that never knew the key does not keep what has no revision yet."""
     issued = guard.issue(name="before")
     process = start(DYING, place.database, place.url, SECRET, issued.id, "after")
@@ -257,7 +266,7 @@ def test_host_holds_no_revision(
     with begin() as host, guard.joining(host) as joined:
         joined.disable(mine.id)
         assert other.disable(yours.id).rev == 3
-        other.engine._sync()
+        sync_now(other)
         assert head(other).unstamped is False
     assert [receipt.rev for receipt in joined.receipts] == [4]
 
@@ -333,7 +342,7 @@ def _race(guard: Guard, engine: Engine, key: str) -> None:
 
 @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
 def test_snapshot_that_is_too_old_is_a_conflict(
-    postgres_url: str, guards: Callable[[], Guard], place: Place, level: str
+    guards: Callable[[], Guard], place: Place, level: str
 ):
     """Where the host sees what was, it is told that something else came between, and may go on."""
     if place.kind == "sqlite":
@@ -351,7 +360,6 @@ def test_snapshot_that_is_too_old_is_a_conflict(
         session.commit()
     assert guard.show(issued.id).node.name == "before"
     assert len(guard.list()) == 2
-    assert postgres_url
     engine.dispose()
 
 
@@ -503,7 +511,7 @@ def test_stamp_does_not_wait_for_a_host(guard: Guard, guards: Any, engine: Engin
         with guard.joining(session) as joined:
             joined.update(issued.id, name="by the host")
         began = time.monotonic()
-        other.engine._sync()
+        sync_now(other)
         assert time.monotonic() - began < 1
         assert head(other).unstamped is False
         assert other.show(issued.id).node.revoked_at is not None

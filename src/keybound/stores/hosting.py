@@ -33,9 +33,9 @@ T = TypeVar("T")
 class Loan:
     """A connection in the middle of a transaction.
 
-    ``cursor`` makes what ``dialect`` (that of the store, if none is said) can use; ``connection`` is
-    for that dialect as well, ``driver`` is the same as the driver itself has it, and ``kind`` is
-    what SQLAlchemy calls such databases.
+    ``kind`` is what SQLAlchemy calls such databases. ``cursor`` makes what ``dialect`` (that of the
+    store, if none is said) can use, ``connection`` is for that dialect as well, and ``driver`` is
+    the same as the driver itself has it.
     """
 
     kind: str
