@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from sqlalchemy import Connection
-    from sqlalchemy.orm import Session
+    from sqlalchemy.orm import Session, scoped_session
 
     from keybound.core.effects import Effect, Steps
     from keybound.core.explain import DenialExplanation, Explanation
@@ -168,7 +168,9 @@ class Guard(BlockingVerbs, BaseGuard):
         del raw  # whoever interrupts this and reports it shows what the frames of a traceback hold
         return run(steps, self.engine.perform)
 
-    def joining(self, host: Session | Connection | Host) -> AbstractContextManager[Joined]:
+    def joining(
+        self, host: Session | scoped_session[Session] | Connection | Host
+    ) -> AbstractContextManager[Joined]:
         """Change keys within the transaction of a SQLAlchemy session or connection.
 
         Yields the same verbs; what they do is committed with all else of that transaction, or not

@@ -56,7 +56,8 @@ class Joined(BlockingVerbs):
         if self._store is None:
             raise InputError("joined", "is over", fix="use it in the block of its `with`")
         if isinstance(effect, HostCommit | ListNodes | LoadNode):
-            return self._store.perform(effect)
+            asked: Effect[Any] = effect
+            return self._store.perform(asked)
         return self._engine.perform(effect)
 
     def _note(self, names: Iterable[str]) -> None:

@@ -12,6 +12,7 @@ from django.http import HttpResponse
 from django.urls import path
 
 from keybound import Guard
+from keybound.core.errors import InputError
 from keybound.django import guard, joining
 from tests.django.project import forget_guard
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from keybound.core import lifecycle
-from keybound.core.effects import LoadByDigest, LogHead, Stamp, Sync, SyncAnswer
+from keybound.core.effects import LoadByDigest, Stamp, Sync, SyncAnswer, ask
 from tests.simulation.store import SimulatedStore
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from keybound.core.effects import Effect, Steps
+    from keybound.core.effects import Effect, LogHead, Steps
 
     HostWeakening = Callable[[pytest.MonkeyPatch], type[SimulatedStore]]
 
@@ -75,7 +75,7 @@ def host_changes_unfenced(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
     """Where the host runs, its own changes are learnt of from the next sync."""
 
     def stamped() -> Steps[LogHead]:
-        return (yield Stamp(bytes(16)))
+        return (yield from ask(Stamp(bytes(16))))
 
     patch.setattr(lifecycle, "settle", lambda _site, _names: stamped())
     return SimulatedStore

@@ -52,7 +52,7 @@ class Claim(RuleBasedStateMachine):
         """The thread in the background starts a sync."""
         self.world.sync(worker)
 
-    @rule(worker=WORKERS, verb=st.sampled_from(sorted(CHANGES | WAITING)), node=NUMBERS)
+    @rule(worker=WORKERS, verb=st.sampled_from(sorted({**CHANGES, **WAITING})), node=NUMBERS)
     def change(self, worker, verb, node):
         """An operator changes something."""
         self.world.change(worker, verb, node)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 from sqlalchemy import Engine, StaticPool
 
@@ -122,7 +122,7 @@ def _borrowed(loan: Loan, store: SqlStore) -> Generator[Connection]:
     The host's would show what is asked to whoever watches it, digests included.
     """
     dialect = loan.dialect or store.dialect
-    pool = StaticPool(lambda: _Borrowed(loan), dialect=dialect, reset_on_return=None)  # type: ignore[arg-type,return-value]
+    pool = StaticPool(lambda: cast("Any", _Borrowed(loan)), dialect=dialect, reset_on_return=None)
     engine = Engine(pool, dialect, store.url, hide_parameters=True)
     with engine.connect() as connection:
         yield connection.execution_options(
@@ -172,15 +172,19 @@ SELECT current_database(), pg_postmaster_start_time()::text, to_regclass('keybou
 """
 
 
+def _server(connection: Connection) -> object:
+    return tuple(connection.exec_driver_sql(_SERVER).one())
+
+
+def _begin_in_postgres(_connection: Connection, _driver: object) -> None:
+    """Do nothing: the driver begins with the first statement."""
+
+
 def _begun_in_postgres(loan: Loan) -> bool:
     return getattr(loan.driver, "autocommit", False) is not True
 
 
 _KINDS: dict[str, _Kind] = {
     "sqlite": _Kind(_file, _begun_in_sqlite, _begin_in_sqlite),
-    "postgresql": _Kind(
-        lambda connection: tuple(connection.exec_driver_sql(_SERVER).one()),
-        _begun_in_postgres,
-        lambda _connection, _driver: None,
-    ),
+    "postgresql": _Kind(_server, _begun_in_postgres, _begin_in_postgres),
 }

@@ -228,7 +228,7 @@ def _load_by_digest(connection: Connection, effect: LoadByDigest) -> Loaded:
 
 
 def _load_node(connection: Connection, effect: LoadNode) -> Loaded:
-    values = {"node": _storable(effect.node), "names": ()}
+    values: dict[str, object] = {"node": _storable(effect.node), "names": ()}
     head, rows, unstamped = _load(connection, _LOAD_NODE, values)
     return Loaded(head=head, key=effect.node if rows else None, rows=rows, unstamped=unstamped)
 
