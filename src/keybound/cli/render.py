@@ -147,4 +147,6 @@ def to_seconds(text: str) -> str:
 
 def moment(value: datetime | None) -> str | None:
     """Return a moment as RFC 3339 text in UTC, to the second."""
-    return None if value is None else value.replace(microsecond=0).isoformat().replace("+00:00", "Z")
+    return (
+        None if value is None else value.replace(microsecond=0).isoformat().replace("+00:00", "Z")
+    )
