@@ -55,9 +55,8 @@ class Joined(BlockingVerbs):
     def _perform(self, effect: Effect[Any]) -> Any:  # noqa: ANN401 - the effect says what
         if self._store is None:
             raise InputError("joined", "is over", fix="use it in the block of its `with`")
-        if isinstance(effect, HostCommit | ListNodes | LoadNode):
-            asked: Effect[Any] = effect
-            return self._store.perform(asked)
+        if effect.__class__ in _WITHIN:
+            return self._store.perform(effect)
         return self._engine.perform(effect)
 
     def _note(self, names: Iterable[str]) -> None:
@@ -81,6 +80,10 @@ class Joined(BlockingVerbs):
             self.receipts += run(settle(self._engine.site, names), self._engine.perform)
         except KeyboundError as error:  # the host has committed, and is not to be told otherwise
             logger.warning("the next sync has to stamp what was committed: %s", error)
+
+
+_WITHIN = frozenset({HostCommit, ListNodes, LoadNode})
+"""What is asked of the store as the host sees it: all that a verb asks of one."""
 
 
 @runtime_checkable

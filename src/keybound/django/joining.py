@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
@@ -66,11 +66,11 @@ def _postgres_cursor(wrapper: BaseDatabaseWrapper, using: str) -> Callable[[], A
     from psycopg import Connection, Cursor
     from psycopg.rows import tuple_row
 
-    given: object = wrapper.connection
-    if not isinstance(given, Connection):
-        problem = f"{using!r} is used with {type(given).__module__.partition('.')[0]}"
+    driver: Any = wrapper.connection
+    ours: type = Connection
+    if not isinstance(driver, ours):
+        problem = f"{using!r} is used with {type(driver).__module__.partition('.')[0]}"
         raise InputError("using", problem, fix="pip install 'psycopg[binary]', and Django takes it")
-    driver = cast("Connection[Any]", given)
     return lambda: Cursor(driver, row_factory=tuple_row)
 
 

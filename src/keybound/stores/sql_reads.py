@@ -13,6 +13,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     String,
+    and_,
     bindparam,
     cast,
     exists,
@@ -110,6 +111,9 @@ _SYNC = union_all(
 """Everything that a sync answers, in one statement: one snapshot and one round trip."""
 
 
+_ANY_UNSTAMPED = exists(select(changes.c.id).where(changes.c.rev.is_(None)))
+
+
 def _with_everything_above(found: Select[str]) -> Select[*tuple[Any, ...]]:
     """Read the head and whole chains at once; a cycle ends, for a node is walked through once.
 
@@ -118,8 +122,6 @@ def _with_everything_above(found: Select[str]) -> Select[*tuple[Any, ...]]:
     chain = found.cte("chain", recursive=True)
     above = select(edges.c.above).join(chain, edges.c.node == chain.c.id)
     walk = select(chain.union(above).c.id).limit(CHAIN_MAX + 1).subquery("walk")
-    # Few rows are without a revision, so the index on that finds them; the planner may know no
-    # better, and must not look for the node first.
     unstamped = select(changes.c.id).where(
         changes.c.rev.is_(None),
         or_(changes.c.node == walk.c.id, changes.c.node.in_(bindparam("names", expanding=True))),
@@ -132,7 +134,8 @@ def _with_everything_above(found: Select[str]) -> Select[*tuple[Any, ...]]:
         nodes.c.rev,
         nodes.c.digest,
         nodes.c.body,
-        exists(unstamped.correlate(walk)).label("unstamped"),
+        # The first is answered once, and nearly always with no.
+        and_(_ANY_UNSTAMPED, exists(unstamped.correlate(walk))).label("unstamped"),
     ).select_from(meta.outerjoin(walk, true()).outerjoin(nodes, nodes.c.id == walk.c.id))
 
 
