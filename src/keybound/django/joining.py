@@ -67,7 +67,7 @@ def _postgres_cursor(wrapper: BaseDatabaseWrapper, using: str) -> Callable[[], A
     from psycopg.rows import tuple_row
 
     driver: Any = wrapper.connection
-    ours: type = Connection
+    ours: Any = Connection
     if not isinstance(driver, ours):
         problem = f"{using!r} is used with {type(driver).__module__.partition('.')[0]}"
         raise InputError("using", problem, fix="pip install 'psycopg[binary]', and Django takes it")
