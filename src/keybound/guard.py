@@ -9,11 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
+from keybound.blocking import BlockingVerbs
 from keybound.clocks import SystemClock
 from keybound.core.chain import kind_of
 from keybound.core.coherence import sync
 from keybound.drivers import arun, run
 from keybound.engine import Engine
+from keybound.joined import join
 from keybound.loops import here
 from keybound.settings import Settings
 from keybound.stores import open_store
@@ -21,8 +23,12 @@ from keybound.verbs import Verbs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
     from typing import Unpack
+
+    from sqlalchemy import Connection
+    from sqlalchemy.orm import Session, scoped_session
 
     from keybound.core.effects import Effect, Steps
     from keybound.core.explain import DenialExplanation, Explanation
@@ -36,6 +42,7 @@ if TYPE_CHECKING:
     from keybound.core.table import RouteTable
     from keybound.core.told import Told
     from keybound.core.usage import Usage
+    from keybound.joined import Joined
     from keybound.judge import Outcome, Settled
     from keybound.options import (
         ChangeOptions,
@@ -45,6 +52,7 @@ if TYPE_CHECKING:
         ListOptions,
         UpdateOptions,
     )
+    from keybound.stores.hosting import Host
     from keybound.verbs import Shown
 
 T = TypeVar("T")
@@ -128,7 +136,7 @@ class BaseGuard:
         return f"{type(self).__name__}({self.engine.store.location!r})"
 
 
-class Guard(BaseGuard):
+class Guard(BlockingVerbs, BaseGuard):
     """A guard whose verbs block; for WSGI, scripts and threads."""
 
     def to_async(self) -> AsyncGuard:
@@ -169,68 +177,15 @@ class Guard(BaseGuard):
         del raw  # whoever interrupts this and reports it shows what the frames of a traceback hold
         return run(steps, self.engine.perform)
 
-    def issue(self, **options: Unpack[IssueOptions]) -> IssuedKey:
-        """Make a key; ``secret.reveal()`` is the key itself, here and never again.
+    def joining(
+        self, host: Session | scoped_session[Session] | Connection | Host
+    ) -> AbstractContextManager[Joined]:
+        """Change keys within the transaction of a SQLAlchemy session or connection.
 
-        A limit that is left out is taken over from the ``parent``, except scopes, which a key
-        has only by name. Raises ``InputError``, ``ExceedsCeilingError``, ``NotFoundError``.
+        Yields the same verbs; what they do is committed with all else of that transaction, or not
+        at all. Raises ``InputError`` where there is none, or where it is in another database.
         """
-        return self._run(self._verbs.issue(**options))
-
-    def create_group(self, **options: Unpack[GroupOptions]) -> Receipt:
-        """Make a group; its limits and state hold for every key in it. Raises ``InputError``."""
-        return self._run(self._verbs.create_group(**options))
-
-    def show(self, node_id: str) -> Shown:
-        """Return a key or group as it is stored now. Raises ``NotFoundError``."""
-        return self._run(self._verbs.show(node_id))
-
-    def list(self, **options: Unpack[ListOptions]) -> tuple[StoredNode, ...]:
-        """Return up to ``limit`` (100) keys, or groups, with ids above ``after``, by id.
-
-        With ``unused_for``, such as ``"90d"``, those keys that nobody used for so long and that
-        are not revoked: this looks at every key.
-        """
-        return self._run(self._verbs.list(**options))
-
-    def usage(self, key_ids: Sequence[str]) -> dict[str, Usage]:
-        """Return how keys were used, as it is recorded by now; of nothing if the store cannot."""
-        return self._run(self._verbs.usage(key_ids))
-
-    def restrict(
-        self,
-        node_id: str,
-        limits: Limits | Mapping[str, object],
-        **options: Unpack[ChangeOptions],
-    ) -> Receipt:
-        """Narrow a key or group; nothing it may not do now can become permitted."""
-        return self._run(self._verbs.restrict(node_id, limits, **options))
-
-    def update(self, node_id: str, **options: Unpack[UpdateOptions]) -> Receipt:
-        """Change members, and replace the limits that are named; ``*`` takes a limit away."""
-        return self._run(self._verbs.update(node_id, **options))
-
-    def enable(self, node_id: str, **options: Unpack[ChangeOptions]) -> Receipt:
-        """Let a disabled key or group live again. Raises ``InputError`` for a revoked one."""
-        return self._run(self._verbs.enable(node_id, **options))
-
-    def disable(self, node_id: str, **options: Unpack[ChangeOptions]) -> Receipt:
-        """Suspend a key or group, and with it every key below."""
-        return self._run(self._verbs.disable(node_id, **options))
-
-    def revoke(self, node_id: str, **options: Unpack[ChangeOptions]) -> Receipt:
-        """End a key or group for ever; no worker accepts it after ``effective_by``."""
-        return self._run(self._verbs.revoke(node_id, **options))
-
-    def explain(
-        self, key_id: str, method: str, path: str, **options: Unpack[ExplainOptions]
-    ) -> Explanation:
-        """Return every check of a request that a key might make, as it would be decided now."""
-        return self._run(self._verbs.explain(key_id, method, path, **options))
-
-    def explain_denial(self, denial: str) -> DenialExplanation:
-        """Return what the id of a refusal says. Raises ``InputError`` for one of somebody else."""
-        return self._run(self._verbs.explain_denial(denial))
+        return join(self.engine, host)
 
     def _run(self, steps: Steps[T]) -> T:
         return run(steps, self.engine.perform)

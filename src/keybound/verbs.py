@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Unpack, cast, get_args
 
@@ -39,10 +39,12 @@ from keybound.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from keybound.core.edits import Edit
     from keybound.core.effects import Loaded, Steps
     from keybound.core.issuing import IssuedKey
-    from keybound.core.lifecycle import Receipt
+    from keybound.core.lifecycle import Receipt, Site
     from keybound.engine import Engine
 
 
@@ -62,9 +64,17 @@ class Shown:
 class Verbs:
     """One method for each verb; each returns the procedure that does it on an opened store."""
 
-    def __init__(self, engine: Engine) -> None:
-        """Work for one engine."""
+    def __init__(
+        self, engine: Engine, *, joins: Callable[[Iterable[str]], None] | None = None
+    ) -> None:
+        """Work for one engine; within the transaction of a host, ``joins`` takes what changes."""
         self._engine = engine
+        self._joins = joins
+
+    @property
+    def _site(self) -> Site:
+        site = self._engine.site
+        return site if self._joins is None else replace(site, joins=self._joins)
 
     def issue(self, **options: Unpack[IssueOptions]) -> Steps[IssuedKey]:
         """Make a key."""
@@ -81,13 +91,13 @@ class Verbs:
             rights=_texts("rights", options.get("rights", ())),
             metadata=options.get("metadata", {}),
         )
-        return self._engine.opened(issuing.issue(self._engine.site, asked))
+        return self._engine.opened(issuing.issue(self._site, asked))
 
     def create_group(self, **options: Unpack[GroupOptions]) -> Steps[Receipt]:
         """Make a group."""
         check_options(GroupOptions, options, needed="name")
         steps = issuing.create_group(
-            self._engine.site,
+            self._site,
             name=options["name"],
             tenant=options.get("tenant"),
             limits=_limits(options.get("limits")),
@@ -146,7 +156,7 @@ class Verbs:
         self, node_id: str, limits: Limits | Mapping[str, object], **options: Unpack[ChangeOptions]
     ) -> Steps[Receipt]:
         """Narrow a node."""
-        edit = edits.restriction(_limits(limits), self._engine.site.policy)
+        edit = edits.restriction(_limits(limits), self._site.policy)
         return self._edit(node_id, edit, options)
 
     def update(self, node_id: str, **options: Unpack[UpdateOptions]) -> Steps[Receipt]:
@@ -214,8 +224,11 @@ class Verbs:
 
     def _edit(self, node_id: str, edit: Edit, options: ChangeOptions) -> Steps[Receipt]:
         check_options(ChangeOptions, options)
+        if self._joins is not None and options.get("wait"):
+            problem = "cannot be waited for: nothing holds before the host has committed"
+            raise InputError("wait", problem, fix="leave it out, and see `receipts` after that")
         steps = lifecycle.edit(
-            self._engine.site,
+            self._site,
             node_id,
             edit,
             if_revision=options.get("if_revision"),
@@ -229,7 +242,7 @@ class Verbs:
         key = nodes[key_id]
         if not isinstance(key, APIKey):
             raise InputError("key", f"{key_id} is a group", fix="name a key")
-        return Chain(key, nodes, self._engine.site.policy)
+        return Chain(key, nodes, self._site.policy)
 
     def _facts(
         self, chain: Chain, method: str, path: str, options: ExplainOptions

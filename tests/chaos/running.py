@@ -124,6 +124,7 @@ class Run:
             self._client.hurry(key)
         until = at + episode.lasts + RECOVERS_WITHIN
         receipt, asked, answered, attempts = make(self._place.guard, subject, until=until)
+        assert receipt.rev is not None  # no host has this transaction
         subject.accepted = not subject.accepted
         subject.free_at = answered + OBSERVED_FOR
         return Change(

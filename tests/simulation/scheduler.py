@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from keybound.core.effects import (
     Announce,
     Commit,
+    HostCommit,
     LoadByDigest,
     Loaded,
     LogHead,
@@ -19,6 +20,7 @@ from keybound.core.effects import (
     ReadEntropy,
     ReadShared,
     Sleep,
+    Stamp,
     SyncAnswer,
     Uninterrupted,
 )
@@ -231,10 +233,14 @@ class Scheduler:
         except KeyboundError as error:
             task.error = error
         else:
-            if isinstance(task.effect, Commit):
+            if isinstance(task.effect, Commit | HostCommit):
                 turned = self._committed()
                 task.turned += turned
-                task.told = tuple(turned) if len(task.effect.puts) == 1 else ()
+                task.told = (
+                    tuple(turned)
+                    if isinstance(task.effect, Commit) and len(task.effect.puts) == 1
+                    else ()
+                )
         self.note(f"{task}: {_brief(task.effect)} -> {task.error or _brief(task.answer)}")
         if fate is Fate.ANSWERED_LATE:
             task.wakes_at = self._time.now + LATE_BY
@@ -306,7 +312,7 @@ def _flat(steps: Steps[T]) -> Steps[T]:
         steps.close()
 
 
-def _brief(value: object) -> str:
+def _brief(value: object) -> str:  # noqa: PLR0911 - one for each kind of value
     """Return what matters of an effect or an answer, in one line."""
     match value:
         case LogHead(rev=rev, tag=tag):
@@ -319,7 +325,11 @@ def _brief(value: object) -> str:
             return f"{_brief(head)}: {', '.join(loaded) or 'nothing'}"
         case LoadByDigest():
             return "load by digest"
+        case Stamp():
+            return "stamp"
         case Commit(puts=puts):
             return f"commit {', '.join(put.node.id for put in puts)}"
+        case HostCommit(commit=commit):
+            return f"{_brief(commit)} without a revision"
         case _:
             return str(value)

@@ -23,6 +23,7 @@ class Backup(NamedTuple):
     owners: Mapping[bytes, str]
     changes: tuple[Change, ...]
     tags: Mapping[int, bytes]
+    unstamped: tuple[str, ...]
 
 
 class SimulatedStore(MemoryStore):
@@ -42,6 +43,7 @@ class SimulatedStore(MemoryStore):
             dict(self._owners),
             tuple(self._changes),
             dict(self._tags),
+            tuple(self._unstamped),
         )
 
     def restore(self, backup: Backup) -> None:
@@ -51,6 +53,7 @@ class SimulatedStore(MemoryStore):
         self._owners = dict(backup.owners)
         self._changes = list(backup.changes)
         self._tags = dict(backup.tags)
+        self._unstamped = list(backup.unstamped)
 
     def nodes(self) -> dict[str, StoredNode]:
         """Return what is stored at this very moment."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from tests.simulation.channel import MISUSES
-from tests.simulation.procedures import CHANGES
+from tests.simulation.procedures import CHANGES, WAITING
 from tests.simulation.scheduler import LINES, Fate
 from tests.simulation.shared_cache import MISDEEDS
 from tests.simulation.walk import JUMPS, PASSING, small_limits
@@ -53,20 +53,25 @@ class Claim(RuleBasedStateMachine):
         """The thread in the background starts a sync."""
         self.world.sync(worker)
 
-    @rule(worker=WORKERS, verb=st.sampled_from(sorted(CHANGES)), node=NUMBERS)
+    @rule(worker=WORKERS, verb=st.sampled_from(sorted({**CHANGES, **WAITING})), node=NUMBERS)
     def change(self, worker, verb, node):
         """An operator changes something."""
         self.world.change(worker, verb, node)
+
+    @rule(worker=WORKERS, verb=st.sampled_from(sorted(CHANGES)), node=NUMBERS, dies=st.booleans())
+    def change_with_host(self, worker, verb, node, dies):
+        """An operator changes something within a transaction of the application."""
+        self.world.change_with_host(worker, verb, node, dies=dies)
 
     @rule(worker=WORKERS, start=NUMBERS, count=st.integers(2, 4), enabled=st.booleans())
     def switch_several(self, worker, start, count, enabled):
         """An operator changes several things in one revision."""
         self.world.switch_several(worker, start, count, enabled=enabled)
 
-    @rule(worker=WORKERS, kind=st.integers(0, 5))
-    def issue(self, worker, kind):
-        """An operator issues a key."""
-        self.world.issue(worker, kind)
+    @rule(worker=WORKERS, kind=st.integers(0, 5), dies=st.sampled_from((None, False, True)))
+    def issue(self, worker, kind, dies):
+        """An operator issues a key, or a host does."""
+        self.world.issue(worker, kind, dies=dies)
 
     @rule(seconds=st.sampled_from(PASSING))
     def pass_time(self, seconds):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation.claim import ViolationError
+from tests.simulation.host_weakenings import HOST_WEAKENINGS
 from tests.simulation.message_weakenings import MESSAGE_WEAKENINGS
 from tests.simulation.shared_weakenings import SHARED_WEAKENINGS
 from tests.simulation.walk import walk
@@ -51,6 +52,19 @@ def test_every_belief_in_messages_is_found(weaken, patch):
     for seed in range(WALKS_MAX):
         try:
             walk(seed, STEPS, shared=True, mood=_LOUD[seed % len(_LOUD)])
+        except ViolationError:
+            return
+    pytest.fail(f"not found in {WALKS_MAX} walks: {weaken.__doc__}")
+
+
+@pytest.mark.usefixtures("_untraced")
+@pytest.mark.parametrize("weaken", HOST_WEAKENINGS, ids=lambda weaken: weaken.__name__)
+def test_every_neglect_of_what_hosts_commit_is_found(weaken, patch):
+    """A protocol that lacks a rule about host transactions does not get through the simulation."""
+    store = weaken(patch)
+    for seed in range(WALKS_MAX):
+        try:
+            walk(seed, STEPS, mood=("hosts", "losses")[seed % 2], store=store)
         except ViolationError:
             return
     pytest.fail(f"not found in {WALKS_MAX} walks: {weaken.__doc__}")

@@ -42,6 +42,8 @@ MOODS: Mapping[str, Mapping[str, float]] = {
     "records": _NO_RESTORES | {"sync": 0.1, "prune": 0, "issue": 0, "traffic": 0.2, "misdeed": 0.3},
     "messages": _NO_RESTORES | {"deliver": 4, "sync": 0.4, "change": 2, "prune": 0.1, "clock": 0},
     "misuses": {"misuse": 10, "deliver": 4, "restore": 3, "prune": 0.1, "clock": 0, "change": 2},
+    "hosts": _NO_RESTORES | {"host_change": 10, "host_issue": 4, "change": 0.5, "prune": 0.2},
+    "losses": {"host_loss": 80, "host_change": 3, "change": 0.5, "clock": 0, "prune": 0.1},
     "clocks": _NO_RESTORES | {"clock": 8, "pass_time": 2, "prune": 0.2},
 }
 """What is more, or less, frequent than usual: some faults only show while others stay away."""
@@ -77,8 +79,9 @@ def walk(
         boot_counts_sleep=chance.random() < 0.5,
         shared=chance.random() < 0.6 if shared is None else shared,
     )
+    mood = mood or chance.choice(list(MOODS))
     world = World(seed, scene, store=store)
-    factors = MOODS[mood or chance.choice(list(MOODS))]
+    factors = MOODS[mood]
     events = [event for event, _ in _EVENTS.values()]
     weights = [weight * factors.get(name, 1) for name, (_, weight) in _EVENTS.items()]
     try:
@@ -115,6 +118,31 @@ def _request(world: World, chance: random.Random) -> None:
 def _change(world: World, chance: random.Random) -> None:
     verb = chance.choices(list(_VERBS), list(_VERBS.values()))[0]
     world.change(_any(chance), verb, _any(chance))
+
+
+def _host_change(world: World, chance: random.Random) -> None:
+    verb = chance.choices(list(_VERBS), list(_VERBS.values()))[0]
+    world.change_with_host(_any(chance), verb, _any(chance), dies=chance.random() < 0.5)
+
+
+def _host_issue(world: World, chance: random.Random) -> None:
+    world.issue(_any(chance), _any(chance), dies=chance.random() < 0.5)
+
+
+def _host_loss(world: World, chance: random.Random) -> None:
+    """Let somebody load what a host has just committed, and the store lose that."""
+    worker, credential = _any(chance), _any(chance)
+    world.back_up()
+    if chance.random() < 0.5:
+        world.restart(worker)
+        world.scheduler.finish(world.sync(worker))
+    _host_change(world, chance)
+    world.finish(-1)
+    for _ in range(chance.choice((1, 3))):
+        world.request(worker, credential, 1)
+        world.finish(-1)
+    world.traffic(worker)
+    world.restore()
 
 
 def _switch_several(world: World, chance: random.Random) -> None:
@@ -154,6 +182,9 @@ _EVENTS: Mapping[str, tuple[Callable[[World, random.Random], object], float]] = 
     ),
     "change": (_change, 10),
     "switch_several": (_switch_several, 5),
+    "host_change": (_host_change, 3),
+    "host_issue": (_host_issue, 0.3),
+    "host_loss": (_host_loss, 0.2),
     "issue": (lambda world, chance: world.issue(_any(chance), _any(chance)), 1.5),
     "clock": (_clock, 3),
     "pause": (_pause, 2),

@@ -131,8 +131,15 @@ class World:
         """Let an operator change a key or a group."""
         subject = self._worker(worker)
         node = self._targets[target % len(self._targets)]
-        steps = procedures.CHANGES[verb](subject, node)
-        self.scheduler.start(Task(f"{verb} {node}", subject, steps))
+        change = procedures.CHANGES.get(verb) or procedures.WAITING[verb]
+        self.scheduler.start(Task(f"{verb} {node}", subject, change(subject.verbs, node)))
+
+    def change_with_host(self, worker: int, verb: str, target: int, *, dies: bool) -> None:
+        """Let an operator change a key or a group within a transaction of the application."""
+        subject = self._worker(worker)
+        node = self._targets[target % len(self._targets)]
+        steps = procedures.change_with_host(subject, verb, node, dies=dies)
+        self.scheduler.start(Task(f"{verb} {node} with the host", subject, steps))
 
     def switch_several(self, worker: int, start: int, count: int, *, enabled: bool) -> None:
         """Let an operator enable or disable several keys and groups as one change."""
@@ -141,13 +148,19 @@ class World:
         steps = procedures.switch_several(subject, nodes, enabled=enabled)
         self.scheduler.start(Task(f"{enabled=} {nodes}", subject, steps))
 
-    def issue(self, worker: int, kind: int) -> None:
-        """Let an operator issue a key that clients tried before it was: below a parent, or not."""
+    def issue(self, worker: int, kind: int, *, dies: bool | None = None) -> None:
+        """Let an operator issue a key that clients tried before it was: below a parent, or not.
+
+        ``dies`` says that a host does so, and whether it dies after its commit.
+        """
         subject = self._worker(worker)
         parents, groups = self._targets[GROUPS:], self._targets[:GROUPS]
         parent = parents[-1 - kind // 2 % len(parents)] if kind % 2 == 0 and parents else None
         credential = self._plan()
-        steps = procedures.issue(subject, parent=parent, groups=groups[: kind % (GROUPS + 1)])
+        groups = groups[: kind % (GROUPS + 1)]
+        steps = procedures.issue(subject, parent=parent, groups=groups)
+        if dies is not None:
+            steps = procedures.issue_with_host(subject, parent=parent, groups=groups, dies=dies)
         task = Task(f"issue #{credential}", subject, steps, planned=self._entropy[credential])
         self.scheduler.start(task)
 

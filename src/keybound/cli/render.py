@@ -145,6 +145,8 @@ def to_seconds(text: str) -> str:
     return _FRACTION.sub("", text)
 
 
-def moment(value: datetime) -> str:
+def moment(value: datetime | None) -> str | None:
     """Return a moment as RFC 3339 text in UTC, to the second."""
-    return value.replace(microsecond=0).isoformat().replace("+00:00", "Z")
+    return (
+        None if value is None else value.replace(microsecond=0).isoformat().replace("+00:00", "Z")
+    )

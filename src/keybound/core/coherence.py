@@ -26,6 +26,7 @@ from keybound.core.fence import Applied
 from keybound.core.joining import Unshared, alone
 from keybound.core.nodes import APIKey
 from keybound.core.sharing import Search, offer
+from keybound.core.stamping import stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -114,6 +115,11 @@ def sync(worker: Worker) -> Steps[None]:
         sent_at = yield from ask(_CLOCK)
         since, hinted = fence.since, fence.hinted
         answer = yield from ask(Sync(since))
+        if answer.unstamped:
+            yield from stamp()
+            # What is unstamped now was committed later than this sync was sent.
+            since, hinted = fence.since, fence.hinted
+            answer = yield from ask(Sync(since))
         applied = worker.cache.apply(answer, since=since, hinted=hinted, sent_at=sent_at)
         if applied in {Applied.DONE, Applied.OVERTAKEN}:
             return
@@ -183,6 +189,9 @@ def _load(
     for _ in range(ATTEMPTS):
         proof = yield from ask(_CLOCK)
         loaded = yield from ask(LoadByDigest(digests))
+        if loaded.unstamped:
+            yield from stamp()
+            continue
         chain = _chain(loaded, digests, worker.policy)
         nodes = chain.nodes if chain is not None else [absence_id(each) for each in digests]
         heads = dict.fromkeys(nodes, loaded.head)

@@ -91,12 +91,14 @@ class SyncAnswer:
     """What changed after a revision.
 
     ``changes``: the newest ``CHANGES_MAX`` after it, oldest first. ``tags``: revision -> tag, of
-    that revision, if still known, and of the newest ``CHANGES_MAX`` after it.
+    that revision, if still known, and of the newest ``CHANGES_MAX`` after it. ``unstamped``: a host
+    committed changes which have no revision yet, and so are none of these.
     """
 
     head: LogHead
     changes: tuple[Change, ...]
     tags: dict[int, bytes]
+    unstamped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,10 @@ class Sync(Effect[SyncAnswer]):
 
 
 class Row(NamedTuple):
-    """A stored node: ``rev`` is the revision that last changed it, ``digest`` finds a key."""
+    """A stored node: ``rev`` is the revision that last changed it, ``digest`` finds a key.
+
+    Below zero it is no revision, but tells the change of a host from others all the same.
+    """
 
     node: StoredNode
     rev: int
@@ -118,12 +123,14 @@ class Row(NamedTuple):
 class Loaded:
     """A key and the nodes above it, ``None`` where there is no such node; all of one snapshot.
 
-    ``key`` is the id of the node asked for, ``None`` when it does not exist.
+    ``key`` is the id of the node asked for, ``None`` when it does not exist. ``unstamped``: a host
+    committed a change of one of these, or of there being none, that has no revision yet.
     """
 
     head: LogHead
     key: str | None
     rows: dict[str, Row | None]
+    unstamped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +169,27 @@ class Commit(Effect[LogHead]):
 
     puts: tuple[Put, ...]
     ceilings: tuple[tuple[str, int], ...] = ()
+    tag: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HostCommit(Effect[None]):
+    """Write as a commit does, within the transaction of a host, which commits it or does not.
+
+    It takes no revision, since the counter would be held until then: what is logged waits for a
+    ``Stamp``. The nodes are given versions below zero instead.
+    """
+
+    commit: Commit
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp(Effect[LogHead]):
+    """Give all that hosts committed without a revision the next one, named by ``tag``.
+
+    The answer is the head once there is nothing left of that, whoever did it.
+    """
+
     tag: bytes
 
 

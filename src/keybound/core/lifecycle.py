@@ -14,6 +14,7 @@ from keybound.core.announcing import names_of
 from keybound.core.ceilings import check_edit
 from keybound.core.effects import (
     Commit,
+    HostCommit,
     LoadNode,
     Put,
     ReadClock,
@@ -21,10 +22,12 @@ from keybound.core.effects import (
     Row,
     Sleep,
     Uninterrupted,
+    absence_id,
     ask,
 )
 from keybound.core.errors import ConflictError, NotFoundError
 from keybound.core.nodes import APIKey, StoredNode, encode_node
+from keybound.core.stamping import TAG_BYTES, load_stamped, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -36,14 +39,14 @@ if TYPE_CHECKING:
     from keybound.core.terms import ChainPolicy
 
 ATTEMPTS = 5
-TAG_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
     """What the settings mean for changes; ``settle_for`` is the bound, in seconds.
 
-    ``announcer`` tells other workers, where there is a shared cache.
+    ``announcer`` tells other workers, where there is a shared cache. Within the transaction of a
+    host, ``joins`` takes the names of what is changed.
     """
 
     format: KeyFormat
@@ -52,6 +55,7 @@ class Site:
     settle_for: float
     raise_floors: Callable[[Iterable[str], LogHead], None]
     announcer: Announcer | None = None
+    joins: Callable[[Iterable[str]], None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +63,14 @@ class Receipt:
     """A committed change: no worker accepts what it ended after ``effective_by``.
 
     ``announced`` says whether other workers were also told at once, by a shared cache that took
-    the message; ``node`` is the key or group as the change left it.
+    the message; ``node`` is the key or group as the change left it. In the transaction of a host
+    there is neither a revision nor such a moment: both are known once the host has committed.
     """
 
     node: StoredNode
-    rev: int
+    rev: int | None
     announced: bool
-    effective_by: datetime
+    effective_by: datetime | None
 
 
 def edit(
@@ -97,8 +102,7 @@ def edit(
         if dry_run or node == row.node:
             if wait and not dry_run:  # somebody else may have made the same change just now
                 yield from ask(Sleep(site.settle_for))
-            settled = now + timedelta(seconds=site.settle_for)
-            return Receipt(node=node, rev=row.rev, announced=False, effective_by=settled)
+            return _receipt(site, node, row.rev, now)
         checked = tuple((name, found.rev) for name, found in ceilings.items())
         try:
             put = Put(node=node, expected=row.rev)
@@ -123,7 +127,7 @@ def show(node_id: str) -> Steps[Loaded]:
 
 def load(node_id: str) -> Steps[Loaded]:
     """Return a node, if there is one, and everything above it."""
-    return (yield from ask(LoadNode(node_id)))
+    return (yield from load_stamped(LoadNode(node_id)))
 
 
 def read_now() -> Steps[datetime]:
@@ -147,6 +151,10 @@ def commit(
     """
     tag = yield from ask(ReadEntropy(TAG_BYTES))
     change = Commit(puts=(put,), ceilings=ceilings, tag=tag)
+    if site.joins is not None:
+        yield from ask(HostCommit(change))
+        site.joins(names_of(put))
+        return _receipt(site, put.node, None, None)
     digest = digest if put.digest is None else put.digest
     return (yield from ask(Uninterrupted(_commit(site, change, digest, above))))
 
@@ -157,11 +165,49 @@ def _commit(
     (put,) = change.puts
     head = yield from ask(change)
     site.raise_floors(names_of(put), head)
-    settled = (yield from read_now()) + timedelta(seconds=site.settle_for)
+    now = yield from read_now()
     announced = False
     if site.announcer is not None:
         announced = yield from site.announcer.announce(put, head, digest=digest, above=above)
-    return Receipt(node=put.node, rev=head.rev, announced=announced, effective_by=settled)
+    return _receipt(site, put.node, head.rev, now, announced=announced)
+
+
+def settle(site: Site, names: Iterable[str]) -> Steps[tuple[Receipt, ...]]:
+    """Stamp what a host has committed, fence it in this process, and tell the others.
+
+    What is told of each node is what is stored by now, not what was meant to be written.
+    """
+    names = tuple(dict.fromkeys(names))
+    head = yield from stamp()
+    site.raise_floors(names, head)
+    now = yield from read_now()
+    receipts: list[Receipt] = []
+    for name in names:
+        loaded = yield from load(name)
+        row = loaded.rows.get(name)
+        if row is not None:  # otherwise it was undone, or is the name of an absence
+            announced = yield from _announce_again(site, row, loaded, names)
+            receipts.append(_receipt(site, row.node, row.rev, now, announced=announced))
+    return tuple(receipts)
+
+
+def _announce_again(site: Site, row: Row, loaded: Loaded, changed: tuple[str, ...]) -> Steps[bool]:
+    """Tell the others of a node as it was read, with its absence where that has ended."""
+    if site.announcer is None:
+        return False
+    new = row.digest is not None and absence_id(row.digest) in changed
+    put = Put(node=row.node, expected=row.rev, digest=row.digest if new else None)
+    above = tuple(name for name in loaded.rows if name != row.node.id)
+    return (yield from site.announcer.announce(put, loaded.head, digest=row.digest, above=above))
+
+
+def _receipt(
+    site: Site, node: StoredNode, rev: int | None, now: datetime | None, *, announced: bool = False
+) -> Receipt:
+    if now is None or site.joins is not None:
+        return Receipt(node=node, rev=None, announced=False, effective_by=None)
+    settled = now + timedelta(seconds=site.settle_for)
+    return Receipt(node=node, rev=rev, announced=announced, effective_by=settled)
 
 
 def _row(loaded: Loaded, node_id: str) -> Row:

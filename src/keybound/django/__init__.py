@@ -33,6 +33,7 @@ if VERSION < (5, 2, 15) or (6, 0) <= VERSION < (6, 0, 6):
     raise ImportError(msg)
 
 from keybound.django.demands import require, requires
+from keybound.django.joining import joining
 from keybound.django.projects import async_guard, guard
 
-__all__ = ["async_guard", "guard", "require", "requires"]
+__all__ = ["async_guard", "guard", "joining", "require", "requires"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +13,7 @@ from keybound.core.effects import (
     Change,
     Commit,
     Effect,
+    HostCommit,
     Installation,
     ListNodes,
     LoadByDigest,
@@ -25,9 +26,11 @@ from keybound.core.effects import (
     ReplaceEpoch,
     Row,
     SetFingerprint,
+    Stamp,
     Sync,
     SyncAnswer,
     UsageRow,
+    absence_id,
 )
 from keybound.core.errors import RecordCorruptError
 from keybound.core.nodes import APIKey, encode_node
@@ -40,6 +43,7 @@ from keybound.stores.rules import (
     not_opened,
     originate,
     read_row,
+    unstamped_rev,
 )
 
 if TYPE_CHECKING:
@@ -73,8 +77,10 @@ class MemoryStore:
         self._changes: list[Change] = []
         self._tags: dict[int, bytes] = {}
         self._usage: dict[str, UsageRow] = {}
+        self._unstamped: list[str] = []
         self._handlers: dict[type[Effect[Any]], Callable[[Any], Any]] = {
             Commit: self._commit,
+            HostCommit: self._host_commit,
             ListNodes: self._list_nodes,
             LoadByDigest: self._load_by_digest,
             LoadNode: self._load_node,
@@ -83,6 +89,7 @@ class MemoryStore:
             RecordUsage: self._record_usage,
             ReplaceEpoch: self._replace_epoch,
             SetFingerprint: self._set_fingerprint,
+            Stamp: self._stamp,
             Sync: self._sync,
         }
 
@@ -127,6 +134,7 @@ class MemoryStore:
             head=head,
             changes=tuple(self._changes[first:][-CHANGES_MAX:]),
             tags={rev: self._tags[rev] for rev in (since, *newer) if rev in self._tags},
+            unstamped=bool(self._unstamped),
         )
 
     def _load_by_digest(self, effect: LoadByDigest) -> Loaded:
@@ -134,19 +142,21 @@ class MemoryStore:
         if len(found) > 1:
             msg = f"{', '.join(sorted(found))} are all found by the same credential"
             raise RecordCorruptError(msg)
-        return self._loaded(found)
+        return self._loaded(found, map(absence_id, effect.digests))
 
     def _load_node(self, effect: LoadNode) -> Loaded:
         return self._loaded({effect.node} & self._nodes.keys())
 
-    def _loaded(self, found: Iterable[str]) -> Loaded:
+    def _loaded(self, found: Iterable[str], names: Iterable[str] = ()) -> Loaded:
         queue = list(found)
         rows: dict[str, Row | None] = {}
         for node in queue:
             if node not in rows and len(rows) <= CHAIN_MAX:
                 row = rows[node] = self._row(node)
                 queue.extend(row.node.above if row is not None else ())
-        return Loaded(head=self._current, key=queue[0] if queue else None, rows=rows)
+        unstamped = not {*rows, *names}.isdisjoint(self._unstamped)
+        key = queue[0] if queue else None
+        return Loaded(head=self._current, key=key, rows=rows, unstamped=unstamped)
 
     def _list_nodes(self, effect: ListNodes) -> tuple[Row, ...]:
         _ = self._current
@@ -156,6 +166,27 @@ class MemoryStore:
 
     def _commit(self, effect: Commit) -> LogHead:
         head = LogHead(self._current.rev + 1, effect.tag, self._current.epoch)
+        self._write(effect, head.rev)
+        self._log(head, logged(effect))
+        return head
+
+    def _host_commit(self, effect: HostCommit) -> None:
+        """Commit at once: nobody else has a transaction here, but a test may play the host."""
+        _ = self._current
+        self._write(effect.commit, unstamped_rev(effect.commit.tag))
+        self._unstamped += logged(effect.commit)
+
+    def _stamp(self, effect: Stamp) -> LogHead:
+        names, self._unstamped = self._unstamped, []
+        if not names:
+            return self._current
+        head = LogHead(self._current.rev + 1, effect.tag, self._current.epoch)
+        for node in self._nodes.keys() & names:
+            self._nodes[node] = replace(self._nodes[node], rev=head.rev)
+        self._log(head, names)
+        return head
+
+    def _write(self, effect: Commit, rev: int) -> None:
         revs = {node: stored.rev for node, stored in self._nodes.items()}
         check_commit(effect, revs, self._owners)
         records = [encode_node(put.node) for put in effect.puts]
@@ -166,15 +197,16 @@ class MemoryStore:
                 del self._owners[before.digest]
             if digest is not None:
                 self._owners[digest] = put.node.id
-            self._nodes[put.node.id] = _Stored(record, head.rev, digest)
-        self._changes += [Change(head.rev, name) for name in logged(effect)]
+            self._nodes[put.node.id] = _Stored(record, rev, digest)
+
+    def _log(self, head: LogHead, names: Iterable[str]) -> None:
+        self._changes += [Change(head.rev, name) for name in names]
         self._tags[head.rev] = head.tag
         self._head = head
         forgotten = forgets_through(head.rev, self._history_max)
         if forgotten is not None:
             self._changes = [change for change in self._changes if change.rev > forgotten]
             self._tags = {rev: tag for rev, tag in self._tags.items() if rev > forgotten}
-        return head
 
     def _record_usage(self, effect: RecordUsage) -> int:
         _ = self._current

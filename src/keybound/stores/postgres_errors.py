@@ -93,6 +93,7 @@ _BY_CLASS: dict[type[BaseException], str] = {
 
 _BY_STATE: dict[str, tuple[type[KeyboundError], str]] = {
     "08": (StoreUnavailableError, _UNREACHABLE),
+    "23505": (ConflictError, "something else took the same id or digest: make the change again"),
     "25006": (StoreUnavailableError, _READ_ONLY),
     "25P03": (StoreUnavailableError, "a change was ended because it did not go on: make it again"),
     "28": (StoreUnavailableError, _LOGIN),

@@ -26,6 +26,8 @@ _PRUNE_EVERY = 100
 _BYTES = 16
 _MOMENTS_END = 253_402_300_800
 """The end of the year 9999, in POSIX seconds."""
+_VERSION_BYTES = 6
+"""As many as every reader of numbers keeps exactly."""
 
 T = TypeVar("T")
 
@@ -81,6 +83,11 @@ def logged(effect: Commit) -> list[str]:
         if put.digest is not None:
             names.append(absence_id(put.digest))
     return names
+
+
+def unstamped_rev(tag: bytes) -> int:
+    """Return the version of a node whose change has no revision yet; as random as the tag."""
+    return -1 - int.from_bytes(tag[:_VERSION_BYTES])
 
 
 def forgets_through(rev: int, history_max: int) -> int | None:

@@ -20,18 +20,20 @@ from keybound.core.effects import Commit, OpenStore, RecordUsage
 from keybound.core.errors import StoreUnavailableError, UnsureError
 from keybound.stores.databases import Purpose
 from keybound.stores.forking import Uses
+from keybound.stores.hosting import HostedStore
 from keybound.stores.rules import HISTORY_MAX
 from keybound.stores.sql_reads import READS, read_installation
 from keybound.stores.sql_writes import WRITES, install, made
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import URL, Connection, Dialect, Engine
 
     from keybound.core.effects import Effect, Installation
     from keybound.core.errors import KeyboundError
     from keybound.stores.databases import Database
+    from keybound.stores.hosting import Host
 
 T = TypeVar("T")
 
@@ -53,6 +55,8 @@ class SqlStore:
         self._reading = self._engine(Purpose.LOOK, connections=max(connections - 1, 1))
         self._writing = self._engine(Purpose.CHANGE, connections=1)
         self._uses = Uses()
+        self.compiled: dict[Any, Any] = {}
+        """Statements as they were compiled for hosts, who may have dialects of their own."""
         _stores.add(self)
 
     def _engine(self, purpose: Purpose, *, connections: int) -> Engine:
@@ -134,13 +138,47 @@ class SqlStore:
         """
         engine = self._engine(Purpose.BUILD, connections=1)
         try:
-            with self._uses, self.database.connection(engine) as connection:
+            with (
+                self.explaining(),
+                self._uses,
+                self.database.connection(engine) as connection,
+            ):
                 yield connection
                 self.database.check_kept(connection)
-        except _FOREIGN as error:
-            raise self.database.explained(error) from error
         finally:
             engine.dispose()
+
+    @property
+    def dialect(self) -> Dialect:
+        """What the database understands; complete once it was asked anything."""
+        return self._reading.dialect
+
+    @property
+    def url(self) -> URL:
+        """What SQLAlchemy has for the place of the database: no password is in it."""
+        return self._reading.url
+
+    def within(self, host: Host) -> HostedStore:
+        """Return this store as it is within the transaction of a host."""
+        return HostedStore(self, host)
+
+    def ask(self, question: Callable[[Connection], T]) -> T:
+        """Answer what is no effect, on a connection of our own. Raises ``StoreError``."""
+        with (
+            self.explaining(),
+            self._uses,
+            self.database.connection(self._reading) as connection,
+            transaction(connection, Purpose.LOOK),
+        ):
+            return question(connection)
+
+    @contextmanager
+    def explaining(self) -> Generator[None]:
+        """Raise what goes wrong in the database as what is to be done about it."""
+        try:
+            yield
+        except _FOREIGN as error:
+            raise self.database.explained(error) from error
 
     def close(self) -> None:
         """Close the connections; the next effect opens others."""

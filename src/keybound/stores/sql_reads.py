@@ -13,11 +13,14 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     String,
+    and_,
     bindparam,
     cast,
+    exists,
     inspect,
     literal_column,
     null,
+    or_,
     select,
     true,
     union_all,
@@ -39,6 +42,7 @@ from keybound.core.effects import (
     Row,
     Sync,
     SyncAnswer,
+    absence_id,
 )
 from keybound.core.errors import RecordCorruptError, StoreError
 from keybound.stores import rules
@@ -80,7 +84,7 @@ def _part(number: int, *columns: ColumnElement[Any]) -> Select[*tuple[Any, ...]]
     return select(literal_column(str(number), Integer).label("part"), *padded)
 
 
-_HEAD_PART, _KNOWN_PART, _CHANGES_PART, _TAGS_PART = range(4)
+_HEAD_PART, _KNOWN_PART, _CHANGES_PART, _TAGS_PART, _UNSTAMPED_PART = range(5)
 _SINCE = bindparam("since", type_=BigInteger)
 _NEWEST_CHANGES = (
     _part(_CHANGES_PART, changes.c.rev, changes.c.node)
@@ -96,13 +100,20 @@ _NEWEST_TAGS = (
     .limit(CHANGES_MAX)
     .subquery()
 )
+_UNSTAMPED = (
+    _part(_UNSTAMPED_PART, changes.c.node).where(changes.c.rev.is_(None)).limit(1).subquery()
+)
 _SYNC = union_all(
     _part(_HEAD_PART, meta.c.rev, meta.c.tag, meta.c.epoch),
     _part(_KNOWN_PART, revisions.c.rev, revisions.c.tag).where(revisions.c.rev == _SINCE),
     select(_NEWEST_CHANGES),
     select(_NEWEST_TAGS),
+    select(_UNSTAMPED),
 )
 """Everything that a sync answers, in one statement: one snapshot and one round trip."""
+
+
+_ANY_UNSTAMPED = exists(select(changes.c.id).where(changes.c.rev.is_(None)))
 
 
 def _with_everything_above(found: Select[str]) -> Select[*tuple[Any, ...]]:
@@ -113,6 +124,10 @@ def _with_everything_above(found: Select[str]) -> Select[*tuple[Any, ...]]:
     chain = found.cte("chain", recursive=True)
     above = select(edges.c.above).join(chain, edges.c.node == chain.c.id)
     walk = select(chain.union(above).c.id).limit(CHAIN_MAX + 1).subquery("walk")
+    unstamped = select(changes.c.id).where(
+        changes.c.rev.is_(None),
+        or_(changes.c.node == walk.c.id, changes.c.node.in_(bindparam("names", expanding=True))),
+    )
     return select(
         meta.c.rev.label("head"),
         meta.c.tag,
@@ -121,6 +136,8 @@ def _with_everything_above(found: Select[str]) -> Select[*tuple[Any, ...]]:
         nodes.c.rev,
         nodes.c.digest,
         nodes.c.body,
+        # The first is answered once, and nearly always with no.
+        and_(_ANY_UNSTAMPED, exists(unstamped.correlate(walk))).label("unstamped"),
     ).select_from(meta.outerjoin(walk, true()).outerjoin(nodes, nodes.c.id == walk.c.id))
 
 
@@ -176,12 +193,15 @@ def read_installation(connection: Connection) -> Installation | None:
 def _sync(connection: Connection, effect: Sync) -> SyncAnswer:
     location = _location(connection)
     rows = connection.execute(_SYNC, {"since": effect.since}).all()
-    heads, known, changed, tagged = ([r for r in rows if r.part == part] for part in range(4))
+    heads, known, changed, tagged, unstamped = (
+        [row for row in rows if row.part == part] for part in range(5)
+    )
     if not heads:
         raise NoResultFound
     head = rules.read_head(location, rev=heads[0].rev, tag=heads[0].tag, epoch=heads[0].epoch)
     if head.rev <= effect.since:
-        return SyncAnswer(head=head, changes=(), tags=_tags(location, known))
+        tags = _tags(location, known)
+        return SyncAnswer(head=head, changes=(), tags=tags, unstamped=bool(unstamped))
     newest = [
         Change(rules.read_value(location, row.rev, int), rules.read_value(location, row.node, str))
         for row in changed
@@ -190,6 +210,7 @@ def _sync(connection: Connection, effect: Sync) -> SyncAnswer:
         head=head,
         changes=tuple(sorted(newest, key=attrgetter("rev"))),
         tags=_tags(location, [*known, *tagged]),
+        unstamped=bool(unstamped),
     )
 
 
@@ -199,32 +220,37 @@ def _tags(location: str, rows: Iterable[FoundRow[Any]]) -> dict[int, bytes]:
 
 
 def _load_by_digest(connection: Connection, effect: LoadByDigest) -> Loaded:
-    head, rows = _load(connection, _LOAD_BY_DIGEST, {"digests": effect.digests})
+    names = [absence_id(digest) for digest in effect.digests]
+    head, rows, unstamped = _load(
+        connection, _LOAD_BY_DIGEST, {"digests": effect.digests, "names": names}
+    )
     asked = set(effect.digests)
     found = [name for name, row in rows.items() if row is not None and row.digest in asked]
     if len(found) > 1:
         msg = f"{', '.join(sorted(found))} are all found by one credential"
         raise RecordCorruptError(msg)
-    return Loaded(head=head, key=found[0] if found else None, rows=rows)
+    return Loaded(head=head, key=found[0] if found else None, rows=rows, unstamped=unstamped)
 
 
 def _load_node(connection: Connection, effect: LoadNode) -> Loaded:
-    head, rows = _load(connection, _LOAD_NODE, {"node": _storable(effect.node)})
-    return Loaded(head=head, key=effect.node if rows else None, rows=rows)
+    values: dict[str, object] = {"node": _storable(effect.node), "names": ()}
+    head, rows, unstamped = _load(connection, _LOAD_NODE, values)
+    return Loaded(head=head, key=effect.node if rows else None, rows=rows, unstamped=unstamped)
 
 
 def _load(
     connection: Connection, statement: Select[*tuple[Any, ...]], values: dict[str, object]
-) -> tuple[LogHead, dict[str, Row | None]]:
+) -> tuple[LogHead, dict[str, Row | None], bool]:
     found = connection.execute(statement, values).all()
     if not found:
         raise NoResultFound
     rows: dict[str, Row | None] = {}
-    for _, _, _, name, rev, digest, record in found:
+    for _, _, _, name, rev, digest, record, _ in found:
         if name is not None:  # without a key, the head stands alone
             rows[name] = None if rev is None else rules.read_row(name, record, rev, digest)
     rev, tag, epoch = found[0][:3]
-    return rules.read_head(_location(connection), rev=rev, tag=tag, epoch=epoch), rows
+    head = rules.read_head(_location(connection), rev=rev, tag=tag, epoch=epoch)
+    return head, rows, any(row[-1] for row in found)
 
 
 def _list_nodes(connection: Connection, effect: ListNodes) -> tuple[Row, ...]:

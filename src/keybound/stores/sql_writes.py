@@ -12,15 +12,24 @@ from sqlalchemy import bindparam, delete, insert, inspect, select, update
 from keybound.core.effects import (
     Commit,
     Effect,
+    HostCommit,
     Installation,
     LogHead,
     OpenStore,
     RecordUsage,
     ReplaceEpoch,
     SetFingerprint,
+    Stamp,
 )
+from keybound.core.errors import ConflictError
 from keybound.core.nodes import APIKey, encode_node
-from keybound.stores.rules import check_commit, forgets_through, logged, originate
+from keybound.stores.rules import (
+    check_commit,
+    forgets_through,
+    logged,
+    originate,
+    unstamped_rev,
+)
 from keybound.stores.schema import (
     SCHEMA,
     changes,
@@ -46,7 +55,26 @@ _KNOWN = select(nodes.c.id, nodes.c.rev, nodes.c.digest).where(
     | nodes.c.digest.in_(bindparam("digests", expanding=True))
 )
 
+_LOCK = (
+    select(nodes.c.id)
+    .where(nodes.c.id.in_(bindparam("names", expanding=True)))
+    .order_by(nodes.c.id)
+    .with_for_update(key_share=True)
+)
+"""Waits for hosts which write the same nodes, as long as nobody else waits for that."""
+
 _TURN = select(meta.c.rev).with_for_update()
+_STAMP_CHANGES = update(changes).where(changes.c.rev.is_(None)).values(rev=bindparam("next"))
+_STAMPED = select(changes.c.node).where(changes.c.rev == bindparam("next"))
+_FREE = (
+    select(nodes.c.id)
+    .where(nodes.c.id.in_(_STAMPED))
+    .with_for_update(key_share=True, skip_locked=True, of=nodes)
+)
+_STAMP_NODES = update(nodes).where(nodes.c.id.in_(_FREE)).values(rev=bindparam("next"))
+"""Not those that a host is writing: nobody may wait for a host, and it gives them another version
+anyway. Where it does not commit, the one below zero stays, which tells versions apart as well."""
+
 _NAMED = select(revisions.c.rev).where(revisions.c.tag == bindparam("tag"))
 
 
@@ -72,20 +100,54 @@ def made(connection: Connection, effect: Commit) -> LogHead | None:
 
 
 def _commit(connection: Connection, effect: Commit) -> LogHead:
-    read_head(connection)  # counting on from what is no number would begin at 1 again
-    # Before all else: whoever holds this row is the only one who changes anything.
-    connection.execute(update(meta).values(rev=meta.c.rev + 1, tag=effect.tag))
-    head = read_head(connection)
-    _check(connection, effect)
-    for put in effect.puts:
-        _write(connection, put, head.rev)
+    written = [put.node.id for put in effect.puts if put.expected is not None]
+    connection.execute(_LOCK, {"names": written})
+    head = _next(connection, effect.tag)
+    _write_all(connection, effect, head.rev)
     _insert(connection, changes, [{"rev": head.rev, "node": name} for name in logged(effect)])
+    _remember(connection, head)
+    return head
+
+
+def host_commit(connection: Connection, effect: HostCommit) -> None:
+    """Write within the transaction of a host, whose connection this is."""
+    commit = effect.commit
+    _write_all(connection, commit, unstamped_rev(commit.tag))
+    _insert(connection, changes, [{"rev": None, "node": name} for name in logged(commit)])
+
+
+def _stamp(connection: Connection, effect: Stamp) -> LogHead:
+    connection.execute(_TURN)
+    head = read_head(connection)
+    stamped = connection.execute(_STAMP_CHANGES, {"next": head.rev + 1}).rowcount
+    if not stamped:
+        return head
+    head = _next(connection, effect.tag)
+    connection.execute(_STAMP_NODES, {"next": head.rev})
+    _remember(connection, head)
+    return head
+
+
+def _next(connection: Connection, tag: bytes) -> LogHead:
+    """Take the next revision: whoever holds this row is the only one who does."""
+    read_head(connection)  # counting on from what is no number would begin at 1 again
+    connection.execute(update(meta).values(rev=meta.c.rev + 1, tag=tag))
+    return read_head(connection)
+
+
+def _remember(connection: Connection, head: LogHead) -> None:
+    """Note the name of a revision, and forget those of long ago with what they changed."""
     connection.execute(insert(revisions), {"rev": head.rev, "tag": head.tag})
     forgotten = forgets_through(head.rev, connection.get_execution_options()["history_max"])
     if forgotten is not None:
         connection.execute(delete(changes).where(changes.c.rev <= forgotten))
         connection.execute(delete(revisions).where(revisions.c.rev <= forgotten))
-    return head
+
+
+def _write_all(connection: Connection, effect: Commit, rev: int) -> None:
+    _check(connection, effect)
+    for put in effect.puts:
+        _write(connection, put, rev)
 
 
 def _check(connection: Connection, effect: Commit) -> None:
@@ -113,7 +175,11 @@ def _write(connection: Connection, put: Put, rev: int) -> None:
     if put.expected is None:
         connection.execute(insert(nodes), {"id": node.id, **values})
     else:
-        connection.execute(update(nodes).where(nodes.c.id == node.id), values)
+        # A host may have written it since it was looked at, and committed while this waited.
+        unchanged = nodes.c.id == node.id, nodes.c.rev == put.expected
+        if connection.execute(update(nodes).where(*unchanged), values).rowcount != 1:
+            msg = f"{node.id} was just changed by somebody else: read it again"
+            raise ConflictError(msg)
         connection.execute(delete(edges).where(edges.c.node == node.id))
     rows = [{"node": node.id, "above": above} for above in dict.fromkeys(node.above)]
     _insert(connection, edges, rows)
@@ -139,5 +205,6 @@ WRITES: dict[type[Effect[Any]], Callable[[Connection, Any], Any]] = {
     RecordUsage: record_usage,
     ReplaceEpoch: _replace_epoch,
     SetFingerprint: _set_fingerprint,
+    Stamp: _stamp,
 }
 """Effects that change something, with their handlers."""
