@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from tests.chaos.place import Place
     from tests.services.redis import RedisServer
+    from tests.services.redis_fleets import Watched
 
 BRIEF, LONG = 2.0, 6.5
 """Seconds that a fault lasts: the latter is longer than any lease."""
@@ -33,6 +34,8 @@ class Fault:
     aimed: bool = False
     essential: bool = False
     """Whether a short run has it, too."""
+    watched: bool = False
+    """Whether it is one of a place whose Redis is watched by Sentinels, and of no other."""
 
 
 def _suffering(proxies: Iterable[FaultProxy], faults: Faults) -> AbstractContextManager[object]:
@@ -164,8 +167,7 @@ def _replicated(place: Place) -> Generator[RedisServer]:
 def _failed_over(place: Place, _: int) -> Generator[None]:
     """The primary dies; what it had not told its replica is lost, and the address moves.
 
-    With ``redis+sentinel://`` it will be a Sentinel that promotes, and clients that ask it where
-    to; here the address moves, as that of a managed service does.
+    As that of a managed service does; what Sentinels do stands below.
     """
     with _replicated(place) as second:
         place.redis_server.stop()
@@ -248,6 +250,47 @@ def _worker_killed(place: Place, aim: int) -> Generator[None]:
     yield
 
 
+def _watched(place: Place) -> Watched:
+    assert place.watched is not None
+    return place.watched
+
+
+@contextmanager
+def _primary_killed(place: Place, _: int) -> Generator[None]:
+    """Sentinels promote the replica, and everybody has to find it."""
+    watched = _watched(place)
+    watched.primary.stop()
+    try:
+        yield
+    finally:
+        watched.ensure()
+
+
+@contextmanager
+def _primary_hung(place: Place, _: int) -> Generator[None]:
+    """Sentinels promote the replica; then there are two, until they hear of each other."""
+    watched = _watched(place)
+    hung = watched.primary
+    hung.hang()
+    try:
+        yield
+    finally:
+        hung.go_on()
+        watched.ensure()
+
+
+@contextmanager
+def _sentinels_killed(place: Place, _: int) -> Generator[None]:
+    """Who is connected stays so, and nobody is told where to go."""
+    watched = _watched(place)
+    for sentinel in watched.sentinels:
+        sentinel.stop()
+    try:
+        yield
+    finally:
+        watched.ensure()
+
+
 NOTHING = "nothing"
 
 FAULTS: dict[str, Fault] = {
@@ -289,5 +332,8 @@ FAULTS: dict[str, Fault] = {
     ),
     "worker paused": Fault(begin=_paused, aimed=True, lasts=LONG, essential=True),
     "worker killed": Fault(begin=_worker_killed, aimed=True, essential=True),
+    "watched primary killed": Fault(begin=_primary_killed, lasts=4.0, watched=True),
+    "watched primary hung": Fault(begin=_primary_hung, lasts=4.0, watched=True),
+    "Sentinels killed": Fault(begin=_sentinels_killed, watched=True),
 }
 """By the names that reports and ``--faults`` use."""

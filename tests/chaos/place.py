@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from tests.services.postgres import PostgresServer
+    from tests.services.redis_fleets import Watched
 
 SECRET = "a-secret-of-the-tests-of-chaos-0123456789"
 REVOKE_WITHIN = 5.0
@@ -124,17 +125,17 @@ class Place:
         folder: Path,
         fleet: Sequence[Spec] = FLEET,
         *,
-        redis: str | None = None,
+        watched: Watched | None = None,
         weaker: dict[str, str] | None = None,
     ) -> None:
         """Know what to start; ``weaker`` are settings of workers with which the claim fails.
 
-        ``redis`` is what all of them use instead of the server behind the proxies.
+        With ``watched`` all of them use that instead of the server behind the proxies.
         """
         self.database_server = postgres
         self._folder = folder
         self._specs = fleet
-        self._redis_url = redis
+        self.watched = watched
         self._weaker = weaker or {}
         self._stack = ExitStack()
 
@@ -205,7 +206,7 @@ class Place:
     def _settings(self, postgres: FaultProxy, redis: FaultProxy) -> dict[str, str]:
         return {
             "database": f"postgresql://postgres@127.0.0.1:{postgres.port}/{self._database}",
-            "redis": self._redis_url or f"redis://127.0.0.1:{redis.port}/0",
+            "redis": self.watched.url() if self.watched else f"redis://127.0.0.1:{redis.port}/0",
             "secret": SECRET,
             "revoke_within": str(REVOKE_WITHIN),
             "sync_every": str(SYNC_EVERY),

@@ -49,7 +49,7 @@ def schedule(
 ) -> list[Episode]:
     """Return what is to happen, with that many changes in all."""
     chance = random.Random(seed)
-    several = list(faults or [name for name in FAULTS if changes >= MANY or FAULTS[name].essential])
+    several = list(faults or _usual(changes))
     episodes = list[Episode]()
     if NOTHING in several:
         several.remove(NOTHING)
@@ -68,6 +68,11 @@ def schedule(
                 episodes.append(_episode(chance, name, count, lasts, workers))
                 changes -= count
     return episodes
+
+
+def _usual(changes: int) -> list[str]:
+    several = [name for name, fault in FAULTS.items() if not fault.watched]
+    return several if changes >= MANY else [name for name in several if FAULTS[name].essential]
 
 
 def _episode(

@@ -7,7 +7,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from tests.chaos import records
-from tests.chaos.place import Place, Spec
+from tests.chaos.faults import FAULTS
+from tests.chaos.place import FLEET, Place, Spec
 from tests.chaos.plugin import PROPERTY
 from tests.chaos.report import summary, table
 from tests.chaos.running import Run
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from tests.chaos.schedule import Episode
     from tests.services.postgres import Servers
+    from tests.services.redis_fleets import Watched
 
 SHOWN = 10
 
@@ -31,14 +34,30 @@ def test_nothing_is_accepted_after_the_bound_whatever_fails(
     record_property,
 ):
     """And a good key is accepted or not decided on, but never refused; and all recover."""
+    changes, faults = map(pytestconfig.getoption, ("--changes", "--faults"))
+    place = Place(own_postgres.start(), tmp_path)
     seed = pytestconfig.getoption("--chaos-seed")
-    with Place(own_postgres.start(), tmp_path) as place:
-        episodes = schedule(
-            seed,
-            pytestconfig.getoption("--changes"),
-            len(place.workers),
-            pytestconfig.getoption("--faults"),
-        )
+    check(place, seed, schedule(seed, changes, len(FLEET), faults), record_property)
+
+
+def test_nothing_is_accepted_after_the_bound_when_sentinels_fail_over(
+    own_postgres: Servers,
+    watched: Watched,
+    tmp_path: Path,
+    pytestconfig: pytest.Config,
+    record_property,
+):
+    """The same where Sentinels say which Redis it is."""
+    changes = max(9, pytestconfig.getoption("--changes") // 10)
+    faults = [name for name, fault in FAULTS.items() if fault.watched]
+    place = Place(own_postgres.start(), tmp_path, watched=watched)
+    seed = pytestconfig.getoption("--chaos-seed")
+    check(place, seed, schedule(seed, changes, len(FLEET), faults), record_property)
+
+
+def check(place: Place, seed: int, episodes: list[Episode], record_property) -> None:
+    """Let a schedule happen, hand its table on, and fail for what was wrong."""
+    with place:
         run = Run(place)
         run.play(episodes)
     seen = list(records.read(place.client.records))
