@@ -22,8 +22,6 @@ BOUND = 2
 OLD = BOUND + 1
 """An age from which on nothing depends on it."""
 
-NOBODY, ENVIRONMENT, SELF = range(3)
-
 
 class Revision(NamedTuple):
     """One commit: whether it was about the key, and how that stood afterwards."""

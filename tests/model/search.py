@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Iterable
 
-    Successors = Callable[["State"], Iterable[tuple[str, "State"]]]
-
-State = TypeVar("State", bound="Hashable")
+State = TypeVar("State")
 
 
 class FoundError(AssertionError):
