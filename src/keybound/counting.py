@@ -51,6 +51,14 @@ class Counts:
         self._lock = Lock()
         self._tallies: dict[str, UsageRow] = {}
         self._lost = 0
+        self._uses = 0
+
+    @property
+    def uses(self) -> int:
+        """How many requests were let in by now."""
+        with self._lock:
+            self._look_through()
+            return self._uses
 
     def note(self, entry: Used) -> None:
         """Take note of the first use of an entry since it was last looked at."""
@@ -71,7 +79,10 @@ class Counts:
 
     def take_back(self, key: str) -> None:
         """Count one use less: the request is decided anew, since more is known of it."""
-        self._count(UsageRow(key, 0.0, uses=-1))
+        if self._counting:
+            with self._lock:
+                self._uses -= 1
+                self._add(UsageRow(key, 0.0, uses=-1))
 
     def stop(self) -> None:
         """Count no more, and forget what was counted."""
@@ -117,6 +128,7 @@ class Counts:
             entry.noted = False
             uses = entry.uses
             new, entry.taken = uses - entry.taken, uses
+            self._uses += new
             if new and entry.chain is not None:
                 self._add(UsageRow(entry.chain.key.id, 0.0, uses=new, used_at=entry.used_at))
 

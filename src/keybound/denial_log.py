@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -63,12 +64,14 @@ class DenialLog:
         self._now = monotonic
         self._lock = ForkLock()
         self._counts: dict[Pair, _Count] = {}
+        self.by_reason: Counter[Reason] = Counter()
 
     def count(self, denied: Denied) -> Due | None:
         """Count a denial; return the line that is due, if one is."""
         now = self._now()
         pair = denied.key, denied.reason
         with self._lock.held():
+            self.by_reason[denied.reason] += 1
             found = self._counts.get(pair)
             if found is not None and now < found.quiet_until:
                 found.total += 1

@@ -148,7 +148,8 @@ class Engine(Ruling):
                     return (yield from self._authenticated(outcome, judge, rules.worker.policy))
                 if not isinstance(outcome, Miss):
                     return outcome
-                yield from self.settle(outcome)
+                if not (yield from self.settle(outcome)):
+                    self.tally.joined += 1
             except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
                 return self.refuser.failed(error)
             if self.rules is rules:  # otherwise it is a miss of rules that are over

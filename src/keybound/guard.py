@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
+from keybound import metrics
 from keybound.blocking import BlockingVerbs
 from keybound.clocks import SystemClock
 from keybound.core.chain import kind_of
@@ -92,7 +93,9 @@ class BaseGuard:
         """
         chosen = Settings.load(settings, file=settings_file)
         store = open_store(chosen.database, connections=chosen.store_connections)
-        return cls(Engine(chosen, store, SystemClock()))
+        engine = Engine(chosen, store, SystemClock())
+        metrics.watch(engine)
+        return cls(engine)
 
     @property
     def settings(self) -> Settings:

@@ -25,7 +25,7 @@ from keybound.loops import here
 from keybound.telling import Teller
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from concurrent.futures import Executor
 
     from keybound.authenticators import Authenticators
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from keybound.settings import Settings
     from keybound.stores import Store
 
+    Timed = Callable[[Effect[Any], float], None]
     Answers = dict[type[Effect[Any]], Callable[[Any], Any]]
 
 JOINED_WITHIN = 10.0
@@ -81,11 +82,23 @@ class Performer:
             Authenticate: lambda effect: authenticators.ask_async(effect.head),
         }
         self._parents: list[SharedCache] = []
+        self.timed: Timed | None = None
+        """Told of every question to the store or the shared cache, and of the seconds it took."""
         self.shared = self._open_shared()
 
     def perform(self, effect: Effect[Any]) -> Any:  # noqa: ANN401 - the effect says what
         """Answer one effect, blocking."""
-        return self.blocking.get(effect.__class__, self._store.perform)(effect)
+        answer: Callable[[Any], Any] = self.blocking.get(effect.__class__, self._ask_store)
+        return answer(effect)
+
+    def _ask_store(self, effect: Effect[Any]) -> Any:  # noqa: ANN401 - the same
+        if self.timed is None:
+            return self._store.perform(effect)
+        begun = monotonic()
+        try:
+            return self._store.perform(effect)
+        finally:
+            self.timed(effect, monotonic() - begun)
 
     async def perform_async(self, effect: Effect[Any], threads: Executor) -> Any:  # noqa: ANN401
         """Answer one effect, awaiting; the store is asked by one of the threads."""
@@ -113,10 +126,28 @@ class Performer:
             boot=self._boot,
             credentials=settings.redis_credentials,
         )
-        self.blocking[ReadShared] = shared.blocking.read
+        self.blocking[ReadShared] = self._read_shared
         self.blocking[Announce] = shared.link.announcements.announce
-        self._awaiting[ReadShared] = shared.read
+        self._awaiting[ReadShared] = self._read_shared_async
         return shared
+
+    def _read_shared(self, effect: ReadShared) -> Sequence[bytes | None]:
+        assert self.shared is not None  # noqa: S101 - or nobody asks
+        begun = monotonic()
+        try:
+            return self.shared.blocking.read(effect)
+        finally:
+            if self.timed is not None:
+                self.timed(effect, monotonic() - begun)
+
+    async def _read_shared_async(self, effect: ReadShared) -> Sequence[bytes | None]:
+        assert self.shared is not None  # noqa: S101 - the same
+        begun = monotonic()
+        try:
+            return await self.shared.read(effect)
+        finally:
+            if self.timed is not None:
+                self.timed(effect, monotonic() - begun)
 
     def renew_in_child(self) -> None:
         """Connect anew in a forked child: connections are the parent's.

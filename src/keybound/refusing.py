@@ -112,6 +112,10 @@ class Refuser:
         """
         return self._logs[event].totals()
 
+    def by_reason(self, event: Event = "refused") -> Mapping[Reason, int]:
+        """Return how many requests were refused, or only reported, by reason."""
+        return self._logs[event].by_reason
+
     def unseal(self, denial: str) -> SealedDenial:
         """Return what the id of a denial says; raises ``InputError`` for one of somebody else."""
         for sealer in self._sealers[1:]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from keybound.core.routes import Route
     from keybound.core.shared import SharedRecords
     from keybound.core.table import Router
+    from keybound.core.tally import Tally
     from keybound.counting import Counts
     from keybound.settings import Settings
 
@@ -64,6 +65,7 @@ class Rules:
         announcer: Announcer | None,
         report: Callable[[Denied], None],
         counts: Counts,
+        tally: Tally,
     ) -> None:
         """Compile; nothing is known of any key yet."""
         self.table = _table(settings, routes, *declared.values())
@@ -97,6 +99,7 @@ class Rules:
             policy=policy,
             flights=flights,
             records=records,
+            tally=tally,
             bound=settings.revoke_within,
             grace=settings.stale_grace,
         )

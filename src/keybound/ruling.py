@@ -11,6 +11,7 @@ from keybound.core.credentials import parse_forms
 from keybound.core.keys import Peppers
 from keybound.core.messages import Messages
 from keybound.core.shared import SharedRecords
+from keybound.core.tally import Tally
 from keybound.counting import Counts
 from keybound.flights import Flights
 from keybound.locks import ForkLock
@@ -60,6 +61,7 @@ class Ruling:
         self._routes: tuple[Route, ...] = settings.routes
         self._sources: dict[WeakMethod[Callable[[Any], None]], None] = {}
         self._renewing = ForkLock()
+        self.tally = Tally()
 
     def renew(self) -> None:
         """Start anew with an empty cache, as after the routes changed."""
@@ -78,6 +80,7 @@ class Ruling:
                 announcer=self._announcer,
                 report=self.refuser.report,
                 counts=self.counts,
+                tally=self.tally,
             )
 
     @property

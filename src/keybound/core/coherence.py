@@ -27,6 +27,7 @@ from keybound.core.joining import Unshared, alone
 from keybound.core.nodes import APIKey
 from keybound.core.sharing import Search, offer
 from keybound.core.stamping import stamp
+from keybound.core.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -95,13 +96,14 @@ class Worker:
     records: SharedRecords | None = None
     bound: float = 5.0
     grace: float = 0.0
+    tally: Tally = field(default_factory=Tally, compare=False)
     search: Search | None = field(init=False, default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Search the shared cache for this worker, where there is one."""
         if self.records is not None:
             catch_up = partial(_catch_up_with, self)
-            search = Search(self.records, self.cache, self.policy, catch_up)
+            search = Search(self.records, self.cache, self.policy, catch_up, self.tally)
             object.__setattr__(self, "search", search)
 
 
@@ -159,6 +161,7 @@ def look_up(
     if cache.knows(index, asked_at):  # since a moment ago: who asked before has been answered
         return
     if cache.fence.lapsed(worker.bound, asked_at):
+        worker.tally.lapsed += 1
         try:
             yield from catch_up(worker, lambda: not cache.fence.lapsed(worker.bound, asked_at))
         except StoreUnavailableError:
@@ -171,8 +174,10 @@ def look_up(
     if worker.search is not None:
         found = yield from worker.search.find(digest, asked_at, suspects)
         if found is not None and cache.admit(index, found[0], heads=found[1], proof=None):
+            worker.tally.from_shared += 1
             return
     loaded, chain = yield from _load(worker, index, candidates())
+    worker.tally.from_store += 1
     if worker.records is not None and chain is not None:
         yield from offer(worker.records, loaded, chain, digest, suspects)
 

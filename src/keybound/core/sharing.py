@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from keybound.core.fence import Fence
     from keybound.core.nodes import StoredNode
     from keybound.core.shared import SharedRecord, SharedRecords
+    from keybound.core.tally import Tally
     from keybound.core.terms import ChainPolicy
 
 
@@ -42,11 +43,12 @@ class Cache(Protocol):
 class Search:
     """Searches of the shared cache, for one local cache.
 
-    ``catch_up`` syncs, since what is newer than the last sync may be good. Names under which there
+    ``catch_up`` syncs, since what is newer than the last sync may be good. ``tally`` counts what is
+    refused. Names under which there
     is something that never can be join the ``suspects``: what is offered next replaces it.
     """
 
-    __slots__ = ("_cache", "_catch_up", "_policy", "_records")
+    __slots__ = ("_cache", "_catch_up", "_policy", "_records", "_tally")
 
     def __init__(
         self,
@@ -54,12 +56,14 @@ class Search:
         cache: Cache,
         policy: ChainPolicy,
         catch_up: Callable[[LogHead], Steps[None]],
+        tally: Tally,
     ) -> None:
         """Search for this cache."""
         self._records = records
         self._cache = cache
         self._policy = policy
         self._catch_up = catch_up
+        self._tally = tally
 
     def find(
         self, digest: bytes, asked_at: Moment, suspects: set[bytes]
@@ -127,8 +131,12 @@ class Search:
         fence = self._cache.fence
         if record is None or not fence.has_seen(record.head):
             suspects.add(name)
+            self._tally.forged += 1
             return False
-        return record.head.rev >= fence.floor(record.node.id)
+        if record.head.rev < fence.floor(record.node.id):
+            self._tally.outdated += 1
+            return False
+        return True
 
 
 def offer(
