@@ -158,9 +158,9 @@ def test_workers_that_stood_still_accept_nothing_that_ended_meanwhile(
             pool.submit(served.get, other.secret.reveal(), "/block")
             for _ in range(WORKERS + 1 if how == "blocked" else 0)
         ]
-        waiting = [pool.submit(served.get, key) for _ in range(AT_ONCE)]
-        if how == "stopped":
+        if how == "stopped":  # first: what is decided already may be answered when it goes on
             os.killpg(served.process.pid, signal.SIGSTOP)
+        waiting = [pool.submit(served.get, key) for _ in range(AT_ONCE)]
         guard.revoke(issued.id)
         revoked = boot()
         waiting += [pool.submit(served.get, key) for _ in range(AT_ONCE)]
