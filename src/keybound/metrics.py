@@ -6,7 +6,6 @@ nothing happens. No attribute holds anything of a request or a key.
 
 from __future__ import annotations
 
-from importlib import import_module
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -33,7 +32,7 @@ def watch(engine: Engine) -> None:
     """Let the instruments of this process tell of an engine as well, where OpenTelemetry is."""
     global _timed  # noqa: PLW0603 - a process has one set of instruments
     try:
-        otel = import_module("opentelemetry.metrics")
+        from opentelemetry import metrics as otel
     except ModuleNotFoundError:
         return
     with _making:
