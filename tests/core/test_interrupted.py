@@ -76,6 +76,7 @@ def kept_again(cache):
     keep(cache, "k")
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="a tracer that raises never ends there")
 @pytest.mark.parametrize("work", [changed, everything_changed, changed_here, kept_again])
 def test_a_revoked_key_ends_whoever_was_interrupted_at_whatever(work):
     """The next sync ends it, though the one before got no further than any one line."""

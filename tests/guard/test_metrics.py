@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import cache
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import pytest
 from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
+import keybound.metrics
 from keybound import Guard
 from keybound.core.decision import Allowed, Denied
 
@@ -23,13 +26,17 @@ READER = InMemoryMetricReader()
 SECRET = "a secret of the tests of metrics"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def provider():
+@cache
+def read() -> None:
     """Read what is measured in this process, from now on."""
-    provider = MeterProvider([READER])
-    metrics.set_meter_provider(provider)
-    yield
-    provider.shutdown()
+    metrics.set_meter_provider(MeterProvider([READER]))
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch):
+    """Tell of the guards of one test alone."""
+    read()
+    monkeypatch.setattr(keybound.metrics, "_watched", WeakSet())
 
 
 def measured() -> dict[str, dict[tuple[Any, ...], Any]]:
@@ -60,7 +67,6 @@ def ask(guard: Guard, secret: Secret | None) -> object:
 def test_decisions_loads_and_syncs_are_told(tmp_path: Path):
     """Every request is counted once by its outcome, and what it took to decide it."""
     guard = Guard.from_settings(database=str(tmp_path / "keys.db"))
-    before = measured().get("keybound.decisions", {})
     key = guard.issue(name="k")
     for _ in range(3):
         assert isinstance(ask(guard, key.secret), Allowed)
@@ -69,14 +75,14 @@ def test_decisions_loads_and_syncs_are_told(tmp_path: Path):
     ask(guard, key.secret)
     told = measured()
     decisions = told["keybound.decisions"]
-    assert decisions["allowed",] - before.get(("allowed",), 0) == 3
+    assert decisions["allowed",] == 3
     assert decisions["refused", "missing_credentials"] == 1
     assert decisions["refused", "revoked"] == 1
     assert told["keybound.loads"]["store",] == 2
     assert told["keybound.lease.lapses"][()] >= 1
     assert told["keybound.cache.entries"]["keys",] == 1
     assert 0 <= told["keybound.sync.age"][()] < 60
-    assert told["keybound.store.duration"]["change",].count == 2
+    assert told["keybound.store.duration"]["change",].count >= 2
     assert told["keybound.store.duration"]["load",].count >= 2
     guard.close()
 
