@@ -43,9 +43,9 @@ class Cache(Protocol):
 class Search:
     """Searches of the shared cache, for one local cache.
 
-    ``catch_up`` syncs, since what is newer than the last sync may be good. ``tally`` counts what is
-    refused. Names under which there
+    ``catch_up`` syncs, since what is newer than the last sync may be good. Names under which there
     is something that never can be join the ``suspects``: what is offered next replaces it.
+    ``tally`` counts what is refused.
     """
 
     __slots__ = ("_cache", "_catch_up", "_policy", "_records", "_tally")
