@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import replace
 
 import pytest
@@ -9,10 +10,18 @@ import pytest
 from keybound.core import issuing
 from keybound.core.announcing import Announcer, names_of
 from keybound.core.edits import activation, revocation
-from keybound.core.effects import Announce, Commit, OfferShared, Put, Sync, absence_id
+from keybound.core.effects import (
+    Announce,
+    Commit,
+    HostCommit,
+    OfferShared,
+    Put,
+    Sync,
+    absence_id,
+)
 from keybound.core.errors import CacheError, ConflictError
 from keybound.core.issuing import NewKey
-from keybound.core.lifecycle import edit
+from keybound.core.lifecycle import edit, settle
 from keybound.core.messages import Message, Messages
 from keybound.core.secret import Secret
 from keybound.core.shared import SharedRecord, SharedRecords
@@ -161,3 +170,53 @@ def test_a_failed_change_is_announced_to_nobody(loud):
     with pytest.raises(ConflictError):
         loud.do(edit(loud.site, "key_1", revocation(), if_revision=77))
     assert loud.done == []
+
+
+def by_host(world, put):
+    """Commit a change without a revision, as within the transaction of a host."""
+    world.store.perform(HostCommit(Commit(puts=(put,), tag=secrets.token_bytes(16))))
+
+
+def test_what_a_host_committed_is_announced_as_it_is_stored_by_then(loud):
+    """Its transaction is over: what is told is read again, and not what was meant to be written."""
+    rev = row_of(loud.store, "key_1").rev
+    by_host(loud, Put(node=a_key("key_1", groups=("group_1",), enabled=False), expected=rev))
+    (receipt,) = loud.do(settle(loud.site, ["key_1"]))
+    announced, offered = loud.done
+    head, name = loud.head, RECORDS.key_name(loud.head.epoch, KEY)
+    assert (receipt.rev, receipt.announced, receipt.node.enabled) == (head.rev, True, False)
+    found = RECORDS.decode(name, head.epoch, announced.offer.value)
+    assert found == SharedRecord(receipt.node, head, ("group_1",))
+    assert MESSAGES.decode(announced.message) == Message(head.epoch, ("key_1",), head.rev)
+    assert offered.name == RECORDS.node_name(head.epoch, "key_1")
+
+
+def test_a_key_that_a_host_issued_ends_its_absence_elsewhere(loud):
+    """Whoever tried it before its host committed knows that it is not there any more."""
+    put = Put(node=a_key("key_2"), expected=None, digest=a_digest(2))
+    by_host(loud, put)
+    (receipt,) = loud.do(settle(loud.site, names_of(put)))
+    announced = loud.done[0]
+    assert receipt.announced is True
+    assert MESSAGES.decode(announced.message).nodes == ("key_2", absence_id(a_digest(2)))
+    assert announced.offer.name == RECORDS.key_name(loud.head.epoch, a_digest(2))
+
+
+def test_a_group_that_a_host_changed_is_announced_under_its_own_name(loud):
+    """It has no digest; keys below it look for it by its id."""
+    rev = row_of(loud.store, "group_1").rev
+    by_host(loud, Put(node=a_group("group_1", enabled=False), expected=rev))
+    (receipt,) = loud.do(settle(loud.site, ["group_1"]))
+    (announced,) = loud.done
+    assert receipt.announced is True
+    assert announced.offer.name == RECORDS.node_name(loud.head.epoch, "group_1")
+    assert MESSAGES.decode(announced.message).nodes == ("group_1",)
+
+
+def test_what_a_host_committed_is_done_whether_or_not_it_can_be_announced(loud):
+    """The receipt says that nobody was told."""
+    rev = row_of(loud.store, "key_1").rev
+    by_host(loud, Put(node=a_key("key_1", enabled=False), expected=rev))
+    loud.down = True
+    (receipt,) = loud.do(settle(loud.site, ["key_1"]))
+    assert (receipt.rev, receipt.announced) == (loud.head.rev, False)
