@@ -100,3 +100,13 @@ def test_every_scope_contains_any_name_and_lists_those_granted():
     every = EveryScope(("authenticated", "*"))
     assert "anything" in every
     assert list(every) == ["authenticated", "*"]
+
+
+def test_an_identity_shows_what_the_application_may_know():
+    """Whoever prints one sees its members, and none of the clauses behind them."""
+    shown = repr(identity(Limits(scopes=["a"], models={"order": "read"})))
+    assert shown.startswith("Identity(key_id='key_1', name='CI', ")
+    assert "scopes=frozenset({'a'})" in shown
+    assert "metadata=" in shown
+    assert "order" not in shown
+    assert "auth=" not in shown
