@@ -179,7 +179,7 @@ class Judge:
         if inquiry.auth == "exempt":
             return Unguarded.UNGUARDED
         wall = self._wall()
-        known = self._cache.entries.get(index)
+        known = self._cache.find(index)
         if known is not None and self._cache.holds(known, self._boot(), wall):
             decision = self._decide(known, inquiry, wall)
             self._remember(known, inquiry, decision)
@@ -188,19 +188,24 @@ class Judge:
         if isinstance(credential, Reason):
             return self._without_key(credential, inquiry)
         if not index or credential.canonical != raw:
-            hasher = self._new_hasher()
-            hasher.update(credential.canonical)
-            index = hasher.digest()
-        entry = self._cache.entries.get(index) or self._cache.absent.get(index)
+            index = self.index_of(credential.canonical)
+        entry = self._cache.find(index)
         boot = self._boot()
         if entry is None or not self._cache.holds(entry, boot, wall):
             repeats = routed and credential.canonical == raw
             return Miss(index, credential.token, inquiry, Moment(boot, wall), repeats, self)
         return self._decide(entry, inquiry, wall)
 
+    def index_of(self, canonical: bytes) -> bytes:
+        """Return what the cache has a credential under."""
+        hasher = self._new_hasher()
+        hasher.update(canonical)
+        index: bytes = hasher.digest()
+        return index
+
     def decide_settled(self, miss: Miss) -> Decision | NeedBody | None:
         """Decide the request of a miss once the store was asked; ``None`` if it must be again."""
-        entry = self._cache.entries.get(miss.index) or self._cache.absent.get(miss.index)
+        entry = self._cache.find(miss.index)
         wall = self._wall()
         if entry is None or not self._cache.holds(entry, self._boot(), wall):
             return None
@@ -256,6 +261,8 @@ class Judge:
 
     def _remember(self, entry: Entry, inquiry: Inquiry, decision: Decision | NeedBody) -> None:
         if not isinstance(decision, Allowed) or decision.begins >= decision.ends:
+            return
+        if entry.unpacked and entry.uses == 1:  # of many keys that come once each, none is kept
             return
         (method, _), path = inquiry.asks[0], inquiry.path
         if len(self._decisions) >= DECISIONS_MAX:

@@ -137,6 +137,7 @@ def _rebuilds(engine: Engine) -> Numbers:
 def _kept(engine: Engine) -> Numbers:
     cache = engine.rules.cache
     yield len(cache.entries), {"keybound.kind": "keys"}
+    yield cache.packed, {"keybound.kind": "packed"}
     yield len(cache.absent), {"keybound.kind": "absences"}
 
 

@@ -74,6 +74,8 @@ class Rules:
             bound=settings.revoke_within,
             grace=settings.stale_grace,
             size_max=settings.cache_size_max,
+            compiled_max=settings.cache_compiled_max,
+            policy=policy,
         )
         judge = partial(
             Judge,

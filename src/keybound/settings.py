@@ -58,7 +58,10 @@ class Settings:
         ``"package.module:attribute"``.
     :param redis_timeout: how long a request waits for it at most, connecting included, before the
         store is asked; then nobody asks it for a second. At least what a connection over TLS takes.
-    :param cache_size_max: keys that one process remembers.
+    :param cache_size_max: keys that one process remembers, at about 300 bytes each.
+    :param cache_compiled_max: of those, keys that are ready to decide with, at about 2,000 bytes
+        each; to get another one ready takes longer than to decide with it. A full garbage
+        collection looks into them: 4,096 add some 10 ms to it.
     :param secret: what digests and denial ids rest on; at least 32 characters. Losing it ends
         every key; changing it needs the old one in ``retired_secrets``.
     :param retired_secrets: earlier secrets: keys issued under them still work.
@@ -100,6 +103,7 @@ class Settings:
     redis_credentials: Credentials | None = None
     redis_timeout: float = 0.05
     cache_size_max: int = 100_000
+    cache_compiled_max: int = 4_096
     secret: Secret | None = None
     retired_secrets: tuple[Secret, ...] = ()
     prefix: str = "kb"
@@ -208,6 +212,7 @@ _READERS: dict[str, Callable[[str, object], object]] = {
     "redis_credentials": read.redis_credentials,
     "redis_timeout": read.redis_timeout,
     "cache_size_max": read.of_type(Annotated[int, msgspec.Meta(ge=1, le=100_000_000)]),
+    "cache_compiled_max": read.of_type(Annotated[int, msgspec.Meta(ge=1, le=100_000_000)]),
     "secret": read.secret,
     "retired_secrets": read.secrets,
     "prefix": read.of_type(read.Text),

@@ -13,10 +13,11 @@ from keybound.core.chain import Chain
 from keybound.core.effects import Change, LogHead, Moment, SyncAnswer
 from keybound.core.fence import Applied, Heard
 from keybound.core.terms import ChainPolicy
-from keybound.testing.records import a_key
+from keybound.testing.records import a_group, a_key
 from tests.simulation.reader import reading_between
 
 BOUND = 5.0
+POLICY = ChainPolicy()
 START = Moment(1_000.0, 1_700_000_000.0)
 
 
@@ -254,3 +255,135 @@ def test_the_end_of_a_group_ends_every_entry_that_uses_it(cache):
     keep(cache, "c", nodes=["c", "other"])
     sync(cache, 2, "group", "a")
     assert list(cache.entries) == [b"c"]
+
+
+@pytest.fixture
+def small():
+    """Return a cache that has seen revision 1, and packs what it has not room for."""
+    cache = LocalCache(bound=BOUND, size_max=10, compiled_max=2)
+    assert sync(cache, 1, "first") is Applied.DONE
+    return cache
+
+
+def keep_below(cache, name, *groups, rev=1, parent=None):
+    """Admit a key with nodes above it; return its entry."""
+    key = a_key(name, groups=groups, parent=parent)
+    above = {group: a_group(group) for group in groups}
+    if parent is not None:
+        above[parent] = a_key(parent)
+    chain = Chain(key, above, ChainPolicy())
+    assert cache.admit(name.encode(), chain, heads=dict.fromkeys(chain.nodes, tag(rev)), proof=None)
+    return cache.entries[name.encode()]
+
+
+def fill(cache, *, rev=1):
+    """Let everything that is compiled make room."""
+    for name in ("x", "y", "z"):
+        keep(cache, name, rev=rev)
+
+
+def test_a_key_that_made_room_is_compiled_again(small):
+    """It may be relied on while the lease lasts, and ends as it would have before."""
+    first = keep(small, "k", at=3.0)
+    fill(small)
+    assert not first.alive
+    assert b"k" not in small.entries
+    entry = small.find(b"k")
+    assert (entry.chain.key.id, entry.nodes, entry.revs) == ("k", ("k",), (1,))
+    assert small.find(b"k") is entry
+    assert holds(small, entry, 5.0)
+    assert not holds(small, entry, 5.001)  # how it was read is no proof any more
+    sync(small, 2, "k", at=1.0)
+    assert not entry.alive
+    assert small.find(b"k") is None
+
+
+@pytest.mark.parametrize("changed", ["k", "group", "parent"])
+def test_a_packed_key_of_which_something_changed_is_forgotten(small, changed):
+    """Itself, or any node above it; by a sync, or because somebody said so."""
+    keep_below(small, "k", "group", parent="parent")
+    fill(small)
+    small.hint([changed], 2, b"epoch")
+    assert small.find(b"k") is None
+    sync(small, 2, "another")  # so that was no truth
+    assert small.find(b"k") is None
+    keep_below(small, "k", "group", rev=2, parent="parent")
+    fill(small, rev=2)
+    sync(small, 3, changed)
+    assert small.find(b"k") is None
+
+
+def test_a_packed_key_is_compiled_with_the_nodes_above_it(small):
+    """Each as it was read last, with the revision of that."""
+    keep_below(small, "k", "group", "other")
+    sync(small, 2, "group")
+    assert small.find(b"k") is None
+    keep_below(small, "m", "group", rev=2)
+    keep_below(small, "k", "other", "group", rev=2)
+    fill(small, rev=2)
+    entry = small.find(b"k")
+    assert entry.nodes == ("k", "other", "group")
+    assert entry.chain.nodes["group"].id == "group"
+    sync(small, 3, "other")
+    assert not entry.alive
+
+
+def test_a_packed_key_without_a_node_above_it_is_forgotten(small, monkeypatch):
+    """There is room for so many of them; the store is asked for it then."""
+    monkeypatch.setattr(local, "ABOVE_MAX", 1)
+    keep_below(small, "k", "group")
+    keep_below(small, "m", "other")
+    fill(small)
+    assert small.find(b"k") is None
+    assert small.find(b"m") is not None
+    assert small.held("group") is None
+    assert small.held("other")[0].id == "other"
+
+
+def test_a_chain_that_cannot_be_is_forgotten(small):
+    """As where what stands above has changed into a circle since."""
+    keep_below(small, "k", "group", parent="parent")
+    circle = Chain(a_key("m", parent="parent"), {"parent": a_key("parent", parent="k")}, POLICY)
+    heads = dict.fromkeys(circle.nodes, tag(1))
+    assert small.admit(b"m", circle, heads=heads, proof=None)
+    fill(small)
+    assert small.find(b"k") is None
+
+
+def test_a_chain_that_lacks_a_node_is_not_packed(small):
+    """It is dead, and whether it stays so is for the store to say."""
+    chain = Chain(a_key("k", groups=("gone",)), {}, POLICY)
+    assert small.admit(b"k", chain, heads=dict.fromkeys(chain.nodes, tag(1)), proof=None)
+    fill(small)
+    assert small.find(b"k") is None
+
+
+@pytest.mark.parametrize("absent", [False, True])
+def test_a_newer_reading_replaces_what_is_packed(small, absent):
+    """Be it of the key, or that there is none."""
+    keep(small, "k")
+    fill(small)
+    newer = miss(small, "k") if absent else keep(small, "k")
+    assert small.find(b"k") is newer
+    sync(small, 2, *newer.nodes)
+    assert small.find(b"k") is None
+
+
+def test_another_epoch_forgets_what_is_packed(small):
+    """And the nodes that were read under the old one."""
+    keep_below(small, "k", "group")
+    fill(small)
+    assert small.held("group") is not None
+    sync(small, 1, epoch=b"other")
+    sync(small, 1, epoch=b"other")
+    assert small.find(b"k") is None
+    assert small.held("group") is None
+
+
+def test_what_had_to_die_is_not_packed(small):
+    """Neither what a floor ended, nor what is gone because it was replaced."""
+    entry = keep(small, "k")
+    sync(small, 2, "k")
+    fill(small, rev=2)
+    assert not entry.alive
+    assert b"k" not in small._packed  # noqa: SLF001 - nothing else shows it

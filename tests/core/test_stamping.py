@@ -118,10 +118,10 @@ def test_a_look_up_keeps_nothing_without_a_revision(place):
     place.store.asked.clear()
     entry = find(place, KEY)
     assert place.store.asked == ["LoadByDigest", "Stamp", "LoadByDigest", "Sync"]
-    assert (entry.as_of, entry.chain.key.enabled) == (3, False)
+    assert (min(entry.revs), entry.chain.key.enabled) == (3, False)
     by_host(place.store, "key_1")
     place.store.asked.clear()
-    assert find(place, OTHER).as_of == 3  # which nobody changed
+    assert min(find(place, OTHER).revs) == 3  # which nobody changed
     assert place.store.asked == ["LoadByDigest"]
 
 

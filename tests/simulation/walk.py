@@ -75,6 +75,7 @@ def walk(
         grace=chance.choice((0.0, 10.0)),
         floors_max=chance.choice((3, 50)),
         cache_size_max=chance.choice((1, 3, 50, 50)),
+        cache_compiled_max=chance.choice((1, 2, 50)),
         history_max=chance.choice((3, 10_000, 10_000)),
         boot_counts_sleep=chance.random() < 0.5,
         shared=chance.random() < 0.6 if shared is None else shared,

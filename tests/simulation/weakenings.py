@@ -7,11 +7,16 @@ revision from a sequence is a matter of the stores: here a commit is atomic. Tha
 at the fence between two steps of a procedure is a matter of the cache's lock.
 """
 
+# ruff: noqa: SLF001 - what is weakened is within
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from keybound.caches.local import LocalCache
+from keybound.caches.packed import PackedKeys
 from keybound.core import coherence, fence
 from keybound.core.effects import (
     Moment,
@@ -25,8 +30,6 @@ from tests.simulation.worker import CLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    import pytest
 
     from keybound.caches.local import Entry
     from keybound.core.effects import LogHead
@@ -249,6 +252,53 @@ STEPS = 600
 WALKS_MAX = 1_500
 """Walks that finding one may take: the rarest takes about 150, so chance never reaches this."""
 
+
+def packed_keys_unfenced(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """A packed key is compiled again, whatever happened since it was read."""
+    return _unpacking_below_the_floor(patch, lambda _node: True)
+
+
+def only_packed_keys_are_fenced(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """It is compiled with the nodes above it as they are kept, whatever happened to those."""
+    return _unpacking_below_the_floor(patch, lambda node: node.startswith("group"))
+
+
+def packed_keys_prove_themselves(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """A packed key is compiled as if the store had just been asked for it."""
+    compile_again = LocalCache._compile
+
+    def proved(self: LocalCache, index: bytes) -> Entry | None:
+        entry = compile_again(self, index)
+        if entry is not None and entry.chain is not None:
+            entry.boot = entry.wall = float("inf")
+        return entry
+
+    patch.setattr(LocalCache, "_compile", proved)
+    return SimulatedStore
+
+
+def packed_keys_of_another_epoch(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """Keys that were packed before a restore are compiled after it."""
+    patch.setattr(PackedKeys, "clear", lambda _self: None)
+    return SimulatedStore
+
+
+def _unpacking_below_the_floor(
+    patch: pytest.MonkeyPatch, unfenced: Callable[[str], bool]
+) -> type[SimulatedStore]:
+    chain_of, floor = LocalCache._chain_of, Fence.floor
+
+    def unchecked(self: LocalCache, *read: Any) -> Any:
+        with pytest.MonkeyPatch.context() as meanwhile:
+            meanwhile.setattr(
+                Fence, "floor", lambda fence, node: 0 if unfenced(node) else floor(fence, node)
+            )
+            return chain_of(self, *read)
+
+    patch.setattr(LocalCache, "_chain_of", unchecked)
+    return SimulatedStore
+
+
 WEAKENINGS: tuple[Weakening, ...] = (
     lease_from_the_answer,
     proof_from_the_answer,
@@ -272,6 +322,10 @@ WEAKENINGS: tuple[Weakening, ...] = (
     pruning_inside_a_revision,
     syncs_from_a_replica,
     row_before_its_revision,
+    packed_keys_unfenced,
+    only_packed_keys_are_fenced,
+    packed_keys_prove_themselves,
+    packed_keys_of_another_epoch,
 )
 
 

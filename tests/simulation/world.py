@@ -46,7 +46,8 @@ class Scene:
     workers: int = 2
     grace: float = 0.0
     floors_max: int = 4
-    cache_size_max: int = 3
+    cache_size_max: int = 6
+    cache_compiled_max: int = 3
     history_max: int = 10_000
     shared: bool = True
     boot_counts_sleep: bool = True
@@ -87,6 +88,7 @@ class World:
             revoke_within=BOUND,
             stale_grace=scene.grace,
             cache_size_max=scene.cache_size_max,
+            cache_compiled_max=scene.cache_compiled_max,
         )
         self.workers = [
             SimulatedWorker(

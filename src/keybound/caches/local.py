@@ -2,27 +2,37 @@
 
 Reading takes no lock: an entry is used only if it is alive *after* the lease was read, and the
 lease is extended only after everything below the fence is dead.
+
+As many chains as are in use are compiled. A key that has to make room is packed, and compiled again
+when it is asked for, if it and every node above it were read at their floors; that takes the lock,
+but nobody who decides waits for it.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from itertools import islice
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from keybound.caches.packed import PackedKeys
+from keybound.core.chain import Chain
+from keybound.core.errors import RecordCorruptError
 from keybound.core.fence import Applied, Fence
+from keybound.core.terms import ChainPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from keybound.core.chain import Chain
+    from keybound.caches.packed import ReadKey
     from keybound.core.effects import LogHead, Moment, SyncAnswer
     from keybound.core.fence import Heard
     from keybound.core.nodes import StoredNode
 
 ABSENT_MAX = 4_096
+
+ABOVE_MAX = 4_096
+"""Parents and groups that are kept for all the keys below them."""
 
 NEVER_SEEN = -1
 """What ``seen`` of an entry is that was of use without letting anybody in."""
@@ -30,26 +40,23 @@ NEVER_SEEN = -1
 _CHANCES = 64
 """Second chances given before one entry must go: readers use entries while this holds the lock."""
 
-
-_LENDERS_MAX = 4
-"""Entries that are asked for a node they share; one is nearly always enough."""
+_NEVER: Final = float("-inf")
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A chain, or ``None`` for a known absence, each node as read at the head beside it.
+    """A chain, or ``None`` for a known absence, each node as read at the revision beside it.
 
     ``alive`` turns false for ever when a node of it changed. ``boot`` and ``wall`` say until when
     the read itself proves it. ``uses`` are requests that were let in for it, of which ``taken``
     are counted elsewhere, and ``noted`` says that the others will be; if there were more than
-    ``seen`` it gets a second chance when room is needed.
+    ``seen`` it gets a second chance when room is needed. ``unpacked`` says that it had been packed.
     """
 
     index: bytes
     chain: Chain | None
     nodes: tuple[str, ...]
-    heads: tuple[LogHead, ...]
-    as_of: int
+    revs: tuple[int, ...]
     boot: float
     wall: float
     alive: bool = True
@@ -58,25 +65,41 @@ class Entry:
     taken: int = 0
     noted: bool = False
     seen: int = 0
+    unpacked: bool = False
 
-    def head_of(self, node: str) -> LogHead:
-        """Return where the store stood when this node was read."""
-        return self.heads[self.nodes.index(node)]
+    def rev_of(self, node: str) -> int:
+        """Return the revision at which this node was read."""
+        return self.revs[self.nodes.index(node)]
 
 
 class LocalCache:
-    """Up to ``size_max`` chains and 4,096 known absences, fenced and leased."""
+    """Up to ``size_max`` keys and 4,096 known absences, fenced and leased.
 
-    def __init__(self, *, bound: float, grace: float = 0.0, size_max: int = 100_000) -> None:
+    Up to ``compiled_max`` keys are compiled; if there may be more, those that were are packed.
+    """
+
+    def __init__(
+        self,
+        *,
+        bound: float,
+        grace: float = 0.0,
+        size_max: int = 100_000,
+        compiled_max: int = 4_096,
+        policy: ChainPolicy = ChainPolicy(),  # noqa: B008 - a value
+    ) -> None:
         """Trust nothing yet; ``bound`` and ``grace`` are seconds."""
+        compiled_max = min(compiled_max, size_max)
         self.fence = Fence()
         self.entries: dict[bytes, Entry] = {}
         self.absent: dict[bytes, Entry] = {}
-        self.lease_boot = float("-inf")
-        self.lease_wall = float("-inf")
+        self.lease_boot = _NEVER
+        self.lease_wall = _NEVER
         self._bound = bound
         self._grace = grace
-        self._size_max = size_max
+        self._policy = policy
+        self._compiled_max = compiled_max
+        self._packed = PackedKeys(size_max if size_max > compiled_max else 0)
+        self._above: dict[str, tuple[StoredNode, LogHead]] = {}
         self._resets: int = self.fence.resets
         self._floor_all = 0
         self._raising = False
@@ -96,8 +119,26 @@ class LocalCache:
 
     def knows(self, index: bytes, now: Moment) -> bool:
         """Return whether there is an entry that may be relied on now."""
-        entry = self.entries.get(index) or self.absent.get(index)
+        entry = self.find(index, wait=True)
         return entry is not None and self.holds(entry, now.boot, now.wall)
+
+    @property
+    def packed(self) -> int:
+        """How many keys are packed, be they compiled as well or not."""
+        return len(self._packed)
+
+    def find(self, index: bytes, *, wait: bool = False) -> Entry | None:
+        """Return what is known under an index; whether that may be relied on, `holds` says.
+
+        Unless it is to ``wait``, a packed key is not found while somebody changes the cache.
+        """
+        entry = self.entries.get(index) or self.absent.get(index)
+        if entry is None and index in self._packed and self._lock.acquire(blocking=wait):
+            try:
+                return self._compile(index)
+            finally:
+                self._lock.release()
+        return entry
 
     def apply(self, answer: SyncAnswer, *, since: int, hinted: int, sent_at: Moment) -> Applied:
         """Raise the fence, drop what fell below it, and only then extend the lease."""
@@ -122,49 +163,30 @@ class LocalCache:
         Both are checked here, where no other thread can take in a sync between check and keeping.
         ``proof`` is when the store was asked for all of it; without one the lease alone counts.
         """
-        fence = self.fence
-        boot = wall = float("-inf")
+        boot = wall = _NEVER
         if proof is not None:
             boot, wall = proof.boot + self._bound, proof.wall + self._bound
+        revs = tuple([head.rev for head in heads.values()])
+        entry = Entry(index, chain, tuple(heads), revs, boot, wall)
         with self._lock:
-            if not fence.admits(heads):
+            if not self.fence.admits(heads):
                 return False
-            seen = tuple(heads.values())
-            as_of = min([head.rev for head in seen])
-            entry = Entry(index, chain, tuple(heads), seen, as_of, boot, wall)
-            kept = self.absent if chain is None else self.entries
-            if index in self.entries or index in self.absent:
-                self._kill(self.entries.get(index))
-                self._kill(self.absent.get(index))
-            if (
-                len(self.absent) >= ABSENT_MAX
-                or len(self.entries) >= self._size_max
-                or len(self._order) >= 2 * self._size_max
-            ):
-                self._make_room()
-            users = self._users
-            for node in heads:
-                if node in users:
-                    users[node].add(entry)
-                else:
-                    users[node] = {entry}
-            if chain is not None:
-                self._order.append(entry)
-            kept[index] = entry  # last: what nothing could end must not be found either
+            self._kill(self.entries.get(index))
+            self._kill(self.absent.get(index))
+            self._packed.drop(index)
+            if chain is not None and len(chain.nodes) > 1:
+                self._keep_above(chain, heads)
+            self._keep(entry)
             return True
 
     def held(self, node: str) -> tuple[StoredNode, LogHead] | None:
-        """Return a node of a chain that is kept, as it was when that was read.
+        """Return a node that is kept for the keys below it, as it was when it was read.
 
         One whose head is forgotten by now could not be admitted again, so it is not lent.
         """
         with self._lock:
-            for entry in islice(self._users.get(node, ()), _LENDERS_MAX):
-                stored = None if entry.chain is None else entry.chain.nodes.get(node)
-                head = entry.head_of(node)
-                if stored is not None and self.fence.has_seen(head):
-                    return stored, head
-            return None
+            found = self._above.get(node)
+            return found if found is not None and self.fence.admits({node: found[1]}) else None
 
     def raise_floors(self, nodes: Iterable[str], head: LogHead) -> None:
         """Require what a change of this process's own wrote, without waiting for a sync."""
@@ -206,7 +228,9 @@ class LocalCache:
         fence = self.fence
         if fence.resets != self._resets:
             self._resets = fence.resets
-            self.lease_boot = self.lease_wall = float("-inf")
+            self.lease_boot = self.lease_wall = _NEVER
+            self._packed.clear()
+            self._above.clear()
             self._kill_older_than(None)
         elif fence.floor_all > self._floor_all:
             self._kill_older_than(fence.floor_all)
@@ -214,14 +238,81 @@ class LocalCache:
         for node in fence.take_raised():
             floor = fence.floor(node)
             for entry in tuple(self._users.get(node, ())):
-                if entry.head_of(node).rev < floor:
+                if entry.rev_of(node) < floor:
                     self._kill(entry)
         self._raising = False
 
-    def _kill_older_than(self, as_of: int | None) -> None:
+    def _kill_older_than(self, rev: int | None) -> None:
         for entry in [*self.entries.values(), *self.absent.values()]:
-            if as_of is None or entry.as_of < as_of:
+            if rev is None or min(entry.revs) < rev:
                 self._kill(entry)
+
+    def _keep(self, entry: Entry) -> None:
+        """Let an entry be found, and ended."""
+        if (
+            len(self.absent) >= ABSENT_MAX
+            or len(self.entries) >= self._compiled_max
+            or len(self._order) >= 2 * self._compiled_max
+        ):
+            self._make_room()
+        users = self._users
+        for node in entry.nodes:
+            if node in users:
+                users[node].add(entry)
+            else:
+                users[node] = {entry}
+        if entry.chain is None:
+            self.absent[entry.index] = entry
+            return
+        self._order.append(entry)
+        self.entries[entry.index] = entry  # last: what nothing could end must not be found either
+
+    def _keep_above(self, chain: Chain, heads: Mapping[str, LogHead]) -> None:
+        """Keep the nodes above a key, for the search of others, and to compile it again."""
+        above = self._above
+        for node_id, node in chain.nodes.items():
+            if node is not None and node is not chain.key:
+                above.pop(node_id, None)  # those that are kept longest come first
+                above[node_id] = node, heads[node_id]
+        while len(above) > ABOVE_MAX:
+            del above[next(iter(above))]
+
+    def _compile(self, index: bytes) -> Entry | None:
+        """Return the entry of a packed key, or drop it: a node of it changed, or is not kept."""
+        known = self.entries.get(index) or self.absent.get(index)
+        read = self._packed.get(index) if known is None else None
+        if read is None:
+            return known
+        found = self._chain_of(read)
+        if found is None:
+            self._packed.drop(index)
+            return None
+        chain, revs = found
+        entry = Entry(
+            index, chain, tuple(revs), tuple(revs.values()), _NEVER, _NEVER, unpacked=True
+        )
+        self._keep(entry)
+        return entry
+
+    def _chain_of(self, read: ReadKey) -> tuple[Chain, dict[str, int]] | None:
+        """Return the chain of a packed key with the revisions of its nodes, if all are current."""
+        nodes: dict[str, StoredNode] = {}
+        revs = {read.key.id: read.rev}
+        above = [*read.key.above]
+        for node_id in above:
+            found = self._above.get(node_id)
+            if found is None:
+                return None
+            if node_id not in revs:
+                nodes[node_id], revs[node_id] = found[0], found[1].rev
+                above.extend(found[0].above)
+        for node_id, rev in revs.items():
+            if rev < self.fence.floor(node_id):
+                return None
+        try:
+            return Chain(read.key, nodes, self._policy), revs
+        except RecordCorruptError:  # the store is asked, and says so
+            return None
 
     def _kill(self, entry: Entry | None) -> None:
         if entry is None or not entry.alive:
@@ -242,7 +333,7 @@ class LocalCache:
             self._kill(next(iter(self.absent.values())))
         chances = _CHANCES
         while self._order and (
-            len(self.entries) >= self._size_max or len(self._order) >= 2 * self._size_max
+            len(self.entries) >= self._compiled_max or len(self._order) >= 2 * self._compiled_max
         ):
             entry = self._order.popleft()
             if entry.alive and entry.uses != entry.seen and chances:
@@ -250,4 +341,13 @@ class LocalCache:
                 entry.seen = entry.uses
                 self._order.append(entry)
             else:
+                self._pack(entry)
                 self._kill(entry)
+
+    def _pack(self, entry: Entry) -> None:
+        """Keep the key of an entry in fewer bytes, unless it is packed already, or dead."""
+        chain = entry.chain
+        if chain is None or not entry.alive or entry.index in self._packed:
+            return
+        if None not in chain.nodes.values():
+            self._packed.put(entry.index, entry.rev_of(chain.key.id), chain.key)

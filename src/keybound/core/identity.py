@@ -46,8 +46,8 @@ NOBODY = Nobody()
 NO_GRANTS = Grants(())
 
 
-# A Struct, since one is made on every miss, and that is made in C.
-class Identity(Struct, frozen=True, kw_only=True):
+# A Struct, since one is made on every miss, and that is made in C; of values, so without cycles.
+class Identity(Struct, frozen=True, kw_only=True, gc=False):
     """The key behind a request, resolved and enforced; one object serves many requests.
 
     It cannot be changed, and it holds no secret and no digest. ``tenant`` is the key's own,

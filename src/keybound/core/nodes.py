@@ -29,7 +29,12 @@ Timestamp = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Node(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="record"
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="record",
+    gc=False,  # JSON and values: nothing in it leads back to it
 ):
     """What a key and a group have in common: a name, a state, and limits."""
 

@@ -148,17 +148,23 @@ class Limits:
             return None
         if life is None:
             return None
+        return self.living_with((life,))
+
+    def living_with(self, lives: tuple[Lifetime, ...]) -> Limits:
+        """Return these limits with other lifetimes, all else being the same objects."""
         limits = object.__new__(Limits)
-        object.__setattr__(limits, "clauses", (life, *self.clauses))
+        object.__setattr__(limits, "clauses", (*lives, *self.clauses[len(self.lives) :]))
         object.__setattr__(limits, "compiled", self.compiled)
         return limits
 
     @property
     def lives(self) -> tuple[Lifetime, ...]:
         """Return the lifetimes; they are always first."""
-        if not self.clauses or type(self.clauses[0]) is not Lifetime:
-            return ()
-        return tuple([clause for clause in self.clauses if isinstance(clause, Lifetime)])
+        clauses = self.clauses
+        count = 0
+        while count < len(clauses) and type(clauses[count]) is Lifetime:
+            count += 1
+        return cast("tuple[Lifetime, ...]", clauses[:count])
 
     @property
     def built_in(self) -> bool:

@@ -1,0 +1,147 @@
+"""Keys in few bytes, which no garbage collection looks into, and what many of them share.
+
+A process decides with compiled chains, and has as many as are in use; the other keys that it knows
+are kept like this, as they were read. Unpacking one costs a few microseconds, asking for it a
+hundred or more.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from keybound.core.errors import InputError
+from keybound.core.limits import Lifetime, Limits
+from keybound.core.nodes import APIKey, decode_node, encode_node
+
+if TYPE_CHECKING:
+    from keybound.core.limits import Clause
+
+NUMBERED_MAX = 2_048
+"""Different limits that are kept once for all keys that have them; a lifetime does not count."""
+
+_REV_BYTES = 8
+_DROPPED_AT_ONCE = 1_024
+_RECORD = ord("{")
+
+
+class _Unpacked(
+    APIKey,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    array_like=True,
+    gc=False,
+    tag=str(APIKey.__struct_config__.tag),
+):
+    """A key whose values were packed without their names."""
+
+
+_values = attrgetter(*APIKey.__struct_fields__)
+_LIMITS = APIKey.__struct_fields__.index("limits")
+
+
+class ReadKey(NamedTuple):
+    """A key as it was read at a revision."""
+
+    rev: int
+    key: APIKey
+
+
+class PackedKeys:
+    """Up to ``size_max`` keys under the indexes of their credentials; those put in first go first.
+
+    Not safe for threads by itself, and no judge of what it holds: whoever takes a key out checks
+    that it was read at the floor of its node.
+    """
+
+    __slots__ = ("_decode", "_limits", "_numbers", "_packed", "_size_max")
+
+    def __init__(self, size_max: int) -> None:
+        """Hold nothing."""
+        self._size_max = size_max
+        self._packed: dict[bytes, bytes] = {}
+        self._limits: list[Limits] = []
+        self._numbers: dict[tuple[Clause, ...], int] = {}
+        self._decode = msgspec.msgpack.Decoder(_Unpacked, dec_hook=self._limits_of).decode
+
+    def __len__(self) -> int:
+        """Return how many keys are held."""
+        return len(self._packed)
+
+    def __contains__(self, index: bytes) -> bool:
+        """Return whether a key is held."""
+        return index in self._packed
+
+    def put(self, index: bytes, rev: int, key: APIKey) -> None:
+        """Hold a key that was read at a revision, unless there is no room for any, or for it."""
+        if self._size_max <= 0:
+            return
+        try:
+            record = self._pack(key)
+        except InputError:  # longer than any record that is read
+            return
+        packed = self._packed
+        if len(packed) >= self._size_max and index not in packed:
+            # Many at once: a dictionary looks for its first entry past all that are gone.
+            for first in [*islice(packed, min(_DROPPED_AT_ONCE, 1 + self._size_max // 64))]:
+                del packed[first]
+        packed[index] = rev.to_bytes(_REV_BYTES, "big") + record
+
+    def get(self, index: bytes) -> ReadKey | None:
+        """Return a key as it was put in."""
+        packed = self._packed.get(index)
+        if packed is None:
+            return None
+        return ReadKey(int.from_bytes(packed[:_REV_BYTES], "big"), self._unpack(packed))
+
+    def drop(self, index: bytes) -> None:
+        """Hold this key no longer, if it is held."""
+        self._packed.pop(index, None)
+
+    def clear(self) -> None:
+        """Hold nothing."""
+        self._packed.clear()
+        self._limits.clear()
+        self._numbers.clear()
+
+    def _pack(self, key: APIKey) -> bytes:
+        """Return the values of a key with a number for its limits, or else its record."""
+        lives = key.limits.lives
+        number = self._number(key.limits, lives) if len(lives) <= 1 else None
+        if number is not None:
+            life = [(each.not_before, each.expires_at) for each in lives]
+            values: list[Any] = [*_values(key)]
+            values[_LIMITS] = number, *life
+            try:
+                return _encode((_Unpacked.__struct_config__.tag, *values))
+            except (OverflowError, msgspec.MsgspecError):  # metadata of larger numbers, say
+                pass
+        return encode_node(key)
+
+    def _number(self, limits: Limits, lives: tuple[Lifetime, ...]) -> int | None:
+        lasting = limits.clauses[len(lives) :]
+        number = self._numbers.get(lasting)
+        if number is None and len(self._limits) < NUMBERED_MAX:
+            number = self._numbers[lasting] = len(self._limits)
+            self._limits.append(limits.living_with(()))
+        return number
+
+    def _unpack(self, packed: bytes) -> APIKey:
+        record = memoryview(packed)[_REV_BYTES:]
+        if record[0] != _RECORD:
+            return self._decode(record)
+        node = decode_node(bytes(record))
+        assert isinstance(node, APIKey)  # noqa: S101 - nothing else was packed
+        return node
+
+    def _limits_of(self, _kind: type, packed: Any) -> Limits:  # noqa: ANN401 - as msgspec has it
+        number, *lives = packed
+        limits = self._limits[number]
+        return limits.living_with(tuple([Lifetime(*each) for each in lives]))
+
+
+_encode = msgspec.msgpack.Encoder().encode

@@ -1,0 +1,151 @@
+"""Packed keys: what comes out is what was put in, in few bytes that nobody looks through."""
+
+from __future__ import annotations
+
+import gc
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keybound.caches import packed
+from keybound.caches.packed import PackedKeys, ReadKey
+from keybound.core.chain import Chain
+from keybound.core.limits import Limits
+from keybound.core.nodes import RECORD_MAX, decode_node, encode_node
+from keybound.core.terms import ChainPolicy
+from keybound.testing.records import a_key
+
+INDEX = b"index"
+MOMENTS = st.datetimes(timezones=st.just(UTC))
+TEXT = st.none() | st.text(max_size=20)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+LIMITS = st.sampled_from(
+    [
+        Limits(),
+        Limits(scopes=["a", "b"], models={"message": "read"}),
+        Limits(networks=["10.0.0.0/8", "!10.0.0.1"], methods=["GET"], read_only=True),
+        Limits(hours=["mon-fri 08:00-18:00 Europe/Berlin"], header_only=True),
+    ]
+)
+LIVES = st.sampled_from(
+    [
+        Limits(),
+        Limits(not_before="2026-01-01T00:00:00Z"),
+        Limits(not_before="1969-01-01T00:00:00Z", expires_at="2030-01-01T00:00:00.5Z"),
+        Limits(expires_at="9999-01-01T00:00:00Z").meet(Limits(expires_at="2030-01-01T00:00:00Z")),
+    ]
+)
+KEYS = st.builds(
+    a_key,
+    st.text("kb_0123456789", min_size=1, max_size=24),
+    name=st.text(),
+    tenant=TEXT,
+    limits=st.builds(Limits.meet, LIMITS, LIVES),
+    enabled=st.booleans(),
+    revoked_at=st.none() | MOMENTS,
+    created_at=MOMENTS,
+    metadata=st.dictionaries(st.text(), JSON, max_size=3),
+    owner=TEXT,
+    role=TEXT,
+    parent=TEXT,
+    groups=st.lists(st.text(), max_size=3).map(tuple),
+    rights=st.lists(st.text(), max_size=3).map(tuple),
+    issued_by=TEXT,
+)
+
+
+def values_of(key):
+    """Return what a key is, whatever class of key it is of."""
+    return {name: getattr(key, name) for name in key.__struct_fields__}
+
+
+@given(KEYS, st.integers(0, 2**63 - 1))
+def test_a_key_comes_out_as_it_was_put_in(key, rev):
+    """Every value of it, and the revision at which it was read."""
+    keys = PackedKeys(10)
+    keys.put(INDEX, rev, key)
+    found = keys.get(INDEX)
+    assert found is not None
+    assert found.rev == rev
+    assert values_of(found.key) == values_of(decode_node(encode_node(key)))
+    assert (found.key.kind, found.key.above) == (key.kind, key.above)
+
+
+def test_keys_that_differ_in_their_lifetime_alone_share_the_rest():
+    """So what is made of limits once is not made of them again."""
+    limits, keys = Limits(scopes=["a"]), PackedKeys(10)
+    lives = [Limits(expires_at=f"2030-01-0{day}T00:00:00Z") for day in range(1, 4)]
+    for number, life in enumerate(lives):
+        key = a_key(f"key_{number}", limits=limits.meet(life))
+        keys.put(b"%d" % number, 1, key)
+    chains = [Chain(keys.get(b"%d" % number).key, {}, ChainPolicy()) for number in range(3)]
+    assert len({id(chain.key.limits.compiled) for chain in chains}) == 1
+    assert [chain.key.limits.describe()["lifetime"] for chain in chains] == [
+        f"until 2030-01-0{day}T00:00:00Z" for day in range(1, 4)
+    ]
+
+
+def test_other_limits_than_those_that_are_numbered_are_kept_as_well(monkeypatch):
+    """They take more room, and nothing is lost."""
+    monkeypatch.setattr(packed, "NUMBERED_MAX", 1)
+    keys = PackedKeys(10)
+    several = [a_key(f"key_{number}", limits=Limits(scopes=[f"s{number}"])) for number in range(3)]
+    for key in several:
+        keys.put(key.id.encode(), 1, key)
+    assert [keys.get(key.id.encode()).key.limits for key in several] == [
+        key.limits for key in several
+    ]
+
+
+def test_a_key_takes_few_bytes_and_no_collection_looks_at_it():
+    """Neither at what is packed, nor at the dictionary that it is in."""
+    zone = timezone(timedelta(hours=2))
+    limits = Limits(scopes=["a"], networks=["10.0.0.0/8"], expires_at="2030-01-01T00:00:00Z")
+    keys = PackedKeys(10)
+    key = a_key("key_0123456789abcdef", limits=limits, created_at=datetime(2026, 1, 1, tzinfo=zone))
+    keys.put(INDEX, 1, key)
+    assert not gc.is_tracked(keys._packed)  # noqa: SLF001 - that is the promise
+    assert len(keys._packed[INDEX]) < 120  # noqa: SLF001 - the same
+    assert keys.get(INDEX).key.created_at == key.created_at
+
+
+def test_those_put_in_first_make_room():
+    """A few at a time, and a key that is there already needs none."""
+    keys = PackedKeys(3)
+    for number in range(3):
+        keys.put(b"%d" % number, number, a_key("key_1"))
+    keys.put(b"0", 7, a_key("key_1"))
+    assert [len(keys), keys.get(b"0").rev] == [3, 7]
+    keys.put(b"3", 3, a_key("key_1"))
+    assert [b"%d" % number in keys for number in range(4)] == [False, True, True, True]
+
+
+def test_what_there_is_no_room_for_is_not_held():
+    """Nor what is longer than any record."""
+    none = PackedKeys(0)
+    none.put(INDEX, 1, a_key("key_1"))
+    assert INDEX not in none
+    keys = PackedKeys(1)
+    keys.put(INDEX, 1, a_key("key_1", limits=Limits(scopes=["a"]), metadata={"a": 2**70}))
+    assert keys.get(INDEX).key.metadata == {"a": 2**70}
+    keys.put(b"long", 1, a_key("key_1", metadata={"a": 2**70, "b": "x" * RECORD_MAX}))
+    assert keys.get(b"long") is None
+    assert INDEX in keys
+
+
+@pytest.mark.parametrize("forget", [PackedKeys.clear, lambda keys: keys.drop(INDEX)])
+def test_what_is_dropped_is_gone(forget):
+    """And what is put in after it is what comes out."""
+    keys = PackedKeys(10)
+    keys.put(INDEX, 1, a_key("key_1", limits=Limits(scopes=["a"])))
+    forget(keys)
+    assert keys.get(INDEX) is None
+    keys.put(INDEX, 2, a_key("key_2", limits=Limits(scopes=["b"])))
+    assert keys.get(INDEX) == ReadKey(2, keys.get(INDEX).key)
+    assert keys.get(INDEX).key.limits == Limits(scopes=["b"])
