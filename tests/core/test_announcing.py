@@ -84,7 +84,9 @@ def test_a_change_is_announced_as_it_was_committed(loud):
     assert found == SharedRecord(receipt.node, head, ("group_1",))
     assert found.node == row_of(loud.store, "key_1").node
     assert announced.channel == MESSAGES.channel
-    assert MESSAGES.decode(announced.message) == Message(head.epoch, ("key_1",), head.rev)
+    assert MESSAGES.decode(announced.message) == Message(
+        head.epoch, names_of("key_1", KEY), head.rev
+    )
     # Perhaps it is a parent: then it is looked for under another name as well.
     above = RECORDS.node_name(head.epoch, "key_1")
     assert (offered.name, offered.replace) == (above, False)
@@ -116,7 +118,7 @@ def test_a_new_key_is_announced_with_the_absence_that_it_ends(loud):
 
 
 def test_what_a_change_is_fenced_under_is_what_it_is_announced_under(loud):
-    """Here and elsewhere, the node, and the absence of a digest that it gets."""
+    """Here and elsewhere, the node, and the absence of its digest, which may be believed yet."""
     issued = loud.do(issuing.issue(loud.site, NewKey(name="CI")))
     loud.do(edit(loud.site, issued.id, revocation()))
     announced = [each for each in loud.done if isinstance(each, Announce)]
@@ -124,7 +126,9 @@ def test_what_a_change_is_fenced_under_is_what_it_is_announced_under(loud):
     assert [(each.nodes, each.rev) for each in told] == [
         (names, head.rev) for names, head in loud.floors
     ]
-    assert names_of(Put(node=issued.key, expected=1)) == (issued.id,)
+    assert {names for names, _ in loud.floors} == {
+        names_of(issued.id, loud.site.peppers.digest(issued.secret.reveal()))
+    }
 
 
 def test_a_change_is_done_although_nobody_takes_its_announcement(loud):
@@ -187,7 +191,9 @@ def test_what_a_host_committed_is_announced_as_it_is_stored_by_then(loud):
     assert (receipt.rev, receipt.announced, receipt.node.enabled) == (head.rev, True, False)
     found = RECORDS.decode(name, head.epoch, announced.offer.value)
     assert found == SharedRecord(receipt.node, head, ("group_1",))
-    assert MESSAGES.decode(announced.message) == Message(head.epoch, ("key_1",), head.rev)
+    assert MESSAGES.decode(announced.message) == Message(
+        head.epoch, names_of("key_1", KEY), head.rev
+    )
     assert offered.name == RECORDS.node_name(head.epoch, "key_1")
 
 
@@ -195,7 +201,7 @@ def test_a_key_that_a_host_issued_ends_its_absence_elsewhere(loud):
     """Whoever tried it before its host committed knows that it is not there any more."""
     put = Put(node=a_key("key_2"), expected=None, digest=a_digest(2))
     by_host(loud, put)
-    (receipt,) = loud.do(settle(loud.site, names_of(put)))
+    (receipt,) = loud.do(settle(loud.site, names_of("key_2", put.digest)))
     announced = loud.done[0]
     assert receipt.announced is True
     assert MESSAGES.decode(announced.message).nodes == ("key_2", absence_id(a_digest(2)))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from keybound.caches.local import LocalCache
+from keybound.core.coherence import Worker, look_up
 from keybound.core.edits import activation, amendment, revocation
-from keybound.core.effects import Commit, Put
+from keybound.core.effects import Commit, Put, absence_id
 from keybound.core.errors import (
     ConflictError,
     ExceedsCeilingError,
@@ -104,7 +107,20 @@ def test_a_change_is_fenced_in_this_process_at_once(busy):
     """Floors are raised with the head that the commit answered."""
     receipt = busy.do(edit(busy.site, "key_1", revocation()))
     ((names, head),) = busy.floors
-    assert (names, head.rev) == (("key_1",), receipt.rev)
+    assert (names, head.rev) == (("key_1", absence_id(a_digest(1))), receipt.rev)
+
+
+def test_a_change_of_a_key_ends_that_there_is_none(busy):
+    """As this process may believe that was asked for it before somebody else made it."""
+    cache = LocalCache(bound=5.0)
+    worker = Worker(cache=cache, policy=busy.site.policy)
+    digest = a_digest(9)
+    busy.do(look_up(worker, digest, digest, lambda: (digest,)))
+    absent = cache.absent[digest]
+    commit(busy.store, new(a_key("key_9"), digest))
+    assert absent.alive
+    busy.do(edit(replace(busy.site, raise_floors=cache.raise_floors), "key_9", OFF))
+    assert not absent.alive
 
 
 def test_an_edit_whose_result_could_not_be_read_back_is_refused(busy):

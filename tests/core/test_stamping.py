@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from keybound.caches.local import LocalCache
+from keybound.core.announcing import names_of
 from keybound.core.coherence import Worker, look_up, sync
 from keybound.core.edits import activation
 from keybound.core.effects import (
@@ -191,11 +192,11 @@ def test_a_change_with_a_host_has_no_revision_yet(place):
     assert (receipt.node.enabled, receipt.rev, receipt.effective_by) == (False, None, None)
     again = place.do(edit(site, "key_2", ON))  # which it is
     assert (again.rev, again.effective_by) == (None, None)
-    assert names == ["key_1"]
+    assert names == [*names_of("key_1", KEY)]
     assert place.floors == []
     issued = place.do(issue(site, NewKey(name="new")))
     digest = site.peppers.digest(issued.secret.reveal())
-    assert names == ["key_1", issued.id, absence_id(digest)]
+    assert names == [*names_of("key_1", KEY), issued.id, absence_id(digest)]
     assert issued.receipt.rev is None
 
 
@@ -205,7 +206,8 @@ def test_what_a_host_committed_is_settled(place):
     place.do(edit(within(place, names), "key_1", OFF))
     by_host(place.store, "key_1", enabled=False, name="later")
     settled = place.do(settle(place.site, [*names, "key_1", "key_none", "d:0"]))
-    assert place.floors == [(("key_1", "key_none", "d:0"), place.store.perform(Sync(0)).head)]
+    fenced = (*names_of("key_1", KEY), "key_none", "d:0")
+    assert place.floors == [(fenced, place.store.perform(Sync(0)).head)]
     (receipt,) = settled
     assert (receipt.node.name, receipt.rev) == ("later", 3)
     assert receipt.effective_by.timestamp() == place.clock.wall() + 5.0

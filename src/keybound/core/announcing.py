@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from keybound.core.shared import SharedRecords
 
 
-def names_of(put: Put) -> tuple[str, ...]:
-    """Return what a commit of this changes: the node, and the absence that a digest ends."""
-    return (put.node.id,) if put.digest is None else (put.node.id, absence_id(put.digest))
+def names_of(node_id: str, digest: bytes | None) -> tuple[str, ...]:
+    """Return what a change of a node is about: itself, and that its digest is of no key.
+
+    A worker may believe the latter that has not seen yet that the key was made.
+    """
+    return (node_id,) if digest is None else (node_id, absence_id(digest))
 
 
 class Announcer:
@@ -47,7 +50,7 @@ class Announcer:
         name = node_name if digest is None else records.key_name(head.epoch, digest)
         hints = () if digest is None else above
         offer = Offer(name, records.encode(name, node, head, hints), replace=False)
-        message = Message(head.epoch, names_of(put), head.rev)
+        message = Message(head.epoch, names_of(node.id, digest), head.rev)
         effect = Announce(offer, self._messages.channel, self._messages.encode(message))
         try:
             yield from ask(effect)

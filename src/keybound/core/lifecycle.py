@@ -22,7 +22,6 @@ from keybound.core.effects import (
     Row,
     Sleep,
     Uninterrupted,
-    absence_id,
     ask,
 )
 from keybound.core.errors import ConflictError, NotFoundError
@@ -151,11 +150,11 @@ def commit(
     """
     tag = yield from ask(ReadEntropy(TAG_BYTES))
     change = Commit(puts=(put,), ceilings=ceilings, tag=tag)
+    digest = digest if put.digest is None else put.digest
     if site.joins is not None:
         yield from ask(HostCommit(change))
-        site.joins(names_of(put))
+        site.joins(names_of(put.node.id, digest))
         return _receipt(site, put.node, None, None)
-    digest = digest if put.digest is None else put.digest
     return (yield from ask(Uninterrupted(_commit(site, change, digest, above))))
 
 
@@ -164,7 +163,7 @@ def _commit(
 ) -> Steps[Receipt]:
     (put,) = change.puts
     head = yield from ask(change)
-    site.raise_floors(names_of(put), head)
+    site.raise_floors(names_of(put.node.id, digest), head)
     now = yield from read_now()
     announced = False
     if site.announcer is not None:
@@ -186,17 +185,16 @@ def settle(site: Site, names: Iterable[str]) -> Steps[tuple[Receipt, ...]]:
         loaded = yield from load(name)
         row = loaded.rows.get(name)
         if row is not None:  # otherwise it was undone, or is the name of an absence
-            announced = yield from _announce_again(site, row, loaded, names)
+            announced = yield from _announce_again(site, row, loaded)
             receipts.append(_receipt(site, row.node, row.rev, now, announced=announced))
     return tuple(receipts)
 
 
-def _announce_again(site: Site, row: Row, loaded: Loaded, changed: tuple[str, ...]) -> Steps[bool]:
-    """Tell the others of a node as it was read, with its absence where that has ended."""
+def _announce_again(site: Site, row: Row, loaded: Loaded) -> Steps[bool]:
+    """Tell the others of a node as it was read."""
     if site.announcer is None:
         return False
-    new = row.digest is not None and absence_id(row.digest) in changed
-    put = Put(node=row.node, expected=row.rev, digest=row.digest if new else None)
+    put = Put(node=row.node, expected=row.rev)
     above = tuple(name for name in loaded.rows if name != row.node.id)
     return (yield from site.announcer.announce(put, loaded.head, digest=row.digest, above=above))
 
