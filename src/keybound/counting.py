@@ -73,6 +73,13 @@ class Counts:
             with self._lock:
                 self._look_through()
 
+    def used(self, key: str, now: float) -> None:
+        """Count a request that was let in for a key which has no entry to count it on."""
+        if self._counting:
+            with self._lock:
+                self._uses += 1
+                self._add(UsageRow(key, 0.0, uses=1, used_at=now))
+
     def refused(self, key: str, now: float) -> None:
         """Count a refused request of a known key."""
         self._count(UsageRow(key, now, refusals=1, refused_at=now))

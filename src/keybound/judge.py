@@ -226,7 +226,9 @@ class Judge:
         if chain is None:
             return Denied(Reason.UNKNOWN_KEY)
         decision = self.decide_chain(chain, inquiry, now)
-        if isinstance(decision, Allowed):
+        if isinstance(decision, Allowed) and not entry.kept:
+            self._counts.used(chain.key.id, now)
+        elif isinstance(decision, Allowed):
             entry.uses += 1
             entry.used_at = now
             if not entry.noted:
@@ -260,9 +262,7 @@ class Judge:
         return credential
 
     def _remember(self, entry: Entry, inquiry: Inquiry, decision: Decision | NeedBody) -> None:
-        if not isinstance(decision, Allowed) or decision.begins >= decision.ends:
-            return
-        if entry.unpacked and entry.uses == 1:  # of many keys that come once each, none is kept
+        if not (entry.kept and isinstance(decision, Allowed)) or decision.begins >= decision.ends:
             return
         (method, _), path = inquiry.asks[0], inquiry.path
         if len(self._decisions) >= DECISIONS_MAX:

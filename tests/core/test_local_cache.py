@@ -283,19 +283,42 @@ def fill(cache, *, rev=1):
 
 
 def test_a_key_that_made_room_is_compiled_again(small):
-    """It may be relied on while the lease lasts, and ends as it would have before."""
+    """It is kept so if that happens again, and ends as it would have before."""
     first = keep(small, "k", at=3.0)
     fill(small)
     assert not first.alive
-    assert b"k" not in small.entries
-    entry = small.find(b"k")
-    assert (entry.chain.key.id, entry.nodes, entry.revs) == ("k", ("k",), (1,))
+    once, entry = small.find(b"k"), small.find(b"k")
+    assert (once.chain.key.id, once.nodes, once.revs) == ("k", ("k",), (1,))
+    assert (once.kept, entry.kept) == (False, True)
     assert small.find(b"k") is entry
     assert holds(small, entry, 5.0)
     assert not holds(small, entry, 5.001)  # how it was read is no proof any more
     sync(small, 2, "k", at=1.0)
     assert not entry.alive
     assert small.find(b"k") is None
+
+
+def test_what_is_compiled_for_once_is_over_with_its_lease(small):
+    """Nothing ends it when something changes, so a later sync does not extend it."""
+    keep(small, "k")
+    fill(small)
+    once = small.find(b"k")
+    assert small.absent == {}
+    assert b"k" not in small.entries
+    sync(small, 1, at=4.0)
+    assert holds(small, once, 5.0)
+    assert not holds(small, once, 5.001)
+    assert holds(small, small.find(b"k"), 9.0)
+
+
+def test_that_a_key_came_once_is_forgotten(small, monkeypatch):
+    """After some more that came once each."""
+    monkeypatch.setattr(local, "ONCE_MAX", 1)
+    for name in ("k", "l", "m"):
+        keep(small, name)
+    fill(small)
+    kept = [small.find(name).kept for name in (b"k", b"l", b"m", b"k", b"m")]
+    assert kept == [False, False, False, False, True]
 
 
 @pytest.mark.parametrize("changed", ["k", "group", "parent"])
@@ -321,8 +344,8 @@ def test_a_packed_key_is_compiled_with_the_nodes_above_it(small):
     keep_below(small, "m", "group", rev=2)
     keep_below(small, "k", "other", "group", rev=2)
     fill(small, rev=2)
-    entry = small.find(b"k")
-    assert entry.nodes == ("k", "other", "group")
+    once, entry = small.find(b"k"), small.find(b"k")
+    assert once.nodes == entry.nodes == ("k", "other", "group")
     assert entry.chain.nodes["group"].id == "group"
     sync(small, 3, "other")
     assert not entry.alive
@@ -387,3 +410,13 @@ def test_what_had_to_die_is_not_packed(small):
     fill(small, rev=2)
     assert not entry.alive
     assert b"k" not in small._packed  # noqa: SLF001 - nothing else shows it
+
+
+def test_nobody_waits_who_decides(small):
+    """While somebody changes the cache a packed key is not found, except by who can wait."""
+    keep(small, "k")
+    fill(small)
+    with small._lock:  # noqa: SLF001 - as whoever takes in a sync
+        assert small.find(b"k") is None
+    assert small.find(b"k") is not None
+    assert small.knows(b"k", START)

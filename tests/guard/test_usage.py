@@ -188,6 +188,17 @@ def test_entries_that_end_are_counted(of):
     assert [used(guard, each) for each in (changed, pushed, ruled)] == [(1, 0), (1, 0), (3, 0)]
 
 
+def test_keys_that_come_now_and_then_are_counted(of):
+    """Those for which there is no room but a smaller one."""
+    guard = of(cache_size_max=10, cache_compiled_max=1)
+    keys = [guard.issue(name=name) for name in "abc"]
+    for _ in range(4):
+        for key in keys:
+            ask(guard, key)
+    guard.close()
+    assert [used(guard, key) for key in keys] == [(4, 0)] * 3
+
+
 def test_what_is_only_reported_is_a_use(of):
     """The request went through."""
     guard = of()

@@ -155,7 +155,7 @@ def entries_outlive_a_message(patch: pytest.MonkeyPatch) -> None:
 
 def absence_unannounced(patch: pytest.MonkeyPatch) -> None:
     """That a key was issued is not said to those who know that there is none."""
-    patch.setattr(announcing, "names_of", lambda put: (put.node.id,))
+    patch.setattr(announcing, "names_of", lambda node_id, _digest: (node_id,))
 
 
 def offers_what_was_there_before(patch: pytest.MonkeyPatch) -> None:

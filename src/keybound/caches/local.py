@@ -3,9 +3,10 @@
 Reading takes no lock: an entry is used only if it is alive *after* the lease was read, and the
 lease is extended only after everything below the fence is dead.
 
-As many chains as are in use are compiled. A key that has to make room is packed, and compiled again
-when it is asked for, if it and every node above it were read at their floors; that takes the lock,
-but nobody who decides waits for it.
+As many chains as are in use are kept compiled. A key that has to make room is packed, and compiled
+again whenever it is asked for, if it and every node above it were read at their floors; that takes
+the lock, but nobody who decides waits for it. If it is asked for again soon it is kept compiled, so
+that many keys which come once each take no room from those that come often.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 ABSENT_MAX = 4_096
 
+ONCE_MAX = 2_048
+"""Packed keys after which it is forgotten which ones were asked for, but for the last as many."""
+
 ABOVE_MAX = 4_096
 """Parents and groups that are kept for all the keys below them."""
 
@@ -50,7 +54,8 @@ class Entry:
     ``alive`` turns false for ever when a node of it changed. ``boot`` and ``wall`` say until when
     the read itself proves it. ``uses`` are requests that were let in for it, of which ``taken``
     are counted elsewhere, and ``noted`` says that the others will be; if there were more than
-    ``seen`` it gets a second chance when room is needed. ``unpacked`` says that it had been packed.
+    ``seen`` it gets a second chance when room is needed. One that is not ``kept`` does not die: it
+    holds until the lease under which it was made is over.
     """
 
     index: bytes
@@ -65,7 +70,7 @@ class Entry:
     taken: int = 0
     noted: bool = False
     seen: int = 0
-    unpacked: bool = False
+    kept: bool = True
 
     def rev_of(self, node: str) -> int:
         """Return the revision at which this node was read."""
@@ -99,6 +104,8 @@ class LocalCache:
         self._policy = policy
         self._compiled_max = compiled_max
         self._packed = PackedKeys(size_max if size_max > compiled_max else 0)
+        self._once: set[bytes] = set()
+        self._once_before: set[bytes] = set()
         self._above: dict[str, tuple[StoredNode, LogHead]] = {}
         self._resets: int = self.fence.resets
         self._floor_all = 0
@@ -109,7 +116,7 @@ class LocalCache:
 
     def holds(self, entry: Entry, boot: float, wall: float) -> bool:
         """Return whether an entry may be relied on at this reading of the clocks."""
-        leased = boot <= self.lease_boot and wall <= self.lease_wall
+        leased = entry.kept and boot <= self.lease_boot and wall <= self.lease_wall
         proved = boot <= entry.boot and wall <= entry.wall
         return (leased or proved) and entry.alive
 
@@ -288,10 +295,15 @@ class LocalCache:
             self._packed.drop(index)
             return None
         chain, revs = found
-        entry = Entry(
-            index, chain, tuple(revs), tuple(revs.values()), _NEVER, _NEVER, unpacked=True
-        )
-        self._keep(entry)
+        proved = self.lease_boot, self.lease_wall
+        entry = Entry(index, chain, tuple(revs), tuple(revs.values()), *proved)
+        entry.kept = index in self._once or index in self._once_before
+        if entry.kept:
+            self._keep(entry)
+            return entry
+        if len(self._once) >= ONCE_MAX:
+            self._once, self._once_before = set(), self._once
+        self._once.add(index)
         return entry
 
     def _chain_of(self, read: ReadKey) -> tuple[Chain, dict[str, int]] | None:
