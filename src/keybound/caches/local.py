@@ -234,10 +234,10 @@ class LocalCache:
         """End what fell below the fence since ``_begin``."""
         fence = self.fence
         if fence.resets != self._resets:
-            self._resets = fence.resets
             self.lease_boot = self.lease_wall = _NEVER
             self._packed.clear()
             self._above.clear()
+            self._resets = fence.resets
             self._kill_older_than(None)
         elif fence.floor_all > self._floor_all:
             self._kill_older_than(fence.floor_all)
@@ -287,9 +287,13 @@ class LocalCache:
     def _compile(self, index: bytes) -> Entry | None:
         """Return the entry of a packed key, or drop it: a node of it changed, or is not kept."""
         known = self.entries.get(index) or self.absent.get(index)
-        read = self._packed.get(index) if known is None else None
-        if read is None:
+        # Floors that were forgotten are those of what is packed yet, if whoever did it was
+        # interrupted before all else was forgotten as well.
+        if known is not None or self.fence.resets != self._resets:
             return known
+        read = self._packed.get(index)
+        if read is None:
+            return None
         found = self._chain_of(read)
         if found is None:
             self._packed.drop(index)
