@@ -1,8 +1,10 @@
 """Mutate the core: ``python tests/mutation/run.py [--seconds S] [--shard 1/2] [module ...]``.
 
 Each mutant is tried in a process of its own, which has it instead of the module, and is killed by
-the first test that fails. The status is 1 if one survives that ``equivalent.toml`` does not list
-with a reason, or if that lists one that does not exist. No file is written.
+the first test that fails. The same tests are run in the same way with the module as it is, once and
+before they may kill, and must pass: where they cannot be run, every mutant would look killed. The
+status is 1 if they do not, if one survives that ``equivalent.toml`` does not list with a reason, or
+if that lists one that does not exist. No file is written.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import signal
 import sys
 import time
 import tomllib
+from functools import cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import find_spec
@@ -69,9 +72,6 @@ def report(names: Sequence[str], core: Path, given: argparse.Namespace) -> int:
     """Try mutants until the time is up; say which survive, and how many were tried."""
     from tests.mutation.mutants import mutants_of
 
-    if not survives("", None):
-        print("the tests fail without a mutant")
-        return 1
     shard, shards = map(int, given.shard.split("/"))
     ends = time.monotonic() + given.seconds
     listed = read_list()
@@ -87,7 +87,7 @@ def report(names: Sequence[str], core: Path, given: argparse.Namespace) -> int:
             if number % shards != shard - 1 or time.monotonic() > ends:
                 continue
             tried += 1
-            lives = survives(name, mutant.code)
+            lives = survives(name, path, mutant.code)
             if lives:
                 survivors.append(label)
             if lives or given.verbose:
@@ -105,14 +105,34 @@ def read_list() -> set[str]:
     return {each["mutant"] for each in tomllib.loads(text).get("equivalent", [])}
 
 
-def survives(name: str, code: CodeType | None) -> bool:
-    """Say whether every test passes with a mutant of a module, in a process of its own."""
+def survives(name: str, path: Path, code: CodeType) -> bool:
+    """Say whether every test passes with a mutant of a module: those that are near it first.
+
+    :raises SystemExit: if they do not pass with the module as it is.
+    """
+    for tests in tests_for(name):
+        require_sound(name, path, tests)
+        if not passes(name, code, tests):
+            return False
+    return True
+
+
+@cache
+def require_sound(name: str, path: Path, tests: tuple[str, ...]) -> None:
+    """Let tests kill mutants of a module only where they pass with the module as it is."""
+    if not passes(name, compile(path.read_text(encoding="utf-8"), str(path), "exec"), tests):
+        files = " ".join(os.path.relpath(each, ROOT) for each in tests)
+        sys.exit(f"{name}: no mutant was tried with tests that fail without one: pytest -x {files}")
+
+
+def passes(name: str, code: CodeType, tests: Sequence[str]) -> bool:
+    """Say whether tests pass with other code in the place of a module, in a process of its own."""
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)
         status = 1
         try:
-            status = run_tests(name, code)
+            status = run_tests(name, code, tests)
         finally:
             os._exit(status)
     ends = time.monotonic() + WAIT_MAX
@@ -126,31 +146,29 @@ def survives(name: str, code: CodeType | None) -> bool:
     return False
 
 
-def run_tests(name: str, code: CodeType | None) -> int:
-    """Run the tests with a mutant in the place of a module: those that are near it first."""
+def run_tests(name: str, code: CodeType, tests: Sequence[str]) -> int:
+    """Run tests with other code in the place of a module."""
     import pytest
 
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
-    if code is not None:
-        sys.meta_path.insert(0, Finder("keybound.core." + name.replace("/", "."), code))
+    sys.meta_path.insert(0, Finder("keybound.core." + name.replace("/", "."), code))
     options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--assert=plain"]
     options += ["-k", f"{SLOW} and {TIMED}"]
-    near, rest = tests_for(name)
-    return int(pytest.main([*options, *near])) or int(pytest.main([*options, *rest]))
+    return int(pytest.main([*options, *tests]))
 
 
-def tests_for(name: str) -> tuple[list[str], list[str]]:
+def tests_for(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the files of tests whose names are like a module's, and all others."""
     stem = name.rpartition("/")[2].removesuffix("s")
-    like = [f"*{stem}*" if stem else "*", "boundaries_*"]
+    like = [f"*{stem}*", "boundaries_*"]
     like += ["*limits*"] if name.startswith("limits/") else []
     near = dict.fromkeys(
         str(path) for each in like for path in sorted(TESTS.glob(f"test_{each}.py"))
     )
     rest = [str(path) for path in sorted(TESTS.glob("test_*.py")) if str(path) not in near]
-    return [*near], [*rest, *map(str, BEYOND)]
+    return (*near,), (*rest, *map(str, BEYOND))
 
 
 class Finder(MetaPathFinder):

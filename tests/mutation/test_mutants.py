@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
+
+import pytest
 
 import keybound
 from tests.mutation import run
@@ -81,9 +86,67 @@ def test_what_is_called_equivalent_exists_and_has_a_reason():
 
 
 def test_every_mutant_meets_every_test_once():
-    """So does the program itself, which is tried first and has no name."""
+    """Those that are near it come first."""
     every = sorted([*map(str, run.TESTS.glob("test_*.py")), *map(str, run.BEYOND)])
-    for name in ("", "hosts", "limits/tenants", "nothing/like/it"):
+    for name in ("hosts", "limits/tenants", "nothing/like/it"):
         near, rest = run.tests_for(name)
         assert sorted([*near, *rest]) == every
         assert near
+
+
+TRIAL = """
+import pathlib, sys
+from tests.mutation import run
+run.TESTS, run.BEYOND = pathlib.Path(sys.argv.pop(1)), []
+sys.exit(run.main())
+"""
+"""Tries mutants by the tests of a folder, and by no others."""
+
+TELLS, BLIND, FAILS = '== ("a", ("b",))', "!= None", "== ()"
+"""What a test may expect of a call: one tells the mutant below, one lets it pass, one is wrong."""
+
+
+def tries(folder: Path, near: str, rest: str, **environment: str) -> tuple[int, str, str]:
+    """Try a mutant that forgets the arguments, by two tests; return the status and both texts."""
+    for file, expected in (("test_spelled.py", near), ("test_others.py", rest)):
+        test = f'def test_a_call():\n    assert read_call("field", "a(b)") {expected}\n'
+        (folder / file).write_text(f"from keybound.core.spelled import read_call\n\n{test}")
+    done = subprocess.run(
+        [sys.executable, "-c", TRIAL, folder, "--verbose", "--only", "inside is None", "spelled"],
+        cwd=run.ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("near", "rest", "status", "what"),
+    [(TELLS, FAILS, 0, "killed"), (BLIND, TELLS, 0, "killed"), (BLIND, BLIND, 1, "SURVIVES")],
+)
+def test_a_mutant_meets_the_tests_near_it_and_what_passes_them_all_others(
+    tmp_path, near, rest, status, what
+):
+    """Tests that no mutant gets to need not be tried without one."""
+    ended, said, wrong = tries(tmp_path, near, rest)
+    assert said.startswith(f"{what}  spelled: read_call: inside is None -> inside is not None\n")
+    assert (ended, wrong) == (status, "")
+
+
+@pytest.mark.parametrize(
+    ("near", "rest", "environment", "file"),
+    [
+        (FAILS, TELLS, {}, "test_spelled.py"),
+        (BLIND, FAILS, {}, "test_others.py"),
+        (TELLS, TELLS, {"PYTEST_ADDOPTS": "--no-such-option"}, "test_spelled.py"),
+    ],
+)
+def test_what_fails_without_a_mutant_kills_none(tmp_path, near, rest, environment, file):
+    """Neither a test that is wrong nor a runner that cannot run one says that a mutant is found."""
+    ended, said, wrong = tries(tmp_path, near, rest, **environment)
+    assert (ended, said) == (1, "")
+    assert wrong.startswith("spelled: no mutant was tried with tests that fail without one: ")
+    assert wrong.endswith(f"{file}\n")
