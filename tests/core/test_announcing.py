@@ -181,6 +181,16 @@ def by_host(world, put):
     world.store.perform(HostCommit(Commit(puts=(put,), tag=secrets.token_bytes(16))))
 
 
+@pytest.mark.parametrize("enabled", [True, False], ids=["as it was", "changed"])
+def test_nobody_is_told_of_a_change_before_its_host_commits(loud, enabled):
+    """It may yet be undone, and the receipt says that it was not announced."""
+    site = replace(loud.site, joins=[].extend)
+    receipt = loud.do(edit(site, "key_1", activation(enabled=enabled)))
+    assert receipt.node.enabled is enabled
+    assert receipt.announced is False
+    assert loud.done == []
+
+
 def test_what_a_host_committed_is_announced_as_it_is_stored_by_then(loud):
     """Its transaction is over: what is told is read again, and not what was meant to be written."""
     rev = row_of(loud.store, "key_1").rev

@@ -174,6 +174,15 @@ def test_a_record_below_a_floor_is_read_from_the_store(place):
     assert entry.rev_of("key_1") < entry.rev_of("group_2")
 
 
+def test_nothing_more_is_asked_of_it_for_a_key_below_its_floor(place):
+    """What stood above an outdated key is not worth a round trip."""
+    place.change("key_1", name="renamed")
+    worker = place.worker()
+    assert place.find(worker, KEY).chain.key.name == "renamed"
+    assert place.asked == [1, LoadByDigest]
+    assert (worker.tally.outdated, worker.tally.forged) == (1, 0)
+
+
 def test_an_entry_of_several_snapshots_dies_with_any_of_them(place):
     """By a change of a node, and by a floor of all."""
     worker = place.worker()
