@@ -268,10 +268,9 @@ def small():
 def keep_below(cache, name, *groups, rev=1, parent=None):
     """Admit a key with nodes above it; return its entry."""
     key = a_key(name, groups=groups, parent=parent)
-    above = {group: a_group(group) for group in groups}
-    if parent is not None:
-        above[parent] = a_key(parent)
-    chain = Chain(key, above, ChainPolicy())
+    parents = () if parent is None else (parent,)
+    above = {group: a_group(group) for group in groups} | {each: a_key(each) for each in parents}
+    chain = Chain(key, above, POLICY)
     assert cache.admit(name.encode(), chain, heads=dict.fromkeys(chain.nodes, tag(rev)), proof=None)
     return cache.entries[name.encode()]
 

@@ -139,9 +139,9 @@ class PackedKeys:
         return node
 
     def _limits_of(self, _kind: type, packed: Any) -> Limits:  # noqa: ANN401 - as msgspec has it
-        number, *lives = packed
-        limits = self._limits[number]
-        return limits.living_with(tuple([Lifetime(*each) for each in lives]))
+        number: int = packed[0]
+        lives = tuple([Lifetime(*each) for each in packed[1:]])
+        return self._limits[number].living_with(lives)
 
 
 _encode = msgspec.msgpack.Encoder().encode
