@@ -8,13 +8,13 @@ from linecache import getline
 
 import pytest
 
-from keybound.caches import local
+from keybound.caches import local, packed
 from keybound.caches.local import LocalCache
 from keybound.core import fence
 from keybound.core.fence import Applied
 from tests.core.test_local_cache import BOUND, START, holds, keep, sync, tag
 
-WATCHED = {local.__file__, fence.__file__}
+WATCHED = {each.__file__ for each in (local, packed, fence)}
 
 
 class Interrupted(BaseException):

@@ -43,4 +43,5 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """
     if FIXTURE in getattr(item, "fixturenames", ()):
         for name in _LAST:
-            vars(sys).pop(name, None)
+            if hasattr(sys, name):
+                delattr(sys, name)
