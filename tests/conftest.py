@@ -1,9 +1,10 @@
-"""What every test shares: how many examples Hypothesis tries, and real servers."""
+"""What every test shares: how many examples Hypothesis tries, real servers, and no leftovers."""
 
 from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # the worker is measured, not what tests start
@@ -37,3 +38,16 @@ settings.register_profile(
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default")
 )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item):
+    """Let no test raise one of its parameters: those outlive it, and with them what it made.
+
+    An error that was raised keeps the frames that it came through, with their guards and stores.
+    """
+    done = yield
+    for name, value in getattr(getattr(item, "callspec", None), "params", {}).items():
+        if isinstance(value, BaseException) and value.__traceback__ is not None:
+            pytest.fail(f"{name}: was raised; parametrize with its class, and make it in the test")
+    return done

@@ -35,8 +35,9 @@ class Provider(CredentialProvider):
         """Tell it, after a while."""
         self.asked += 1
         time.sleep(self.takes)
-        if isinstance(self.answer, Exception):
-            raise self.answer
+        if isinstance(self.answer, type):
+            message = "hunter2"
+            raise self.answer(message)
         return self.answer
 
 
@@ -158,7 +159,7 @@ def test_a_provider_that_is_slow_costs_a_timeout_and_is_used_in_the_end(user, ne
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (ValueError("hunter2"), "redis_credentials raised ValueError"),
+        (ValueError, "redis_credentials raised ValueError"),
         (("app", None), "redis_credentials answered tuple, not"),
         (("a", "b", "hunter2"), "redis_credentials answered tuple, not"),
         (b"hunter2", "redis_credentials answered bytes, not"),

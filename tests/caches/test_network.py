@@ -16,7 +16,7 @@ from keybound.core.secret import Secret
 from tests.caches.conftest import wait_until
 from tests.caches.test_redis import share
 from tests.services.fault_proxy import FaultProxy, Faults
-from tests.services.redis_fleets import Process, server_of
+from tests.services.redis_process import Process, server_of
 
 TIMEOUT = 0.4
 SLACK = 1.0

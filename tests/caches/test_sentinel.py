@@ -17,7 +17,8 @@ from keybound.core.errors import CacheError
 from keybound.core.secret import Secret
 from keybound.drivers import run
 from tests.caches.conftest import wait_until
-from tests.services.redis_fleets import PRIMARY, Process, server_of, wait_for
+from tests.services.redis_fleets import PRIMARY
+from tests.services.redis_process import Process, server_of, wait_for
 
 TIMEOUT = 0.4
 SLACK = 1.0
@@ -29,8 +30,23 @@ def shared_by(fleet, server, *issued, database=0):
     guard = fleet.join()
     for each in issued:
         assert isinstance(guard.ask(each), Allowed)
-    with server.client(db=database) as client:
+    with server.client(database) as client:
         wait_until(lambda: client.dbsize() >= len(issued))
+    return guard
+
+
+def sharing(new_fleet, watched):
+    """Return a fleet behind Sentinels, and a key that its primary has."""
+    fleet = new_fleet(watched.url())
+    issued = fleet.join().issue(name="CI")
+    shared_by(fleet, watched.primary, issued)
+    return fleet, issued
+
+
+def warm(fleet, issued):
+    """Return a guard that is connected, and does not wait for long."""
+    guard = fleet.join(redis_timeout=TIMEOUT)
+    ask_again(guard, issued)
     return guard
 
 
@@ -59,11 +75,8 @@ def test_the_primary_is_found_and_its_database_as_well(new_fleet, watched):
 
 def test_a_failover_refuses_nobody_and_costs_little(new_fleet, watched):
     """The primary is killed: keys are served by the store, and then by the new primary."""
-    fleet = new_fleet(watched.url())
-    issued = fleet.join().issue(name="CI")
-    shared_by(fleet, watched.primary, issued)
-    guard = fleet.join(redis_timeout=TIMEOUT)
-    ask_again(guard, issued)
+    fleet, issued = sharing(new_fleet, watched)
+    guard = warm(fleet, issued)
     killed = watched.primary
     killed.stop()
     took, ends = [], time.monotonic() + 15
@@ -80,11 +93,8 @@ def test_a_failover_refuses_nobody_and_costs_little(new_fleet, watched):
 
 def test_a_primary_that_hangs_costs_one_request_a_timeout_until_it_is_probed(new_fleet, watched):
     """And when the Sentinels have chosen another one, that is used."""
-    fleet = new_fleet(watched.url())
-    issued = fleet.join().issue(name="CI")
-    shared_by(fleet, watched.primary, issued)
-    guard = fleet.join(redis_timeout=TIMEOUT)
-    ask_again(guard, issued)
+    fleet, issued = sharing(new_fleet, watched)
+    guard = warm(fleet, issued)
     hung = watched.primary
     hung.hang()
     began = time.monotonic()
@@ -103,9 +113,7 @@ def _rests(guard, issued):
 
 def test_a_sentinel_that_hangs_leaves_time_for_the_others(new_fleet, watched):
     """The first request already gets its answer from Redis."""
-    fleet = new_fleet(watched.url())
-    issued = fleet.join().issue(name="CI")
-    shared_by(fleet, watched.primary, issued)
+    fleet, issued = sharing(new_fleet, watched)
     watched.sentinels[0].hang()
     loads = fleet.store.loads
     assert isinstance(fleet.join(redis_timeout=1.0).ask(issued), Allowed)
@@ -114,9 +122,7 @@ def test_a_sentinel_that_hangs_leaves_time_for_the_others(new_fleet, watched):
 
 def test_without_sentinels_what_is_connected_goes_on(new_fleet, watched):
     """Who is not connected asks the store, and ``check`` says which Sentinel did not answer."""
-    fleet = new_fleet(watched.url())
-    issued = fleet.join().issue(name="CI")
-    shared_by(fleet, watched.primary, issued)
+    fleet, issued = sharing(new_fleet, watched)
     guard, loads = fleet.join(), fleet.store.loads
     ask_again(guard, issued)
     for each in watched.sentinels:

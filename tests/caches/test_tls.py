@@ -14,7 +14,8 @@ from keybound.core.effects import Moment, ReadShared
 from keybound.core.errors import CacheError, SettingsError
 from keybound.core.secret import Secret
 from tests.caches.test_redis import share
-from tests.services.redis_fleets import SLOTS, Process, server_of, wait_for
+from tests.services.redis_fleets import SLOTS
+from tests.services.redis_process import Process, server_of, wait_for
 from tests.services.tls import certify, tls_in_front
 
 

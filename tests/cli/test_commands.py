@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -420,9 +422,13 @@ def test_settings_file_is_chosen(run: Callable[..., Ran], folder: Path):
 
 
 @pytest.mark.parametrize("kind", ["Guard", "AsyncGuard"])
-def test_guard_of_an_application_is_used(run: Callable[..., Ran], folder: Path, kind: str):
+def test_guard_of_an_application_is_used(
+    run: Callable[..., Ran], folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+):
     """--app brings the application's own settings and routes, whichever guard it has."""
     name = f"shop_{kind.lower()}"
+    monkeypatch.setitem(sys.modules, name, ModuleType(name))  # so that it is gone in the end
+    monkeypatch.delitem(sys.modules, name)
     (folder / f"{name}.py").write_text(
         f"from keybound import {kind}, Route\n"
         f"guard = {kind}.from_settings(database='shop.db', routes=[Route('/x', model='m')])\n"

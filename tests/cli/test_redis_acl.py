@@ -18,7 +18,7 @@ from keybound.clocks import monotonic
 from keybound.core.effects import Moment, Offer, ReadShared
 from keybound.core.secret import Secret
 from keybound.drivers import run as drive
-from tests.services.redis_fleets import Process, server_of, wait_for
+from tests.services.redis_process import Process, server_of, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable

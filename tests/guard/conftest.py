@@ -1,4 +1,4 @@
-"""Both guards over both stores, called in one way."""
+"""Both guards over both stores, called in one way, and a store that a test holds up."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import inspect
 
 import pytest
 
-from keybound import AsyncGuard, Guard
+from keybound import AsyncGuard, Guard, Settings
+from keybound.clocks import SystemClock
+from keybound.engine import Engine
+from tests.guard.slow_store import SlowStore
 
 
 class Blocking:
@@ -78,3 +81,23 @@ def guard(make):
         secret="a-secret-of-the-tests-0123456789-abcdef",
         routes=[Route("/{tenant}/{model}", scopes=()), Route("/scoped", scopes="a b", tenant="~")],
     )
+
+
+@pytest.fixture
+def store():
+    """Return a store that counts."""
+    return SlowStore()
+
+
+@pytest.fixture
+def engine(store):
+    """Return an engine without background syncs over it."""
+    return Engine(Settings(database="memory://"), store, SystemClock(), background=False)
+
+
+@pytest.fixture
+def raw(engine):
+    """Return the header value of an issued key that the cache does not know."""
+    issued = Guard(engine).issue(name="CI")
+    engine.renew()
+    return b"Bearer " + issued.secret.reveal().encode()

@@ -48,8 +48,8 @@ def test_principal_without_tenants_has_its_home_alone():
         assert type(outcome) is expected
 
 
-@pytest.mark.parametrize("error", [StopIteration(), KeyError(), RuntimeError()])
-def test_authenticator_that_raises_ends_its_request(error: Exception):
+@pytest.mark.parametrize("error", [StopIteration, KeyError, RuntimeError])
+def test_authenticator_that_raises_ends_its_request(error: type[Exception]):
     """Also with what no future can hold, for which a task would wait for ever."""
 
     def failing(_head: Head) -> Principal | None:

@@ -10,54 +10,10 @@ import time
 
 import pytest
 
-from keybound import AsyncGuard, Guard, Reason, Settings
-from keybound.clocks import SystemClock
+from keybound import AsyncGuard, Guard, Reason
 from keybound.core.decision import Allowed
 from keybound.core.effects import LoadByDigest, Sync
 from keybound.core.errors import StoreUnavailableError
-from keybound.engine import Engine
-from keybound.stores.memory import MemoryStore
-
-
-class SlowStore(MemoryStore):
-    """A store that counts, and answers look-ups when it is told to."""
-
-    def __init__(self):
-        """Answer at once."""
-        super().__init__()
-        self.asked = []
-        self.error = None
-        self.open = threading.Event()
-        self.open.set()
-
-    def perform(self, effect):
-        """Count, wait, fail or answer."""
-        self.asked.append(type(effect))
-        if isinstance(effect, LoadByDigest):
-            self.open.wait(timeout=10)
-            if self.error is not None:
-                raise self.error
-        return super().perform(effect)
-
-
-@pytest.fixture
-def store():
-    """Return a store that counts."""
-    return SlowStore()
-
-
-@pytest.fixture
-def engine(store):
-    """Return an engine without background syncs over it."""
-    return Engine(Settings(database="memory://"), store, SystemClock(), background=False)
-
-
-@pytest.fixture
-def raw(engine):
-    """Return the header value of an issued key that the cache does not know."""
-    issued = Guard(engine).issue(name="CI")
-    engine.renew()
-    return b"Bearer " + issued.secret.reveal().encode()
 
 
 def test_threads_that_miss_one_key_ask_once(engine, store, raw):

@@ -23,17 +23,14 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from keybound import AsyncGuard, Guard, Reason, Settings
+from keybound import AsyncGuard, Guard, Reason
 from keybound.authenticators import Authenticators
-from keybound.clocks import SystemClock
 from keybound.core.decision import Allowed, Denied
 from keybound.core.effects import LoadByDigest, Sync
 from keybound.core.errors import NotFoundError, StoreUnavailableError
-from keybound.engine import Engine
 from keybound.loops import here, in_trio
 from keybound.starlette import APIKeyMiddleware
 from tests.guard.test_authenticators import BOB, HEAD
-from tests.guard.test_concurrency import SlowStore
 
 SECRET = "a-secret-of-the-tests-0123456789-abcdef"
 
@@ -87,26 +84,6 @@ async def given_up(call, *, after):
     """Begin a call, and cancel it."""
     with suppress(TimeoutError):
         await here().within(after, call)
-
-
-@pytest.fixture
-def store():
-    """Return a store that counts."""
-    return SlowStore()
-
-
-@pytest.fixture
-def engine(store):
-    """Return an engine without background syncs over it."""
-    return Engine(Settings(database="memory://"), store, SystemClock(), background=False)
-
-
-@pytest.fixture
-def raw(engine):
-    """Return the header value of an issued key that the cache does not know."""
-    issued = Guard(engine).issue(name="CI")
-    engine.renew()
-    return b"Bearer " + issued.secret.reveal().encode()
 
 
 def asks(guard, raw):

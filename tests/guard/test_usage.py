@@ -395,6 +395,7 @@ def test_forked_child_counts_its_own_alone(tmp_path):
     ask(guard, issued)
     guard.close()
     assert used(guard, issued) == (9, 0)
+    guard.close()
 
 
 def test_recording_changes_nothing(of, store):

@@ -13,7 +13,7 @@ from tests.security.cases import OWN, load
 from tests.security.keyring import Secrets
 from tests.security.replay import Tools
 from tests.security.worlds import RedisPlace
-from tests.services.redis import WHEELS
+from tests.services.redis_process import WHEELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,138 +1,26 @@
 """Several servers of Redis or Valkey: watched by Sentinels, or as a Cluster.
 
-Every process listens on 127.0.0.1 alone, keeps nothing but what it must, and is ended by the
-fixture that started it.
+Every process is ended by the fixture that started it.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import time
 from contextlib import suppress
 from itertools import cycle
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.services.redis import binary_of
+from tests.services.redis_process import Process, server_of, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
-    import redis
-
-STARTS_WITHIN = 20.0
 SLOTS = 16_384
-BUS = 10_000
-"""A node of a Cluster talks to the others at its port and so much."""
-
 DOWN_AFTER_MS = 300
 NODE_TIMEOUT_MS = 500
 PRIMARY = "orders primary"
 """What the Sentinels know the primary as: a name that a URL has to escape."""
-
-PASSWORD = "a word of the servers"
-
-
-def server_of(name: str) -> Path:
-    """Return the binary of a version of a server; where it is missing the test is skipped."""
-    if name == "debian":
-        found = shutil.which("redis-server")
-        if found is None:
-            pytest.skip("redis-server is not installed: it is a package of Debian")
-        return Path(found)
-    return binary_of(name)
-
-
-class Process:
-    """One server or one Sentinel."""
-
-    def __init__(self, binary: Path, folder: Path, *arguments: str, sentinel: str = "") -> None:
-        """Choose a port; ``sentinel`` is the configuration that a Sentinel begins with."""
-        self.port = _free_port()
-        self.folder = folder / str(self.port)
-        self.folder.mkdir()
-        self._binary = binary
-        self._arguments = arguments
-        self._sentinel = sentinel
-        self._process: subprocess.Popen[bytes] | None = None
-        self._hangs = False
-
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-        command: list[str | Path] = [self._binary]
-        if self._sentinel:
-            (self.folder / "sentinel.conf").write_text(self._sentinel)
-            command += [self.folder / "sentinel.conf", "--sentinel", *options]
-        else:
-            command += [*options, "--save", "", "--appendonly", "no", *self._arguments]
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
-        wait_for(self._answers, (self.folder / "log").read_text)
-
-    def stop(self) -> None:
-        """Kill it, as a machine that fails does."""
-        if self._process is not None:
-            self.go_on()
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def ensure(self) -> None:
-        """Have it running, whatever happened before."""
-        if self._process is None:
-            self.start()
-        self.go_on()
-
-    def hang(self) -> None:
-        """Stop it where it stands."""
-        assert self._process is not None
-        os.kill(self._process.pid, signal.SIGSTOP)
-        self._hangs = True
-
-    def go_on(self) -> None:
-        """Let it go on."""
-        if self._process is not None and self._hangs:
-            os.kill(self._process.pid, signal.SIGCONT)
-            self._hangs = False
-
-    def client(self, **more: Any) -> redis.Redis:
-        """Return a client for looking into it."""
-        import redis
-
-        return redis.Redis(port=self.port, socket_timeout=2, **more)
-
-    def say(self, *words: object, **more: Any) -> Any:
-        """Say one command to it."""
-        with self.client(**more) as client:
-            return client.execute_command(*words)
-
-    def said(self, *words: str) -> bytes:
-        """Return what it says to one command, as bytes, whatever redis-py makes of it."""
-        with self.client() as client:
-            client.response_callbacks.clear()
-            answer: bytes = client.execute_command(*words)
-            return answer
-
-    def _answers(self) -> bool:
-        import redis
-
-        with suppress(redis.AuthenticationError):
-            try:
-                self.say("PING")
-            except redis.AuthenticationError:
-                raise
-            except redis.RedisError:
-                return False
-        return True
 
 
 class Watched:
@@ -326,27 +214,6 @@ class Nodes:
 
 def _follows(replica: Process) -> bool:
     return b"master_link_status:up" in replica.said("INFO", "replication")
-
-
-def wait_for(done: Callable[[], bool], explain: Callable[[], str] = str) -> None:
-    """Wait until something is there that servers agree on among themselves."""
-    ends = time.monotonic() + STARTS_WITHIN
-    while not done():
-        assert time.monotonic() < ends, explain() or "it did not happen in time"
-        time.sleep(0.02)
-
-
-def _free_port() -> int:
-    """Return a free port; the one at which a node would talk to others is free as well."""
-    for port in _PORTS:
-        with suppress(OSError), socket.socket() as one, socket.socket() as other:
-            one.bind(("127.0.0.1", port))
-            other.bind(("127.0.0.1", port + BUS))
-            return port
-    raise LookupError
-
-
-_PORTS = iter(range(11_000 + os.getpid() % 500 * 20, 32_000))
 
 
 @pytest.fixture(scope="session")

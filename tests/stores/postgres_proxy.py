@@ -6,7 +6,7 @@ import socket
 import time
 from contextlib import closing, suppress
 from enum import Enum, auto
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Cut(Enum):
     """The server never hears of it."""
 
     AFTER = auto()
-    """The server makes it, and nobody hears the answer."""
+    """The server makes it, and only then is its sender cut off, who hears no answer."""
 
     LATE = auto()
     """The server makes it only when its sender has long given up."""
@@ -33,8 +33,8 @@ class Cut(Enum):
     """It is not handed on, and its sender hears nothing until the server ends what stands still."""
 
 
-_DEAF = {Cut.BEFORE, Cut.AFTER, Cut.LATE}
-"""After which no answer gets through."""
+_AT_ONCE = {Cut.BEFORE, Cut.LATE}
+"""Which a sender notices before the server hears of the commit."""
 
 
 class Proxy:
@@ -75,19 +75,21 @@ class Proxy:
                     client.close()
                     continue
                 server = socket.create_connection(("127.0.0.1", self._server_port))
-                Thread(target=self._up, args=(client, server), daemon=True).start()
-                Thread(target=self._down, args=(server, client), daemon=True).start()
+                ends = client, server, Event()
+                Thread(target=self._up, args=ends, daemon=True).start()
+                Thread(target=self._down, args=ends, daemon=True).start()
 
-    def _up(self, client: socket.socket, server: socket.socket) -> None:
+    def _up(self, client: socket.socket, server: socket.socket, deaf: Event) -> None:
         with closing(client), closing(server), suppress(OSError):
             while said := client.recv(65_536):
                 if self.cut is not None and _COMMIT in said:
                     cut, self.cut = self.cut, None
-                    if cut in _DEAF:
+                    if cut in _AT_ONCE:
                         client.shutdown(socket.SHUT_RDWR)
                     if cut is Cut.LATE:
                         time.sleep(_LATE)
                     if cut in {Cut.AFTER, Cut.LATE}:
+                        deaf.set()
                         server.sendall(said)
                         server.shutdown(socket.SHUT_WR)
                         while server.recv(65_536):
@@ -98,10 +100,11 @@ class Proxy:
                     break
                 server.sendall(said)
 
-    def _down(self, server: socket.socket, client: socket.socket) -> None:
+    def _down(self, client: socket.socket, server: socket.socket, deaf: Event) -> None:
         with suppress(OSError):
             while said := server.recv(65_536):
                 if self.hides:
                     said = said.replace(self.hides, b"?" * len(self.hides))
-                client.sendall(said)
+                if not deaf.is_set():
+                    client.sendall(said)
             client.shutdown(socket.SHUT_RDWR)

@@ -375,21 +375,19 @@ def test_failed_change_leaves_the_transaction_alone(guard: Guard, begin: Any):
     assert not guard.show(issued.id).node.enabled
 
 
+def refuses(guard: Guard, host: Any, said: str) -> None:
+    """See that a guard does not join what is no transaction of its database."""
+    with pytest.raises(InputError, match=said), guard.joining(host):
+        pass
+
+
 def test_no_transaction_is_refused(guard: Guard, engine: Engine, place: Place):
     """What each statement would commit by itself, or nobody would, is not begun."""
-    with (
-        engine.connect() as connection,
-        pytest.raises(InputError, match=r"with connection\.begin"),
-        guard.joining(connection),
-    ):
-        pass
+    with engine.connect() as connection:
+        refuses(guard, connection, r"with connection\.begin")
     each = create_engine(place.url, isolation_level="AUTOCOMMIT")
-    with (
-        Session(each) as session,
-        pytest.raises(InputError, match="committed by itself"),
-        guard.joining(session),
-    ):
-        pass
+    with Session(each) as session:
+        refuses(guard, session, "committed by itself")
     each.dispose()
 
 
@@ -397,12 +395,8 @@ def test_another_database_is_refused(guard: Guard, tmp_path: Path):
     """A change in a database that holds no keys would be none."""
     for url in (f"sqlite:///{tmp_path / 'other.db'}", "sqlite://"):
         engine = create_engine(url)
-        with (
-            Session(engine) as session,
-            pytest.raises(InputError, match="where the keys are"),
-            guard.joining(session),
-        ):
-            pass
+        with Session(engine) as session:
+            refuses(guard, session, "where the keys are")
         engine.dispose()
 
 
@@ -416,26 +410,17 @@ def test_another_database_of_the_server_is_refused(
     guard.close()
     copy = postgres.copy(postgres_url.rpartition("/")[2])
     engine = create_engine(of_sqlalchemy(postgres.url(copy)))
-    with (
-        Session(engine) as session,
-        pytest.raises(InputError, match="where the keys are"),
-        guard.joining(session),
-    ):
-        pass
+    with Session(engine) as session:
+        refuses(guard, session, "where the keys are")
     engine.dispose()
 
 
 def test_what_has_no_transactions_is_refused(guard: Guard):
     """Keys in memory have nothing in common with anybody's transaction."""
-    with pytest.raises(InputError, match="str"), guard.joining("a session"):  # type: ignore[arg-type]
-        pass
+    refuses(guard, "a session", "str")
     nowhere = Guard.from_settings(database="memory://")
-    with (
-        pytest.raises(InputError, match="memory://"),
-        Session() as session,
-        nowhere.joining(session),
-    ):
-        pass
+    with Session() as session:
+        refuses(nowhere, session, "memory://")
 
 
 def test_verbs_end_with_the_block(guard: Guard, engine: Engine):

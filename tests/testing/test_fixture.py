@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +20,7 @@ from tests.testing import shop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 CLIENTS = {
     "starlette": lambda: TestClient(shop.starlette_app),
@@ -53,7 +56,7 @@ def test_no_test_needs_redis(keybound):
 
 def test_uses_are_seen(client: TestClient, keybound: Harness):
     """How often a key let a request in and was refused, and when, by the clock of the test."""
-    key = keybound.issue(tenant="acme", limits=Limits(read_only=True))
+    key = keybound.issue(limits=Limits(read_only=True))
     assert keybound.usage(key).uses == 0
     client.get("/v1/x", headers=key.headers)
     used_at = keybound.clock.now
@@ -286,3 +289,36 @@ def test_waiting_takes_no_time(keybound: Harness):
     before = keybound.clock.now
     keybound.revoke(key, wait=True)
     assert keybound.clock.now > before
+
+
+FAILING = """
+import pytest
+from keybound import Guard, Route
+
+guard = Guard.from_settings(database="/nonexistent/keys.db")
+
+def test_fails(keybound):
+    own = Guard.from_settings(database="/nonexistent/keys.db", routes=[Route("/{tenant}/x")])
+    assert keybound.issue(tenant="acme") is own
+
+@pytest.fixture
+def key(keybound):
+    return keybound.issue()
+
+def test_passes(key):
+    assert key.headers
+
+def test_passes_as_well(keybound):
+    keybound.issue()
+"""
+
+
+def test_test_that_fails_fails_alone(tmp_path: Path):
+    """What pytest keeps of it is not taken for the application by the tests after it."""
+    file = tmp_path / "test_failing.py"
+    file.write_text(FAILING, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(file)]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert "1 failed, 2 passed" in done.stdout

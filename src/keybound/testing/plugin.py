@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from keybound.testing.harness import Harness
 
 FIXTURE = "keybound"
+
+_LAST = ("last_type", "last_value", "last_traceback", "last_exc")
 
 
 @pytest.fixture
@@ -30,3 +33,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         names: list[str] = getattr(item, "fixturenames", [])
         if FIXTURE in names:
             names.sort(key=lambda name: name != FIXTURE)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let go of the test that failed last, as pytest does, but before fixtures are made.
+
+    Otherwise its guards would be taken for those of the application, and the next test fail too.
+    """
+    if FIXTURE in getattr(item, "fixturenames", ()):
+        for name in _LAST:
+            if hasattr(sys, name):
+                delattr(sys, name)
