@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 DECISIONS_MAX = 16_384
 """Allowed requests that are remembered while their chain is alive."""
 
-_INDEX_BYTES = 16
+_INDEX_BYTES = 15  # of more, Python would need 16 bytes more for each
 _INDEX_KEY_BYTES = 32
 
 

@@ -89,7 +89,7 @@ class LocalCache:
         bound: float,
         grace: float = 0.0,
         size_max: int = 100_000,
-        compiled_max: int = 4_096,
+        compiled_max: int = 5_000,
         policy: ChainPolicy = ChainPolicy(),  # noqa: B008 - a value
     ) -> None:
         """Trust nothing yet; ``bound`` and ``grace`` are seconds."""
