@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import random
+import signal
 import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from keybound import Guard
+from keybound.caches import batches as batches_module
 from keybound.caches import offers as offers_module
 from keybound.caches import open_shared
-from keybound.caches.batches import BATCH_MAX, TaskBatches, ThreadBatches, _Ticket
+from keybound.caches.batches import BATCH_MAX, LEFT_AFTER, TaskBatches, ThreadBatches, _Ticket
 from keybound.caches.breaker import REST, Breaker
 from keybound.caches.offers import OFFERS_MAX, Offers
 from keybound.core.decision import Allowed
@@ -25,6 +30,7 @@ from keybound.core.errors import CacheError, MissingExtraError, SettingsError
 from keybound.core.secret import Secret
 from tests.caches.conftest import wait_until
 from tests.caches.test_redis import share
+from tests.core.test_interrupted import interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -104,6 +110,11 @@ def test_the_breaker_rests_and_then_lets_one_try():
     assert [breaker.admits(REST) for _ in range(3)] == [True, True, True]
 
 
+def never():
+    """Fail: nobody is gone."""
+    pytest.fail("somebody was taken for gone")
+
+
 def test_threads_that_come_while_a_batch_is_under_way_are_the_next_one():
     """However many there are; nobody gets another's answer."""
     go, batches = threading.Event(), []
@@ -113,7 +124,7 @@ def test_threads_that_come_while_a_batch_is_under_way_are_the_next_one():
         go.wait(5)
         return [b"value of " + name for name in names]
 
-    asking, answers = ThreadBatches(read), {}
+    asking, answers = ThreadBatches(read, renew=never), {}
 
     def ask(name):
         answers[name] = asking.ask((name, name), 5.0)
@@ -141,7 +152,7 @@ def test_threads_wait_no_longer_than_they_would_alone():
         go.wait(5)
         return [None for _ in names]
 
-    asking = ThreadBatches(read)
+    asking = ThreadBatches(read, renew=never)
     first = threading.Thread(target=asking.ask, args=((b"a",), 5.0))
     first.start()
     assert entered.wait(5)
@@ -163,7 +174,7 @@ def test_a_thread_that_is_interrupted_hands_over():
             raise KeyboardInterrupt
         return [b"value" for _ in names]
 
-    asking, ended, answers = ThreadBatches(read), [], []
+    asking, ended, answers = ThreadBatches(read, renew=never), [], []
 
     def interrupted():
         try:
@@ -181,6 +192,139 @@ def test_a_thread_that_is_interrupted_hands_over():
     first.join()
     second.join()
     assert (ended, answers) == ([True], [[b"value"]])
+
+
+WITHIN = 0.05
+"""Seconds that questions may take here."""
+
+
+class Asking:
+    """Batches that say what is asked, and how often another way to ask was needed."""
+
+    def __init__(self):
+        """Ask nothing yet."""
+        self.renewed = 0
+        self.entered = threading.Event()
+        self.batches = ThreadBatches(self._read, renew=self._renew)
+
+    def ask(self, name=b"a", within=WITHIN):
+        """Return what is there under one name."""
+        (answer,) = self.batches.ask((name,), within)
+        return answer
+
+    def heals(self):
+        """Return whether another thread is answered when whoever was at it is gone for so long."""
+        ends = time.monotonic() + WITHIN + LEFT_AFTER + 1.0
+        with ThreadPoolExecutor(1) as other:
+            while time.monotonic() < ends:
+                try:
+                    return other.submit(self.ask, b"b").result() == b"value of b"
+                except CacheError:
+                    time.sleep(0.01)
+        return False
+
+    def _read(self, names, _until):
+        if names == (b"slow",):
+            self.entered.set()
+            time.sleep(WITHIN / 5)
+        return [b"value of " + name for name in names]
+
+    def _renew(self):
+        self.renewed += 1
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="a tracer that raises never ends there")
+@pytest.mark.parametrize("follows", [False, True])
+def test_a_thread_that_is_interrupted_at_any_line_is_not_waited_for_long(follows):
+    """Whatever it had begun to do: the next one asks in its stead, by a way of its own."""
+    gone = 0
+    for line in count():
+        asking = Asking()
+        before = threading.Thread(target=asking.ask, args=(b"slow",))
+        if follows:  # then it waits for its turn
+            before.start()
+            assert asking.entered.wait(5)
+        stopped = interrupted(asking.ask, at=line, watched={batches_module.__file__})
+        if follows:
+            before.join()
+        assert asking.heals(), line
+        gone += asking.renewed
+        assert asking.ask() == b"value of a"
+        assert asking.ask() == b"value of a"
+        assert asking.renewed <= 1
+        if not stopped:
+            break
+    assert line > 10
+    assert gone > 1  # where nothing else would have helped
+
+
+def test_a_leader_that_signals_interrupt_is_replaced():
+    """A handler that raises does so wherever the thread happens to be."""
+
+    def stop(_number, _frame):
+        raise KeyboardInterrupt
+
+    asking, times = Asking(), 0
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        for _ in range(300):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-5, 2e-4))
+                while True:
+                    with suppress(CacheError):
+                        asking.ask()
+            except KeyboardInterrupt:
+                times += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert times == 300
+    assert asking.heals()
+
+
+def test_whoever_was_taken_for_gone_and_comes_back_ends_nobodys_turn():
+    """It has an answer of its own; who came in its stead goes on alone."""
+    go, entered, renewed, under_way = threading.Event(), [], [], []
+
+    def read(names, _until):
+        entered.append(names)
+        under_way.append(names)
+        go.wait(5) if names == (b"a",) else time.sleep(0.3)
+        under_way.remove(names)
+        return [b"%d" % len(under_way)]
+
+    asking = ThreadBatches(read, renew=lambda: renewed.append(True))
+    with ThreadPoolExecutor(3) as threads:
+        first = threads.submit(asking.ask, (b"a",), WITHIN)
+        wait_until(lambda: len(entered) == 1)
+        time.sleep(WITHIN + LEFT_AFTER)
+        second = threads.submit(asking.ask, (b"b",), 5.0)
+        wait_until(lambda: len(entered) == 2)
+        go.set()
+        assert first.result(5) == [b"1"]
+        third = threads.submit(asking.ask, (b"c",), 5.0)
+        assert (second.result(5), third.result(5)) == ([b"0"], [b"0"])
+    assert renewed == [True]
+
+
+def test_a_redis_that_somebody_left_in_the_middle_is_asked_anew(redis_server, redis_database):
+    """By another connection: on the one before there may be an answer to somebody else."""
+    shared = open_shared(Secret(redis_server.url(redis_database)), timeout=0.5, boot=time.monotonic)
+    cache = shared.blocking
+
+    def ask() -> Sequence[bytes | None]:
+        return cache.read(ReadShared((b"keybound:a",), Moment(time.monotonic(), 0.0)))
+
+    before = cache._talk  # noqa: SLF001 - the connection
+    assert ask() == [None]
+    (line, _), batches = before, cache._batches  # noqa: SLF001 - the same
+    line.connection.send_command("PING")  # what it had begun
+    with batches._lock:  # noqa: SLF001 - as one that is interrupted right after that leaves it
+        batches._appoint(time.monotonic() + WITHIN)  # noqa: SLF001
+    time.sleep(WITHIN + LEFT_AFTER)
+    assert ask() == [None]
+    assert cache._talk is not before  # noqa: SLF001
+    shared.blocking.close()
 
 
 class _Killed:
@@ -207,7 +351,7 @@ def test_a_thread_that_is_killed_while_it_waits_is_not_waited_for(its_turn_has_c
         go.wait(5)
         return [b"value" for _ in names]
 
-    asking = ThreadBatches(read)
+    asking = ThreadBatches(read, renew=never)
     first = threading.Thread(target=asking.ask, args=((b"a",), 5.0))
     first.start()
     assert entered.wait(5)
@@ -223,7 +367,7 @@ def test_a_thread_that_is_killed_while_it_waits_is_not_waited_for(its_turn_has_c
     asking._waiting.append(ticket)  # noqa: SLF001 - as ``ask`` does
     with pytest.raises(SystemExit):
         asking._wait(ticket, turn)  # noqa: SLF001 - the same
-    assert ticket.leads is its_turn_has_come
+    assert bool(ticket.leads) is its_turn_has_come
     go.set()
     first.join()
     assert asking.ask((b"c",), 5.0) == [b"value"]
@@ -238,7 +382,7 @@ def test_a_thread_whose_turn_comes_too_late_leaves_redis_alone():
         return names
 
     with pytest.raises(CacheError, match="in time"):
-        ThreadBatches(read).ask((b"a",), -1.0)
+        ThreadBatches(read, renew=never).ask((b"a",), -1.0)
     assert asked == []
 
 
@@ -395,7 +539,7 @@ def test_what_an_interrupted_question_is_answered_is_not_the_next_answer(
     shared = open_shared(Secret(fleet.url), timeout=5.0, boot=time.monotonic)
     now = Moment(time.monotonic(), 0.0)
     assert shared.blocking.read(ReadShared((b"a",), now)) == [b"value of a"]
-    parser = shared.blocking._line.connection._parser  # noqa: SLF001 - what waits for an answer
+    parser = shared.blocking._talk[0].connection._parser  # noqa: SLF001 - what waits for an answer
     with monkeypatch.context() as patch:
         patch.setattr(type(parser), "read_response", _interrupted)
         with pytest.raises(KeyboardInterrupt):

@@ -192,7 +192,7 @@ def test_what_a_demoted_primary_does_not_take_goes_to_the_new_one(version, tmp_p
         wait_until(lambda: alone.servers[0].say("GET", "keybound:a") == b"first")
         asked = ReadShared((b"keybound:a",), Moment(time.monotonic(), 0.0))
         assert shared.blocking.read(asked) == [b"first"]
-        reader = shared.blocking._line  # noqa: SLF001 - what asks
+        reader = shared.blocking._talk[0]  # noqa: SLF001 - what asks
         _demote(alone)
         link.offers.add([Offer(b"keybound:b", b"second", replace=True)])
         wait_until(lambda: alone.servers[1].say("GET", "keybound:b") == b"second")

@@ -99,7 +99,7 @@ def test_a_replaced_certificate_is_taken_up(redis_server, tmp_path):
                 url = f"rediss://localhost:{port}/63?ssl_ca_certs={tmp_path}/cert.pem"
                 shared = open_shared(Secret(url), timeout=2.0, boot=time.monotonic)
             else:
-                shared.blocking._line.connection.port = port  # noqa: SLF001 - where it is now
+                shared.blocking._talk[0].connection.port = port  # noqa: SLF001 - where it is now
             asked = ReadShared((b"keybound:a",), Moment(time.monotonic(), 0.0))
             assert shared.blocking.read(asked) == [None]
             shared.blocking.close()

@@ -21,12 +21,12 @@ class Interrupted(BaseException):
     """What a handler raises."""
 
 
-def interrupted(work, *, at):
+def interrupted(work, *, at, watched=WATCHED):
     """Do some work until the beginning of its line number ``at``; return whether it has one."""
     left = iter(range(at))
 
     def on_call(frame, _event, _argument):
-        return _Lines(left).trace if frame.f_code.co_filename in WATCHED else None
+        return _Lines(left).trace if frame.f_code.co_filename in watched else None
 
     before = sys.gettrace()
     sys.settrace(on_call)

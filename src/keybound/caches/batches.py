@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 BATCH_MAX = 256
 """Questions that go out together at most."""
 
+LEFT_AFTER = 0.1
+"""Seconds after the end of its time at which whoever asks is taken for gone. A thread may be
+interrupted between any two lines, as by a signal's handler that raises, and then nothing that it
+meant to do happens any more."""
+
 _LEFT = "whoever asked was interrupted"
 _LATE = "its turn did not come in time"
 
@@ -37,7 +42,10 @@ class _Asked(NamedTuple):
 
 
 class _Ticket:
-    """A thread's question; ``turn`` is released when it is answered, or its turn to ask."""
+    """A thread's question; ``turn`` is released when it is answered, or its turn to ask.
+
+    ``leads`` is then its number among those who lead.
+    """
 
     __slots__ = ("answer", "deadline", "error", "leads", "names", "turn")
 
@@ -46,41 +54,51 @@ class _Ticket:
         self.deadline = deadline
         self.answer: Answer | None = None
         self.error: CacheError | None = None
-        self.leads = False
+        self.leads = 0
         # By the module: gevent may have put another one there since this module was loaded.
         self.turn = threading.Lock()
         self.turn.acquire()
 
 
 class ThreadBatches:
-    """Batches of threads: one asks, and hands over to the last who came meanwhile."""
+    """Batches of threads: one leads, and so asks, and hands over to the last who came meanwhile.
 
-    def __init__(self, read: Read) -> None:
-        """Ask with ``read``, which takes names and the moment by which it must answer."""
+    One that led and is gone leads for its time and ``LEFT_AFTER``, and those who come wait in vain.
+    """
+
+    def __init__(self, read: Read, *, renew: Callable[[], None]) -> None:
+        """Ask with ``read``, which takes names and the moment by which it must answer.
+
+        ``renew`` is called when somebody was taken for gone: another way to ask is needed, since
+        that one may be in the middle of an answer, or come back.
+        """
         self._read = read
+        self._renew = renew
         self._waiting: list[_Ticket] = []
-        self._busy = False
+        self._leader = 0  # its number, or nobody
+        self._leaders = 0
+        self._leads_until = 0.0
         self._lock = threading.Lock()
 
     def ask(self, names: tuple[bytes, ...], within: float) -> Answer:
         """Return what is there under these names. Raises ``CacheError``."""
-        deadline = monotonic() + within
+        now = monotonic()
+        deadline, ticket, number = now + within, None, 0
         with self._lock:
-            ticket = _Ticket(names, deadline) if self._busy else None
-            if ticket is None:
-                self._busy = True
-            else:
+            if self._leader and now < self._leads_until:
+                ticket = _Ticket(names, deadline)
                 self._waiting.append(ticket)
+            else:
+                if self._leader:
+                    self._renew()
+                number = self._appoint(deadline)
         if ticket is None:  # mostly: nobody asks, and nobody waits
             try:
                 if within <= 0:
                     raise CacheError(_LATE)
                 return self._read(names, deadline)
             finally:
-                with self._lock:
-                    self._busy = bool(self._waiting)
-                if self._busy:
-                    self._hand_over()
+                self._hand_over(number)
         self._wait(ticket, ticket.turn)
         if ticket.leads:
             self._lead(ticket)
@@ -94,7 +112,7 @@ class ThreadBatches:
         except BaseException:  # killed while it waits, as greenlets may be: its turn is another's
             self._leave(ticket)
             if ticket.leads:
-                self._hand_over()
+                self._hand_over(ticket.leads)
             raise
         self._leave(ticket)
         if not ticket.leads and ticket.answer is None and ticket.error is None:
@@ -128,15 +146,23 @@ class ThreadBatches:
                 ticket.error = error
                 if ticket is not own:
                     ticket.turn.release()
-            self._hand_over()
+            self._hand_over(own.leads)
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, number: int) -> None:
         with self._lock:
-            self._busy = bool(self._waiting)
+            if number != self._leader:  # it was taken for gone, and another leads since
+                return
+            self._leader = 0
             if self._waiting:
                 following = self._waiting.pop()
-                following.leads = True
+                following.leads = self._appoint(following.deadline)
                 following.turn.release()
+
+    def _appoint(self, deadline: float) -> int:
+        self._leads_until = deadline + LEFT_AFTER
+        self._leaders += 1
+        self._leader = self._leaders
+        return self._leader
 
 
 class TaskBatches:

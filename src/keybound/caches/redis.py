@@ -162,9 +162,8 @@ class RedisCache:
     def __init__(self, link: RedisLink) -> None:
         """Use a link; nothing is connected before the first question."""
         self._link = link
-        self._line = link.dialler.routed()
-        self._wire = Wire(self._line.connection)
-        self._batches = ThreadBatches(self._read)
+        self._talk = self._new_talk()
+        self._batches = ThreadBatches(self._read, renew=self._renew)
 
     def read(self, asked: ReadShared) -> Answer:
         """Return what is there under these names. Raises ``CacheError``."""
@@ -175,18 +174,28 @@ class RedisCache:
 
         Nobody else may use this link meanwhile.
         """
-        self._batches.ask(tuple(self._line.probes()), self._link.timeout)
-        problem = self._line.trouble() or self._link.try_to_write()
+        line, _ = self._talk
+        self._batches.ask(tuple(line.probes()), self._link.timeout)
+        problem = line.trouble() or self._link.try_to_write()
         if problem:
             raise CacheError(problem)
 
     def close(self) -> None:
         """Let the connection go; the next question makes another."""
-        self._line.stands = False
-        self._line.connection.disconnect()
+        line, _ = self._talk
+        line.stands = False
+        line.connection.disconnect()
+
+    def _new_talk(self) -> tuple[Line, Wire]:
+        line = self._link.dialler.routed()
+        return line, Wire(line.connection)
+
+    def _renew(self) -> None:
+        # Whoever has the one before may be in the middle of it: it ends when they let it go.
+        self._talk = self._new_talk()
 
     def _read(self, names: Sequence[bytes], until: float) -> Answer:
-        line, wire, failure = self._line, self._wire, None
+        (line, wire), failure = self._talk, None
         line.connection.until.at = until
         packed = self._link.question(names)
         if line.stands:  # mostly: then this is the whole conversation
