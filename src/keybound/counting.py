@@ -46,7 +46,7 @@ class Counts:
         """Have counted nothing; unless ``counting``, never do."""
         self.begun = False
         self.attend: Callable[[int], None] | None = None
-        self._counting = counting
+        self.counting = counting
         self._noted: deque[Used] = deque()
         self._lock = Lock()
         self._tallies: dict[str, UsageRow] = {}
@@ -63,7 +63,7 @@ class Counts:
     def note(self, entry: Used) -> None:
         """Take note of the first use of an entry since it was last looked at."""
         entry.noted = True
-        if not self._counting:
+        if not self.counting:
             return
         self._noted.append(entry)
         waiting = len(self._noted)
@@ -75,7 +75,7 @@ class Counts:
 
     def used(self, key: str, now: float) -> None:
         """Count a request that was let in for a key which has no entry to count it on."""
-        if self._counting:
+        if self.counting:
             with self._lock:
                 self._uses += 1
                 self._add(UsageRow(key, 0.0, uses=1, used_at=now))
@@ -86,14 +86,14 @@ class Counts:
 
     def take_back(self, key: str) -> None:
         """Count one use less: the request is decided anew, since more is known of it."""
-        if self._counting:
+        if self.counting:
             with self._lock:
                 self._uses -= 1
                 self._add(UsageRow(key, 0.0, uses=-1))
 
     def stop(self) -> None:
         """Count no more, and forget what was counted."""
-        self._counting = False
+        self.counting = False
         with self._lock:
             self._noted.clear()
             self._tallies = {}
@@ -124,7 +124,7 @@ class Counts:
             return lost
 
     def _count(self, row: UsageRow) -> None:
-        if self._counting:
+        if self.counting:
             with self._lock:
                 self._add(row)
 

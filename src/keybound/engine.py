@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from weakref import WeakSet
 
 from keybound.core.coherence import look_up, sync
-from keybound.core.decision import Denied
+from keybound.core.decision import Allowed, Denied
 from keybound.core.effects import ReadClock, ask
 from keybound.core.joining import alone
 from keybound.core.opening import open_store
@@ -155,6 +155,7 @@ class Engine(Ruling):
             if self.rules is rules:  # otherwise it is a miss of rules that are over
                 decision = judge.decide_settled(outcome)
                 if decision is not None:
+                    self.tally.missed += isinstance(decision, Allowed)
                     return decision
             outcome = None
         return Denied(Reason.STORE_UNAVAILABLE)
@@ -229,8 +230,13 @@ class Engine(Ruling):
     def _new_ear(self) -> Ear | None:
         if self._messages is None:
             return None
-        clock = self.clock
-        return Ear(self._messages, cache=lambda: self.cache, boot=clock.boot, wake=self._wake)
+        return Ear(
+            self._messages,
+            cache=lambda: self.cache,
+            clock=self.clock,
+            wake=self._wake,
+            tally=self.tally,
+        )
 
     def _new_listener(self) -> Listener | None:
         if self._syncer is None or self.ear is None or self.shared is None:

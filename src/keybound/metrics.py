@@ -7,45 +7,55 @@ nothing happens. No attribute holds anything of a request or a key.
 from __future__ import annotations
 
 from threading import Lock
-from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary, WeakSet
 
 from keybound.denial_log import EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from opentelemetry.metrics import CallbackOptions, Meter, Observation
+    from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
 
     from keybound.core.effects import Effect
+    from keybound.core.tally import Bringer
     from keybound.engine import Engine
 
     Numbers = Iterator[tuple[float, dict[str, str]]]
     Read = Callable[[Engine], Numbers]
 
 _watched: WeakSet[Engine] = WeakSet()
+_most: WeakKeyDictionary[Engine, int] = WeakKeyDictionary()
 _making = Lock()
-_timed: Callable[[Effect[Any], float], None] | None = None
+_told: Told | None = None
 
 
 def watch(engine: Engine) -> None:
     """Let the instruments of this process tell of an engine as well, where OpenTelemetry is."""
-    global _timed  # noqa: PLW0603 - a process has one set of instruments
+    global _told  # noqa: PLW0603 - a process has one set of instruments
     try:
         from opentelemetry import metrics as otel
     except ModuleNotFoundError:
         return
     with _making:
-        if _timed is None:
-            _timed = _instruments(otel.get_meter("keybound"), otel.Observation)
+        if _told is None:
+            meter = otel.get_meter("keybound")
+            _observe(meter, otel.Observation)
+            _told = _histograms(meter)
         _watched.add(engine)
-    engine.performer.timed = _timed
+    engine.performer.timed = _told.timed
+    engine.tally.fenced = _told.fenced
 
 
-def _instruments(
-    meter: Meter, observation: type[Observation]
-) -> Callable[[Effect[Any], float], None]:
-    """Make all of them; return what records how long an effect took."""
+class Told(NamedTuple):
+    """What records how long something took: an effect, and a change until it held here."""
+
+    timed: Callable[[Effect[Any], float], None]
+    fenced: Callable[[Bringer, float, int], None]
+
+
+def _observe(meter: Meter, observation: type[Observation]) -> None:
+    """Make the instruments that ask."""
 
     def asking(read: Read) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def ask(_options: CallbackOptions) -> Iterable[Observation]:
@@ -69,22 +79,38 @@ def _instruments(
     meter.create_observable_gauge(
         "keybound.sync.age", [oldest], "s", "Time since the last sync with the store was sent."
     )
-    store = meter.create_histogram(
-        "keybound.store.duration", "s", "Time that a question to the store took."
-    )
-    shared = meter.create_histogram(
-        "keybound.redis.duration", "s", "Time that a question to Redis took."
+
+
+def _histograms(meter: Meter) -> Told:
+    """Make the instruments that are told."""
+
+    def histogram(name: str, description: str) -> Histogram:
+        return meter.create_histogram(
+            name, "s", description, explicit_bucket_boundaries_advisory=_SECONDS
+        )
+
+    store = histogram("keybound.store.duration", "Time that a question to the store took.")
+    shared = histogram("keybound.redis.duration", "Time that a question to Redis took.")
+    fence = histogram(
+        "keybound.fence.delay", "Time from a change's commit elsewhere until it held here."
     )
 
-    def record(effect: Effect[Any], seconds: float) -> None:
+    def timed(effect: Effect[Any], seconds: float) -> None:
         name = type(effect).__name__
         if name == "ReadShared":
             shared.record(seconds)
         else:
             store.record(seconds, {"keybound.operation": _OPERATIONS.get(name, "other")})
 
-    return record
+    def fenced(bringer: Bringer, seconds: float, changes: int) -> None:
+        for _ in range(changes):
+            fence.record(seconds, {"keybound.by": bringer})
 
+    return Told(timed, fenced)
+
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Buckets of the histograms: those that are usual would put all of it into the first."""
 
 _OPERATIONS = {
     "Commit": "change",
@@ -107,9 +133,20 @@ def _decisions(engine: Engine) -> Numbers:
 
 def _loads(engine: Engine) -> Numbers:
     tally = engine.tally
+    yield from _hits(engine)
     yield tally.from_shared, {"keybound.source": "redis"}
     yield tally.from_store, {"keybound.source": "store"}
     yield tally.joined, {"keybound.source": "joined"}
+
+
+def _hits(engine: Engine) -> Numbers:
+    if not engine.counts.counting:
+        return
+    # Not counted where it happens: that is the way of every request. Between two additions it may
+    # seem to be less for an instant, which whoever reads would take for a process that began anew.
+    hits = max(_most.get(engine, 0), engine.counts.uses - engine.tally.missed)
+    _most[engine] = hits
+    yield hits, {"keybound.source": "memory"}
 
 
 def _lapses(engine: Engine) -> Numbers:
@@ -148,7 +185,7 @@ def _sync_age(engine: Engine) -> float | None:
 
 _COUNTERS: tuple[tuple[str, Read, str, str], ...] = (
     ("keybound.decisions", _decisions, "{request}", "Requests that were decided."),
-    ("keybound.loads", _loads, "{load}", "Keys that were not in memory, by where they came from."),
+    ("keybound.loads", _loads, "{load}", "Where the keys of requests came from."),
     ("keybound.lease.lapses", _lapses, "{load}", "Look-ups that had to sync with the store first."),
     (
         "keybound.redis.refused",

@@ -227,14 +227,14 @@ def test_what_is_forged_or_late_costs_a_count(pair, redis_client):
     engine, syncs = pair.engine, pair.counted()
     messages, fence = Messages(Secret(SECRET)), engine.cache.fence
     loads = engine.store.loads
-    late = messages.encode(Message(fence.epoch, (pair.issued.id,), fence.since))
+    late = messages.encode(Message(fence.epoch, (pair.issued.id,), fence.since, 0.0))
     for payload in (
         b"",
         b"x" * 100,
         late[:-1] + b"x",
-        messages.encode(Message(b"another epoch", (pair.issued.id,), 99)),
+        messages.encode(Message(b"another epoch", (pair.issued.id,), 99, 0.0)),
         Messages(Secret("another-secret-0123456789-abcdefghij")).encode(
-            Message(fence.epoch, (pair.issued.id,), 99)
+            Message(fence.epoch, (pair.issued.id,), 99, 0.0)
         ),
         late,
         late,
@@ -250,7 +250,7 @@ def test_what_is_forged_or_late_costs_a_count(pair, redis_client):
 def test_a_message_about_what_never_was_costs_a_read(pair, redis_client):
     """A change that a restored store lost is heard of late: the key is read anew, and good."""
     messages, fence = Messages(Secret(SECRET)), pair.engine.cache.fence
-    lost = messages.encode(Message(fence.epoch, (pair.issued.id,), fence.since + 1_000))
+    lost = messages.encode(Message(fence.epoch, (pair.issued.id,), fence.since + 1_000, 0.0))
     redis_client.publish(messages.channel, lost)
     wait_until(lambda: pair.engine.ear.ahead == 1)
     assert pair.allowed()
@@ -261,7 +261,7 @@ def test_many_messages_make_few_syncs(pair, redis_client):
     messages, fence = Messages(Secret(SECRET)), pair.engine.cache.fence
     syncs, started = pair.counted(), time.monotonic()
     for number in range(500):
-        lost = messages.encode(Message(fence.epoch, (f"key_{number}",), 1_000_000 + number))
+        lost = messages.encode(Message(fence.epoch, (f"key_{number}",), 1_000_000 + number, 0.0))
         redis_client.publish(messages.channel, lost)
     wait_until(lambda: pair.engine.ear.ahead == 500)
     took = time.monotonic() - started

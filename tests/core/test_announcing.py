@@ -85,7 +85,7 @@ def test_a_change_is_announced_as_it_was_committed(loud):
     assert found.node == row_of(loud.store, "key_1").node
     assert announced.channel == MESSAGES.channel
     assert MESSAGES.decode(announced.message) == Message(
-        head.epoch, names_of("key_1", KEY), head.rev
+        head.epoch, names_of("key_1", KEY), head.rev, loud.clock.wall()
     )
     # Perhaps it is a parent: then it is looked for under another name as well.
     above = RECORDS.node_name(head.epoch, "key_1")
@@ -202,7 +202,7 @@ def test_what_a_host_committed_is_announced_as_it_is_stored_by_then(loud):
     found = RECORDS.decode(name, head.epoch, announced.offer.value)
     assert found == SharedRecord(receipt.node, head, ("group_1",))
     assert MESSAGES.decode(announced.message) == Message(
-        head.epoch, names_of("key_1", KEY), head.rev
+        head.epoch, names_of("key_1", KEY), head.rev, loud.clock.wall()
     )
     assert offered.name == RECORDS.node_name(head.epoch, "key_1")
 

@@ -11,7 +11,7 @@ from keybound.core.secret import Secret
 
 MESSAGES = Messages(Secret("a-secret-of-the-tests-0123456789-abcdef"))
 OTHERS = Messages(Secret("another-secret-of-the-tests-0123456789"))
-MESSAGE = Message(b"e" * 16, ("key_1", "d:00ff"), 2**63 - 1)
+MESSAGE = Message(b"e" * 16, ("key_1", "d:00ff"), 2**63 - 1, 1_700_000_000.25)
 PAYLOAD = MESSAGES.encode(MESSAGE)
 
 
@@ -21,17 +21,17 @@ def signed(body):
 
 
 def test_a_message_is_read_as_it_was_written():
-    """Epoch, nodes and revision."""
+    """Epoch, nodes, revision and time."""
     assert MESSAGES.decode(PAYLOAD) == MESSAGE
-    small = Message(b"", ("k",), 0)
+    small = Message(b"", ("k",), 0, 0.0)
     assert MESSAGES.decode(MESSAGES.encode(small)) == small
 
 
 def test_a_message_is_small():
     """A change of a key costs about a hundred bytes for every listener."""
-    assert len(PAYLOAD) == 32 + 1 + 8 + 1 + 16 + len("key_1,d:00ff")
-    longest = MESSAGES.encode(Message(b"e" * 16, ("k" * 24, "d" * 24), 1))
-    assert len(longest) == 107
+    assert len(PAYLOAD) == 32 + 1 + 8 + 8 + 1 + 16 + len("key_1,d:00ff")
+    longest = MESSAGES.encode(Message(b"e" * 16, ("k" * 24, "d" * 24), 1, 0.0))
+    assert len(longest) == 115
 
 
 @given(st.integers(0, len(PAYLOAD) - 1), st.integers(1, 255))
@@ -66,10 +66,11 @@ def test_a_message_of_another_secret_is_refused_and_said_elsewhere():
     "body",
     [
         b"",
-        b"\x01",
-        b"\x01" + b"\0" * 8,
-        b"\x02" + PAYLOAD[33:],
-        b"\x01" + b"\0" * 9 + b"\xff",
+        b"\x02",
+        b"\x02" + b"\0" * 16,
+        b"\x01" + PAYLOAD[33:],
+        b"\x03" + PAYLOAD[33:],
+        b"\x02" + b"\0" * 17 + b"\xff",
     ],
 )
 def test_what_another_version_of_ours_says_is_refused(body):
@@ -79,7 +80,7 @@ def test_what_another_version_of_ours_says_is_refused(body):
 
 def test_a_message_that_is_too_long_is_refused_unread():
     """Up to the bound it is read."""
-    start = b"\x01" + b"\0" * 8 + b"\0"
+    start = b"\x02" + b"\0" * 16 + b"\0"
     fits = signed(start + b"k" * (MESSAGE_MAX - 32 - len(start)))
     assert len(fits) == MESSAGE_MAX
     assert MESSAGES.decode(fits) is not None

@@ -21,9 +21,10 @@ from keybound.core.effects import (
 )
 from keybound.core.errors import RecordCorruptError, StoreUnavailableError
 from keybound.core.fence import Applied, Fence
+from keybound.core.tally import Tally
 from keybound.core.terms import ChainPolicy
 from keybound.stores.memory import MemoryStore
-from keybound.testing.records import a_group
+from keybound.testing.records import a_group, commit, new
 from tests.core.conftest import World
 
 TAG, EPOCH = b"t" * 16, b"e" * 16
@@ -144,3 +145,90 @@ def test_what_was_read_at_an_unseen_revision_is_never_kept():
     with pytest.raises(StoreUnavailableError, match="under every look-up"):
         World(Elsewhere()).do(look_up(known, b"index", b"d" * 32, lambda: (b"d" * 32,)))
     assert not known.cache.absent
+
+
+class Listening:
+    """A worker whose changes of elsewhere are told, in a world of its own."""
+
+    def __init__(self):
+        """Know a store with one change, which was there before."""
+        self.world = World()
+        self.told: list[tuple[str, float, int]] = []
+        self.tally = Tally(fenced=lambda *told: self.told.append(told))
+        self.cache = LocalCache(bound=5.0)
+        self.worker = Worker(cache=self.cache, policy=ChainPolicy(), tally=self.tally)
+        self.issue("group_0")
+        self.sync()
+
+    def issue(self, name):
+        """Let somebody else change something."""
+        return commit(self.world.store, new(a_group(name)))
+
+    def sync(self):
+        """Look what changed."""
+        self.world.do(sync(self.worker))
+
+
+def test_a_change_is_told_with_the_longest_that_it_can_have_taken():
+    """It was committed after the sync before was sent, which did not see it; each is told once."""
+    here = Listening()
+    assert here.told == []  # nobody knows how long ago that was
+    here.world.clock.advance(seconds=2.0)
+    here.sync()
+    here.issue("group_1")
+    here.issue("group_2")
+    here.world.clock.advance(seconds=0.75)
+    here.sync()
+    assert here.told == [("sync", 0.75, 2)]
+    here.world.clock.advance(seconds=0.5)
+    here.sync()
+    assert here.told == [("sync", 0.75, 2)]
+
+
+def test_a_change_that_holds_already_is_not_told_of_a_sync():
+    """A message brought it, or it was made here."""
+    here = Listening()
+    cache = here.cache
+    head = here.issue("group_1")
+    cache.hint(["group_1"], head.rev, head.epoch)
+    cache.raise_floors(["group_2"], here.issue("group_2"))
+    here.sync()
+    assert here.told == []
+    assert cache.fence.since == head.rev + 1
+
+
+def test_a_sync_that_was_overtaken_tells_nothing():
+    """The later one did."""
+    here = Listening()
+    perform = here.world.store.perform
+
+    def overtaken(effect):
+        said = perform(effect)
+        here.world.store.perform = perform
+        here.world.clock.advance(seconds=1.0)
+        here.sync()
+        return said
+
+    here.issue("group_1")
+    here.world.clock.advance(seconds=1.0)
+    here.world.store.perform = overtaken
+    here.sync()
+    assert here.told == [("sync", 2.0, 1)]
+    assert here.cache.fence.since == 2
+
+
+def test_nobody_need_listen():
+    """Then no clock is read for it."""
+    here = Listening()
+    here.tally.fenced = None
+    here.issue("group_1")
+    here.sync()
+    assert here.cache.fence.since == 2
+
+
+def test_news_is_what_is_above_a_floor():
+    """Of as many revisions, not of as many nodes."""
+    fence = Fence()
+    fence.raise_floor("key_a", 5)
+    changes = [Change(5, "key_a"), Change(6, "key_a"), Change(6, "key_b"), Change(7, "key_b")]
+    assert [fence.news(changes[:count]) for count in range(5)] == [0, 0, 1, 1, 2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -15,12 +16,19 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import keybound.metrics
 from keybound import Guard
+from keybound.caches.local import LocalCache
 from keybound.core.decision import Allowed, Denied
+from keybound.core.messages import Message, Messages
+from keybound.core.secret import Secret
+from keybound.core.tally import Tally
+from keybound.hearing import Ear
+from keybound.testing import FakeClock
+from tests.caches.conftest import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from keybound.core.secret import Secret
+    from keybound.core.issuing import IssuedKey
 
 READER = InMemoryMetricReader()
 SECRET = "a secret of the tests of metrics"
@@ -79,6 +87,7 @@ def test_decisions_loads_and_syncs_are_told(tmp_path: Path):
     assert decisions["refused", "missing_credentials"] == 1
     assert decisions["refused", "revoked"] == 1
     assert told["keybound.loads"]["store",] == 2
+    assert told["keybound.loads"]["memory",] == 2
     assert told["keybound.lease.lapses"][()] >= 1
     assert told["keybound.cache.entries"]["keys",] == 1
     assert 0 <= told["keybound.sync.age"][()] < 60
@@ -103,6 +112,104 @@ def test_records_and_messages_of_redis_are_told(redis_url: str, tmp_path: Path):
     assert {("ahead",), ("behind",), ("refused",)} <= told["keybound.messages"].keys()
     for guard in (one, other):
         guard.close()
+
+
+def delays(by: str) -> tuple[int, float]:
+    """Return how many changes were brought by this, and the seconds of all of them."""
+    point = measured().get("keybound.fence.delay", {}).get((by,))
+    return (0, 0.0) if point is None else (point.count, point.sum)
+
+
+def known_to_both(guard: Guard, other: Guard) -> IssuedKey:
+    """Issue a key, and let the other one know it and be at rest."""
+    key = guard.issue(name="k")
+    assert isinstance(ask(other, key.secret), Allowed)
+    wait_until(lambda: other.engine.listener is None or other.engine.listener.listens)
+    time.sleep(0.3)
+    return key
+
+
+def seen_elsewhere(guard: Guard, other: Guard, key: IssuedKey) -> float:
+    """Revoke a key; return the seconds until the other one refuses it."""
+    began = time.monotonic()
+    guard.revoke(key.id)
+    while isinstance(ask(other, key.secret), Allowed):
+        assert time.monotonic() - began < 10
+        time.sleep(0.001)
+    return time.monotonic() - began
+
+
+def test_time_from_a_commit_to_the_fence_is_told_of_syncs(tmp_path: Path):
+    """It is the longest that it can have been, by the clock of whoever syncs alone."""
+    database = str(tmp_path / "keys.db")
+    one, other = (Guard.from_settings(database=database, sync_every=0.2) for _ in range(2))
+    key = known_to_both(one, other)
+    count, total = delays("sync")
+    took = seen_elsewhere(one, other, key)
+    time.sleep(0.3)
+    now, longest = delays("sync")
+    assert now - count == 1
+    assert took - 0.2 < longest - total < 2.0
+    for guard in (one, other):
+        guard.close()
+
+
+def test_time_from_a_commit_to_the_fence_is_told_of_messages(redis_url: str, tmp_path: Path):
+    """By the clocks of both; what a message brought is not told of the sync that comes after it."""
+    settings = {"database": str(tmp_path / "keys.db"), "secret": SECRET, "redis": redis_url}
+    one, other = (Guard.from_settings(**settings, redis_timeout=0.5) for _ in range(2))
+    key = known_to_both(one, other)
+    synced, (count, total) = delays("sync"), delays("message")
+    assert seen_elsewhere(one, other, key) < 0.5
+    time.sleep(1.2)
+    now, seconds = delays("message")
+    assert now - count == 1
+    assert 0 <= seconds - total < 0.5
+    assert delays("sync") == synced
+    for guard in (one, other):
+        guard.close()
+
+
+def test_a_clock_that_is_ahead_makes_no_delay_of_less_than_nothing():
+    """Clocks of two machines differ."""
+    told: list[tuple[str, float, int]] = []
+    clock, messages = FakeClock(), Messages(Secret(SECRET))
+    cache = LocalCache(bound=5.0)
+    ear = Ear(
+        messages,
+        cache=lambda: cache,
+        clock=clock,
+        wake=lambda: None,
+        tally=Tally(fenced=lambda *each: told.append(each)),
+    )
+    cache.fence.reset(b"epoch")
+    for rev, seconds in ((1, -3.0), (2, 3.0), (2, 3.0)):
+        message = Message(b"epoch", ("key_1",), rev, clock.wall() - seconds)
+        ear.hear(messages.encode(message))
+    assert told == [("message", 0.0, 1), ("message", 3.0, 1)]  # what is repeated is no news
+
+
+def test_numbers_of_hits_never_go_back(tmp_path: Path):
+    """Whoever reads in the middle of a request sees what was there before."""
+    guard = Guard.from_settings(database=str(tmp_path / "keys.db"))
+    key = guard.issue(name="k")
+    for _ in range(3):
+        ask(guard, key.secret)
+    assert measured()["keybound.loads"]["memory",] == 2
+    guard.engine.tally.missed += 1  # of a request whose use is not counted yet
+    assert measured()["keybound.loads"]["memory",] == 2
+    ask(guard, key.secret)
+    ask(guard, key.secret)
+    assert measured()["keybound.loads"]["memory",] == 3
+    guard.close()
+
+
+def test_without_counts_of_uses_hits_are_not_told(tmp_path: Path):
+    """Zero would be a lie."""
+    guard = Guard.from_settings(database=str(tmp_path / "keys.db"), usage_every=0)
+    ask(guard, guard.issue(name="k").secret)
+    assert ("memory",) not in measured()["keybound.loads"]
+    guard.close()
 
 
 def test_nothing_of_a_key_or_a_request_is_in_an_attribute(tmp_path: Path):

@@ -78,7 +78,8 @@ class SimulatedChannel:
         assert message is not None
         rev = message.rev + self._chance.choice((-1, 0, 1, 2, 5, 1 << 40))
         nodes = self._chance.sample(self.nodes, min(2, len(self.nodes)))
-        self._send(self._messages.encode(Message(message.epoch, tuple(nodes), max(0, rev))), ())
+        invented = Message(message.epoch, tuple(nodes), max(0, rev), message.committed_at)
+        self._send(self._messages.encode(invented), ())
 
     def _send(self, payload: bytes, turned: Turned) -> None:
         parcels = [Parcel(worker, payload, turned) for worker in range(self._workers)]

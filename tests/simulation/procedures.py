@@ -43,7 +43,9 @@ def switch_several(worker: SimulatedWorker, nodes: Sequence[str], *, enabled: bo
     site.raise_floors([put.node.id for put in puts], head)
     if site.announcer is not None:
         for put, digest in zip(puts, digests, strict=True):
-            yield from site.announcer.announce(put, head, digest=digest, above=())
+            yield from site.announcer.announce(
+                put, head, committed_at=now.timestamp(), digest=digest, above=()
+            )
 
 
 def change_with_host(

@@ -37,20 +37,26 @@ class Announcer:
         self._messages = messages
 
     def announce(
-        self, put: Put, head: LogHead, *, digest: bytes | None, above: Sequence[str]
+        self,
+        put: Put,
+        head: LogHead,
+        *,
+        committed_at: float,
+        digest: bytes | None,
+        above: Sequence[str],
     ) -> Steps[bool]:
         """Announce what was committed as ``head``; return whether the server took it.
 
-        ``digest`` is what a key is stored under by now, and ``above`` what stands above it. A key
-        is offered where it is looked for by clients; one that may be a parent, where those below it
-        look for it, too. Nothing is raised.
+        ``committed_at`` is about when, in POSIX seconds. ``digest`` is what a key is stored under
+        by now, and ``above`` what stands above it. A key is offered where it is looked for by
+        clients; one that may be a parent, where those below it look for it, too. Nothing is raised.
         """
         records, node = self._records, put.node
         node_name = records.node_name(head.epoch, node.id)
         name = node_name if digest is None else records.key_name(head.epoch, digest)
         hints = () if digest is None else above
         offer = Offer(name, records.encode(name, node, head, hints), replace=False)
-        message = Message(head.epoch, names_of(node.id, digest), head.rev)
+        message = Message(head.epoch, names_of(node.id, digest), head.rev, committed_at)
         effect = Announce(offer, self._messages.channel, self._messages.encode(message))
         try:
             yield from ask(effect)

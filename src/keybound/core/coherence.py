@@ -115,14 +115,17 @@ def sync(worker: Worker) -> Steps[None]:
     fence = worker.cache.fence
     for _ in range(ATTEMPTS):
         sent_at = yield from ask(_CLOCK)
-        since, hinted = fence.since, fence.hinted
+        since, hinted, before = fence.since, fence.hinted, fence.synced_at
         answer = yield from ask(Sync(since))
         if answer.unstamped:
             yield from stamp()
             # What is unstamped now was committed later than this sync was sent.
             since, hinted = fence.since, fence.hinted
             answer = yield from ask(Sync(since))
+        news = fence.news(answer.changes)
         applied = worker.cache.apply(answer, since=since, hinted=hinted, sent_at=sent_at)
+        if applied is Applied.DONE and before is not None and news:
+            yield from _tell(worker.tally, before, news)
         if applied in {Applied.DONE, Applied.OVERTAKEN}:
             return
         if applied is Applied.REGRESSED:  # restored, or commits were lost: orphan what others hold
@@ -130,6 +133,13 @@ def sync(worker: Worker) -> Steps[None]:
             yield from ask(ReplaceEpoch(answer.head.epoch, new))
     msg = "the store changed under every sync; is it restored again and again?"
     raise StoreUnavailableError(msg)
+
+
+def _tell(tally: Tally, before: Moment, news: int) -> Steps[None]:
+    """Tell how long ago changes were committed at most: what ``before`` asked did not see them."""
+    if tally.fenced is not None:
+        now = yield from ask(_CLOCK)
+        tally.fenced("sync", now.boot - before.boot, news)
 
 
 def catch_up(worker: Worker, done: Callable[[], bool] = lambda: True) -> Steps[None]:

@@ -17,7 +17,7 @@ from keybound.core.effects import CHANGES_MAX, EVERYTHING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from keybound.core.effects import LogHead, Moment, SyncAnswer
+    from keybound.core.effects import Change, LogHead, Moment, SyncAnswer
 
 FLOORS_MAX = 50_000
 HINTS_MAX = 1_000
@@ -79,6 +79,10 @@ class Fence:
         floor = max(self.floor_all, self._floors.get(node, 0))
         hint = self._hints.get(node) if self._hints else None
         return floor if hint is None else max(floor, hint.rev)
+
+    def news(self, changes: Iterable[Change]) -> int:
+        """Return of how many revisions among these this worker does not hold to a change yet."""
+        return len({rev for rev, node in changes if rev > self.floor(node)})
 
     def has_seen(self, head: LogHead) -> bool:
         """Return whether this very revision was in the primary's log when this worker looked."""

@@ -167,7 +167,10 @@ def _commit(
     now = yield from read_now()
     announced = False
     if site.announcer is not None:
-        announced = yield from site.announcer.announce(put, head, digest=digest, above=above)
+        at = now.timestamp()
+        announced = yield from site.announcer.announce(
+            put, head, committed_at=at, digest=digest, above=above
+        )
     return _receipt(site, put.node, head.rev, now, announced=announced)
 
 
@@ -185,18 +188,23 @@ def settle(site: Site, names: Iterable[str]) -> Steps[tuple[Receipt, ...]]:
         loaded = yield from load(name)
         row = loaded.rows.get(name)
         if row is not None:  # otherwise it was undone, or is the name of an absence
-            announced = yield from _announce_again(site, row, loaded)
+            announced = yield from _announce_again(site, row, loaded, now)
             receipts.append(_receipt(site, row.node, row.rev, now, announced=announced))
     return tuple(receipts)
 
 
-def _announce_again(site: Site, row: Row, loaded: Loaded) -> Steps[bool]:
+def _announce_again(site: Site, row: Row, loaded: Loaded, now: datetime) -> Steps[bool]:
     """Tell the others of a node as it was read."""
     if site.announcer is None:
         return False
     put = Put(node=row.node, expected=row.rev)
     above = tuple(name for name in loaded.rows if name != row.node.id)
-    return (yield from site.announcer.announce(put, loaded.head, digest=row.digest, above=above))
+    at = now.timestamp()
+    return (
+        yield from site.announcer.announce(
+            put, loaded.head, committed_at=at, digest=row.digest, above=above
+        )
+    )
 
 
 def _receipt(

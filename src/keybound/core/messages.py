@@ -3,12 +3,13 @@
 A message is a hint, never a proof. Whoever can publish may say anything, so it proves that this
 installation made it; what it says is then required of its nodes until a sync has looked.
 
-    message: MAC (32) version (1) revision (8) epoch length (1) epoch, ids of the nodes
+    message: MAC (32) version (1) revision (8) time (8) epoch length (1) epoch, ids of the nodes
 """
 
 from __future__ import annotations
 
 import hmac
+import struct
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -22,17 +23,22 @@ if TYPE_CHECKING:
 MESSAGE_MAX = 1_024
 """Bytes of the largest message that is read; one of two nodes has about a hundred."""
 
-_VERSION = 1
+_VERSION = 2
 _MAC_BYTES = 32
-_REV = slice(1, 9)
+_START = struct.Struct(">BQdB")
+"""Version, revision, time as a double, length of the epoch."""
 
 
 class Message(Struct, frozen=True):
-    """A change of these nodes was committed as revision ``rev``."""
+    """A change of these nodes was committed as revision ``rev``.
+
+    ``committed_at`` is POSIX time by the clock of whoever made it: to be measured, never relied on.
+    """
 
     epoch: bytes
     nodes: tuple[str, ...]
     rev: int
+    committed_at: float
 
 
 class Messages:
@@ -48,15 +54,9 @@ class Messages:
 
     def encode(self, message: Message) -> bytes:
         """Return what is published."""
-        body = b"".join(
-            (
-                _VERSION.to_bytes(1, "big"),
-                message.rev.to_bytes(8, "big"),
-                len(message.epoch).to_bytes(1, "big"),
-                message.epoch,
-                ",".join(message.nodes).encode(),
-            )
-        )
+        epoch, nodes = message.epoch, ",".join(message.nodes).encode()
+        start = _START.pack(_VERSION, message.rev, message.committed_at, len(epoch))
+        body = start + epoch + nodes
         return self._mac(body) + body
 
     def decode(self, payload: bytes) -> Message | None:
@@ -68,13 +68,15 @@ class Messages:
             return None
         # It is ours, but perhaps of a program that writes something else.
         try:
-            if body[0] != _VERSION:
+            version, rev, committed_at, length = _START.unpack_from(body)
+            if version != _VERSION:
                 return None
-            epoch_ends = 10 + body[9]
+            epoch_ends = _START.size + length
             nodes = body[epoch_ends:].decode()
-        except (IndexError, ValueError):
+        except (struct.error, ValueError):
             return None
-        return Message(body[10:epoch_ends], tuple(nodes.split(",")), int.from_bytes(body[_REV]))
+        epoch = body[_START.size : epoch_ends]
+        return Message(epoch, tuple(nodes.split(",")), rev, committed_at)
 
     def _mac(self, body: bytes) -> bytes:
         hasher = self._new_mac()
