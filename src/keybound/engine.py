@@ -24,6 +24,7 @@ from keybound.performing import Performer
 from keybound.recording import Recorder
 from keybound.ruling import Ruling
 from keybound.setting_values import HOW_TO_MAKE_ONE
+from keybound.sparing import Sparing
 from keybound.syncing import Syncer
 
 if TYPE_CHECKING:
@@ -73,10 +74,11 @@ class Engine(Ruling):
         """
         super().__init__(settings, clock)
         self.store = store
-        self.performer = Performer(settings, store, clock, self.authenticators)
         self._open = False
         self._guards: WeakSet[Bound] = WeakSet()
         self._syncer = Syncer(self._sync, interval=settings.sync_every) if background else None
+        sparing = Sparing(clock.boot, self._syncer)
+        self.performer = Performer(settings, store, clock, self.authenticators, sparing=sparing)
         self.ear = self._new_ear()
         self.listener = self._new_listener()
         self.recorder = self._new_recorder()
@@ -96,6 +98,7 @@ class Engine(Ruling):
         self.performer.renew_in_child()
         if self._syncer is not None:  # its lock may be held by a thread that is not here
             self._syncer = Syncer(self._sync, interval=self.settings.sync_every)
+        self.performer.sparing = Sparing(self.clock.boot, self._syncer)
         if self.listener is not None:
             self.listener.leave()
             self.listener = self._new_listener()
@@ -250,7 +253,7 @@ class Engine(Ruling):
 
     def _sync(self) -> None:
         # By itself, whoever else is at it: if they hang, this goes on.
-        run(sync(self.rules.worker), self.perform)
+        run(sync(self.rules.worker), self.performer.probe)
 
 
 _engines: WeakSet[Engine] = WeakSet()

@@ -178,7 +178,7 @@ class Guard(BlockingVerbs, BaseGuard):
             outcome=outcome,
         )
         del raw  # whoever interrupts this and reports it shows what the frames of a traceback hold
-        return run(steps, self.engine.perform)
+        return run(steps, self.engine.performer.perform_for_request)
 
     def joining(
         self, host: Session | scoped_session[Session] | Connection | Host
@@ -246,7 +246,7 @@ class AsyncGuard(BaseGuard):
             outcome=outcome,
         )
         del raw  # whoever interrupts this and reports it shows what the frames of a traceback hold
-        return await self._run(steps)
+        return await arun(steps, self._perform_for_request)
 
     async def keep_up(self, seconds: float) -> None:
         """Ask the store what changed, unless what is known holds for so long from now.
@@ -255,7 +255,8 @@ class AsyncGuard(BaseGuard):
         """
         cache, clock = self.engine.cache, self.engine.clock
         if cache.leased_for(clock.boot(), clock.wall()) < seconds:
-            await self._run(self.engine.opened(sync(self.engine.rules.worker)))
+            steps = self.engine.opened(sync(self.engine.rules.worker))
+            await arun(steps, self._perform_for_request)
 
     async def issue(self, **options: Unpack[IssueOptions]) -> IssuedKey:
         """Make a key; ``secret.reveal()`` is the key itself, here and never again.
@@ -325,6 +326,9 @@ class AsyncGuard(BaseGuard):
 
     async def _perform(self, effect: Effect[Any]) -> Any:  # noqa: ANN401 - the effect says what
         return await self.engine.performer.perform_async(effect, self._threads)
+
+    async def _perform_for_request(self, effect: Effect[Any]) -> Any:  # noqa: ANN401 - the same
+        return await self.engine.performer.perform_for_request_async(effect, self._threads)
 
 
 def _nothing() -> Steps[None]:

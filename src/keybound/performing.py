@@ -17,11 +17,12 @@ from keybound.core.effects import (
     Sleep,
     Uninterrupted,
 )
-from keybound.core.errors import StoreUnavailableError
+from keybound.core.errors import StoreBusyError, StoreUnavailableError
 from keybound.core.joining import Join
 from keybound.core.principals import Authenticate
 from keybound.drivers import run
 from keybound.loops import here
+from keybound.sparing import SPARED
 from keybound.telling import Teller
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
     from keybound.caches import SharedCache
     from keybound.clocks import Clock
     from keybound.core.effects import Effect
+    from keybound.drivers import Perform
     from keybound.settings import Settings
+    from keybound.sparing import Sparing
     from keybound.stores import Store
 
     Timed = Callable[[Effect[Any], float], None]
@@ -52,13 +55,21 @@ _FORGED = "it was not written with this secret, or tells of a change that the st
 class Performer:
     """Answers effects with a clock, chance, a store, authenticators and a shared cache, if any.
 
-    ``blocking`` has what threads are answered with; all else is the store's.
+    ``blocking`` has what threads are answered with; all else is the store's. Who asks for a request
+    is refused at once while the store does not answer; whoever makes a change is not.
     """
 
     def __init__(
-        self, settings: Settings, store: Store, clock: Clock, authenticators: Authenticators
+        self,
+        settings: Settings,
+        store: Store,
+        clock: Clock,
+        authenticators: Authenticators,
+        *,
+        sparing: Sparing,
     ) -> None:
         """Have all of these; nothing is opened."""
+        self.sparing = sparing
         self._settings = settings
         self._store = store
         self._boot = clock.boot
@@ -91,6 +102,19 @@ class Performer:
         answer: Callable[[Any], Any] = self.blocking.get(effect.__class__, self._ask_store)
         return answer(effect)
 
+    def perform_for_request(self, effect: Effect[Any]) -> Any:  # noqa: ANN401 - the same
+        """Answer one effect, blocking, unless that means to wait for a store that hangs."""
+        if effect.__class__ not in SPARED:
+            return self.perform(effect)
+        with self.sparing.turn() as tries:
+            return self.sparing.ask(effect, self.perform, tries=tries)
+
+    def probe(self, effect: Effect[Any]) -> Any:  # noqa: ANN401 - the same
+        """Answer one effect, blocking, for whoever finds out whether the store answers."""
+        if effect.__class__ not in SPARED:
+            return self.perform(effect)
+        return self.sparing.ask(effect, self.perform, tries=True)
+
     def _ask_store(self, effect: Effect[Any]) -> Any:  # noqa: ANN401 - the same
         if self.timed is None:
             return self._store.perform(effect)
@@ -108,13 +132,15 @@ class Performer:
         awaiting = self._awaiting.get(effect.__class__)
         if awaiting is not None:
             return await awaiting(effect)
-        return await here().by(threads, self._perform_by, effect, monotonic() + TURN_WITHIN)
+        return await _in_turn(threads, self.perform, effect)
 
-    def _perform_by(self, effect: Effect[Any], until: float) -> Any:  # noqa: ANN401 - the same
-        if monotonic() > until:
-            msg = "too many wait for the store: it is slow, or raise store_connections"
-            raise StoreUnavailableError(msg)
-        return self.perform(effect)
+    async def perform_for_request_async(self, effect: Effect[Any], threads: Executor) -> Any:  # noqa: ANN401
+        """Answer one effect, awaiting, unless that means to wait for a store that hangs."""
+        if effect.__class__ not in SPARED:
+            return await self.perform_async(effect, threads)
+        with self.sparing.turn() as tries:  # refused here: the threads may all be busy
+            ask = partial(self.sparing.ask, perform=self.perform, tries=tries)
+            return await _in_turn(threads, ask, effect)
 
     def _open_shared(self) -> SharedCache | None:
         settings, url = self._settings, self._settings.redis
@@ -170,6 +196,17 @@ class Performer:
             if any(offer.replace for offer in effect.offers):
                 self._teller.tell("a record in Redis is replaced", _FORGED)
             self.shared.link.offers.add(effect.offers)
+
+
+async def _in_turn(threads: Executor, perform: Perform, effect: Effect[Any]) -> Any:  # noqa: ANN401
+    return await here().by(threads, _perform_by, monotonic() + TURN_WITHIN, perform, effect)
+
+
+def _perform_by(until: float, perform: Perform, effect: Effect[Any]) -> Any:  # noqa: ANN401
+    if monotonic() > until:
+        msg = "too many wait for the store: it is slow, or raise store_connections"
+        raise StoreBusyError(msg)
+    return perform(effect)
 
 
 def _join(effect: Join) -> None:

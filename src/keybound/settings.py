@@ -47,7 +47,7 @@ class Settings:
         ``postgresql://user:password@host:5432/name`` with whatever libpq knows (several hosts,
         ``?sslmode=verify-full``); the primary among them is found. ``memory://`` keeps nothing.
     :param store_connections: connections that one process keeps to it, at least 2: while one
-        waits to write, others read.
+        waits to write, others read. PostgreSQL has one more of each process, for syncs alone.
     :param redis: URL of a Redis or Valkey server that processes share, such as
         ``redis://user:password@host:6379/0``, ``rediss://`` for TLS, ``unix://`` for a socket. Keys
         that one process knows need not be read from the store by others. It needs a ``secret``.

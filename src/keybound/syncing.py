@@ -35,24 +35,29 @@ class Syncer:
     def __init__(self, sync: Callable[[], None], *, interval: float) -> None:
         """Prepare; no thread is started."""
         self._sync = weakref.WeakMethod(sync)
-        self._interval = interval
+        self.interval = interval
         self._process: int | None = None
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._lock = threading.RLock()  # a signal's handler may stop what is being started
 
+    @property
+    def runs(self) -> bool:
+        """Whether this process has the thread."""
+        return self._process == os.getpid()
+
     def start(self) -> None:
         """Start the thread unless this process has it already."""
-        if self._process == os.getpid():
+        if self.runs:
             return
         with self._lock:
-            if self._process == os.getpid():
+            if self.runs:
                 return
             self._process = os.getpid()
             self._stop, self._wake = threading.Event(), threading.Event()
             threading.Thread(
                 target=_loop,
-                args=(self._sync, self._stop, self._wake, self._interval),
+                args=(self._sync, self._stop, self._wake, self.interval),
                 name="keybound-sync",
                 daemon=True,
             ).start()

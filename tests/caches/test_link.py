@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from keybound import Guard
+from keybound.breaker import REST, Breaker
 from keybound.caches import batches as batches_module
 from keybound.caches import offers as offers_module
 from keybound.caches import open_shared
 from keybound.caches.batches import BATCH_MAX, LEFT_AFTER, TaskBatches, ThreadBatches, _Ticket
-from keybound.caches.breaker import REST, Breaker
 from keybound.caches.offers import OFFERS_MAX, Offers
 from keybound.core.decision import Allowed
 from keybound.core.effects import Moment, Offer, ReadShared

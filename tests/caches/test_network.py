@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from keybound.caches import breaker as breakers
+from keybound import breaker as breakers
 from keybound.caches import open_shared
 from keybound.core.decision import Allowed
 from keybound.core.effects import Offer

@@ -11,8 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from keybound import Reason
-from keybound.caches import breaker
+from keybound import Reason, breaker
 from keybound.core.decision import Allowed
 from tests.caches.conftest import wait_until
 from tests.caches.test_redis import share

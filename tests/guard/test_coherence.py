@@ -15,6 +15,7 @@ from keybound.clocks import SystemClock
 from keybound.core.decision import Allowed, Denied
 from keybound.core.errors import RecordCorruptError, StoreUnavailableError
 from keybound.engine import Engine
+from keybound.sparing import PAUSE
 from keybound.stores.memory import MemoryStore
 from keybound.testing import FakeClock
 
@@ -99,6 +100,7 @@ def test_a_guard_that_is_cut_off_serves_until_the_bound_and_then_answers_503(mak
     clock.advance(seconds=0.2)
     assert ask(guard, issued).reason is Reason.STORE_UNAVAILABLE
     store.error = None
+    clock.advance(seconds=PAUSE)
     assert isinstance(ask(guard, issued), Allowed)
 
 
@@ -191,6 +193,7 @@ def test_operator_is_told_once_a_minute_of_what_fails_every_request(make, store,
             assert isinstance(ask(guard, issued), Denied)
         assert caplog.text.count("cannot decide: down") == told
     store.error = RecordCorruptError("torn")
+    clock.advance(seconds=PAUSE)
     assert isinstance(ask(guard, issued), Denied)
     assert "cannot decide: torn" in caplog.text
     caplog.clear()

@@ -15,6 +15,7 @@ from keybound.core.decision import Allowed
 from keybound.core.effects import Commit, LoadNode, OpenStore, Sync
 from keybound.core.errors import ConflictError, StoreError, StoreUnavailableError
 from keybound.engine import Engine
+from keybound.sparing import PAUSE
 from keybound.stores.sql import SqlStore
 from keybound.stores.sqlite import SQLiteFile
 from keybound.testing import FakeClock
@@ -336,6 +337,7 @@ def test_warm_keys_end_with_their_file(make, clock, path):
     with pytest.raises(StoreUnavailableError, match="vanished"):
         here.revoke(issued.id)
     backup.rename(path)
+    clock.advance(seconds=PAUSE)
     for guard in (here, there):
         assert isinstance(ask(guard, issued), Allowed)
 

@@ -10,7 +10,7 @@ import logging
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from keybound.caches.breaker import Breaker
+from keybound.breaker import Breaker
 from keybound.caches.redis_link import explain
 from keybound.caches.redis_wires import Wire
 from keybound.caches.scripts import evaluate

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from redis import exceptions
 
+from keybound.breaker import Breaker
 from keybound.caches.announcing import Announcements
 from keybound.caches.batches import TaskBatches, ThreadBatches
-from keybound.caches.breaker import Breaker
 from keybound.caches.offers import Offers
 from keybound.caches.redis_dial import Dialler
 from keybound.caches.redis_link import PROBE, explain, pack

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from redis import exceptions
 
-from keybound.caches.breaker import Breaker
+from keybound.breaker import Breaker
 from keybound.caches.redis_link import explain
 from keybound.caches.redis_urls import Address
 from keybound.clocks import monotonic

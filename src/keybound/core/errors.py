@@ -72,6 +72,10 @@ class StoreUnavailableError(StoreError):
     """The store did not answer; the same call may succeed later."""
 
 
+class StoreBusyError(StoreUnavailableError):
+    """Too much is asked by this process at once to ask more: nothing is known of the store."""
+
+
 class UnsureError(StoreUnavailableError):
     """The store did not answer, and may have done what it was asked for."""
 

@@ -55,6 +55,10 @@ class Database(Protocol):
     forks: bool
     """Whether a connection outlives a fork in the parent; in the child none is ever touched."""
 
+    hangs: bool
+    """Whether a question may wait for a network or another machine: syncs then have a connection
+    of their own. A file is known best by the connections that have it open."""
+
     @abstractmethod
     def engine(self, purpose: Purpose, *, connections: int) -> Engine:
         """Return an engine with at most so many connections, none of them open yet.

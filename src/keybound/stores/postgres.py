@@ -108,6 +108,7 @@ class PostgresServer:
     elsewhere = ELSEWHERE
     shared = True
     forks = True
+    hangs = True
 
     def __init__(self, database: str) -> None:
         """Take a ``postgresql://`` URL as libpq reads it. Raises ``SettingsError``."""

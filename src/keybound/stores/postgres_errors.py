@@ -8,7 +8,7 @@ from psycopg import Error
 from sqlalchemy.exc import DBAPIError, NoResultFound
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from keybound.core.errors import ConflictError, StoreError, StoreUnavailableError
+from keybound.core.errors import ConflictError, StoreBusyError, StoreError, StoreUnavailableError
 from keybound.stores.postgres_link import AnswerTimeoutError
 from keybound.stores.rules import not_opened
 
@@ -31,9 +31,9 @@ def explained(location: str, error: BaseException) -> KeyboundError:
 
 
 def _found(cause: BaseException | None, state: str | None) -> tuple[type[KeyboundError], str]:
-    for known, advice in _BY_CLASS.items():
+    for known, found in _BY_CLASS.items():
         if isinstance(cause, known):
-            return StoreUnavailableError, advice
+            return found
     if state is not None:
         general = _BY_STATE.get(state[:2], (StoreUnavailableError, "did not answer"))
         return _BY_STATE.get(state, general)
@@ -85,10 +85,15 @@ _POOLER = (
 )
 _NO_DATABASE = f"there is no such database: create it, {ELSEWHERE}"
 
-_BY_CLASS: dict[type[BaseException], str] = {
-    AnswerTimeoutError: "did not answer in time: the server hangs, or the network loses everything",
-    PoolTimeoutError: "all connections of this process are busy: the server is slow, or raise "
-    "store_connections",
+_BY_CLASS: dict[type[BaseException], tuple[type[KeyboundError], str]] = {
+    AnswerTimeoutError: (
+        StoreUnavailableError,
+        "did not answer in time: the server hangs, or the network loses everything",
+    ),
+    PoolTimeoutError: (
+        StoreBusyError,
+        "all connections of this process are busy: the server is slow, or raise store_connections",
+    ),
 }
 
 _BY_STATE: dict[str, tuple[type[KeyboundError], str]] = {

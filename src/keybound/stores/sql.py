@@ -16,7 +16,7 @@ from weakref import WeakSet
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from keybound.core.effects import Commit, OpenStore, RecordUsage
+from keybound.core.effects import Commit, OpenStore, RecordUsage, Sync
 from keybound.core.errors import StoreUnavailableError, UnsureError
 from keybound.stores.databases import Purpose
 from keybound.stores.forking import Uses
@@ -42,7 +42,9 @@ class SqlStore:
     """A store in a database; safe for threads, for forks and for as many processes as share it.
 
     ``connections`` is how many one process holds at most, two or more: one writes, so that no
-    reader ever waits for a writer. ``history_max`` is how many revisions the change log keeps.
+    reader ever waits for a writer. To a database that may hang, one more is for syncs alone: no
+    load keeps this process from finding out what changed. ``history_max`` is how many revisions the
+    change log keeps.
     """
 
     def __init__(
@@ -54,10 +56,17 @@ class SqlStore:
         self._history_max = history_max
         self._reading = self._engine(Purpose.LOOK, connections=max(connections - 1, 1))
         self._writing = self._engine(Purpose.CHANGE, connections=1)
+        self._syncing = self._reading
+        if database.hangs:
+            self._syncing = self._engine(Purpose.LOOK, connections=1)
         self._uses = Uses()
         self.compiled: dict[Any, Any] = {}
         """Statements as they were compiled for hosts, who may have dialects of their own."""
         _stores.add(self)
+
+    @property
+    def _engines(self) -> set[Engine]:
+        return {self._reading, self._writing, self._syncing}
 
     def _engine(self, purpose: Purpose, *, connections: int) -> Engine:
         engine = self.database.engine(purpose, connections=connections)
@@ -104,12 +113,15 @@ class SqlStore:
             raise explained from error
 
     def _performed(self, effect: Effect[T], *, again: bool = False) -> T:
-        reads = type(effect) in READS
+        kind = type(effect)
+        reads = kind in READS
         engine = self._reading if reads else self._writing
+        if kind is Sync:
+            engine = self._syncing
         with self._uses, self.database.connection(engine) as connection:
             if reads:
                 with transaction(connection, Purpose.LOOK):
-                    answer: T = READS[type(effect)](connection, effect)
+                    answer: T = READS[kind](connection, effect)
                 return answer
             if isinstance(effect, OpenStore):
                 answer = cast("T", self._opened(connection, effect))
@@ -192,8 +204,8 @@ class SqlStore:
             self._dispose()
 
     def _dispose(self) -> None:
-        self._reading.dispose()
-        self._writing.dispose()
+        for engine in self._engines:
+            engine.dispose()
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
@@ -202,7 +214,7 @@ class SqlStore:
     def after_fork_in_child(self) -> None:
         """Leave the parent's connections alone: not even closing them is harmless here."""
         self._uses = Uses()
-        for engine in (self._reading, self._writing):
+        for engine in self._engines:
             _left_alone.append(engine.pool)
             engine.dispose(close=False)
 

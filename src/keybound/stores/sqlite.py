@@ -16,8 +16,14 @@ from urllib.parse import quote
 
 from sqlalchemy import URL, create_engine, event
 from sqlalchemy.exc import DBAPIError, NoResultFound
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from keybound.core.errors import SettingsError, StoreError, StoreUnavailableError
+from keybound.core.errors import (
+    SettingsError,
+    StoreBusyError,
+    StoreError,
+    StoreUnavailableError,
+)
 from keybound.stores.databases import Purpose
 from keybound.stores.rules import not_opened
 from keybound.stores.schema import meta
@@ -65,6 +71,7 @@ class SQLiteFile:
     elsewhere = _ELSEWHERE
     shared = False
     forks = False  # a connection that went through a fork damages the file, even by being closed
+    hangs = False
 
     def __init__(self, database: str, *, busy_for: float = BUSY_FOR) -> None:
         """Take a path or ``sqlite:///`` and a path; a relative one counts from here and now."""
@@ -187,6 +194,9 @@ class SQLiteFile:
             return self._cannot_open(cause.strerror)
         if isinstance(cause, NoResultFound):
             return not_opened(self.location)
+        if isinstance(cause, PoolTimeoutError):
+            msg = f"{self.path}: all connections of this process are busy: raise store_connections"
+            return StoreBusyError(msg)
         code: int = getattr(cause, "sqlite_errorcode", 0) & 0xFF
         name = getattr(cause, "sqlite_errorname", type(cause).__name__)
         if code == sqlite3.SQLITE_CANTOPEN:
