@@ -262,7 +262,10 @@ class LocalCache:
 
     def _keep(self, entry: Entry) -> None:
         """Let an entry be found, and ended."""
-        if len(self.absent) >= ABSENT_MAX or self._is_full():
+        if entry.chain is None:
+            while len(self.absent) >= ABSENT_MAX:
+                self._kill(next(iter(self.absent.values())))
+        elif self._is_full():
             self._make_room()
         users = self._users
         for node in entry.nodes:
@@ -352,8 +355,6 @@ class LocalCache:
 
     def _make_room(self) -> None:
         """Second chance: what was used since it was last looked at stays."""
-        while len(self.absent) >= ABSENT_MAX:
-            self._kill(next(iter(self.absent.values())))
         chances = _CHANCES
         while self._order and self._is_full():
             entry = self._order.popleft()
