@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -137,6 +138,25 @@ def test_what_there_is_no_room_for_is_not_held():
     keys.put(b"long", 1, a_key("key_1", metadata={"a": 2**70, "b": "x" * RECORD_MAX}))
     assert keys.get(b"long") is None
     assert INDEX in keys
+
+
+def test_what_is_nested_too_deep_is_not_held():
+    """Whoever makes room for another key, or asks for this one, may stand on a deep stack."""
+
+    def deeper(by, work):
+        return work() if by == 0 else deeper(by - 1, work)
+
+    nested: list[object] = []
+    for _ in range(300):
+        nested = [nested]
+    key, deep = a_key("key_1", metadata={"a": nested}), sys.getrecursionlimit() - 250
+    keys = PackedKeys(10)
+    deeper(deep, lambda: keys.put(INDEX, 1, key))
+    if sys.version_info < (3, 12):  # since then, C has a stack of its own
+        assert keys.get(INDEX) is None
+    keys.put(INDEX, 1, key)
+    assert keys.get(INDEX).key.metadata == {"a": nested}
+    assert deeper(deep, lambda: keys.get(INDEX)) in [None, keys.get(INDEX)]
 
 
 @pytest.mark.parametrize("forget", [PackedKeys.clear, lambda keys: keys.drop(INDEX)])

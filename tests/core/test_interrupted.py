@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
+import signal
 import sys
+from contextlib import suppress
 from itertools import count
 from linecache import getline
 
@@ -11,8 +14,22 @@ import pytest
 from keybound.caches import local, packed
 from keybound.caches.local import LocalCache
 from keybound.core import fence
+from keybound.core.chain import Chain
 from keybound.core.fence import Applied
-from tests.core.test_local_cache import BOUND, START, holds, keep, sync, tag
+from keybound.testing.records import a_key
+from tests.core.test_local_cache import (
+    BOUND,
+    POLICY,
+    START,
+    fill,
+    holds,
+    keep,
+    keep_below,
+    miss,
+    moment,
+    sync,
+    tag,
+)
 
 WATCHED = {each.__file__ for each in (local, packed, fence)}
 
@@ -114,3 +131,125 @@ def test_a_revoked_key_ends_whoever_was_interrupted_at_whatever(work):
         if not stopped:
             break
     assert line > 5
+
+
+def interrupted_at_every_line(make, work):
+    """Yield a cache for each line at which work on it is interrupted, and one where it is not."""
+    for line in count():
+        cache = make()
+        stopped = interrupted(lambda cache=cache: work(cache), at=line)
+        yield cache
+        if not stopped:
+            break
+    assert line > 5
+
+
+def outdated():
+    """Return a cache in which a key is packed that was changed since."""
+    cache = LocalCache(bound=BOUND, size_max=10, compiled_max=2)
+    sync(cache, 1, "first")
+    keep(cache, "k")
+    fill(cache)
+    sync(cache, 2, "k", at=1.0)
+    assert b"k" in cache._packed  # noqa: SLF001 - nothing else shows it
+    return cache
+
+
+def another_epoch(cache):
+    """Take in a sync from another epoch."""
+    sync(cache, 2, at=2.0, epoch=b"other")
+
+
+def went_back(cache):
+    """Write to a store that forgot what this worker has seen."""
+    cache.raise_floors(["x"], tag(1)._replace(tag=b"lost"))
+
+
+@pytest.mark.parametrize("forget", [another_epoch, went_back])
+def test_floors_that_are_half_forgotten_are_not_passed(forget):
+    """Neither by what is packed yet, nor by what a shared cache has."""
+    for cache in interrupted_at_every_line(outdated, forget):
+        assert cache.find(b"k") is None
+        chain = Chain(a_key("k"), {}, POLICY)
+        assert not cache.admit(b"k", chain, heads={"k": tag(1)}, proof=None)
+
+
+def test_a_sync_that_was_interrupted_is_not_what_a_grace_lasts_from():
+    """What it was about to end may be alive."""
+    entries = []
+
+    def make():
+        cache = LocalCache(bound=BOUND, grace=10.0)
+        sync(cache, 1, "first")
+        entries.append(keep(cache, "k"))
+        return cache
+
+    for cache in interrupted_at_every_line(make, lambda cache: sync(cache, 2, "k", at=4.0)):
+        cache.extend()
+        assert not holds(cache, entries.pop(), BOUND + 10.5)
+
+
+def test_what_is_half_kept_is_in_nobodys_way():
+    """A sync that ends it goes on, and ends the rest."""
+
+    def make():
+        cache = LocalCache(bound=BOUND, size_max=10, compiled_max=2)
+        sync(cache, 1, "first")
+        return cache
+
+    for cache in interrupted_at_every_line(make, lambda cache: keep_below(cache, "k", "group")):
+        other = keep(cache, "m")
+        assert sync(cache, 2, "k", "m", at=1.0) is Applied.DONE
+        assert not other.alive
+        assert b"k" not in cache.entries
+
+
+def test_what_is_half_ended_is_in_nobodys_way(monkeypatch):
+    """Room is made by going past it."""
+    monkeypatch.setattr(local, "ABSENT_MAX", 3)
+
+    def make():
+        cache = LocalCache(bound=BOUND, size_max=10, compiled_max=2)
+        sync(cache, 1, "first")
+        keep(cache, "k")
+        miss(cache, "n")
+        return cache
+
+    for cache in interrupted_at_every_line(make, lambda cache: sync(cache, 2, "k", "d:n", at=1.0)):
+        catch_up(cache, 2, "k", "d:n", at=1.0)
+        for name in ("a", "b", "c", "d"):
+            keep(cache, name, rev=2)
+            heads = {f"d:{name}": tag(2)}
+            assert cache.admit(name.encode() * 2, None, heads=heads, proof=moment(1.0))
+        assert len(cache.absent) == 3
+        assert len(cache.entries) == 2
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no such timers")
+def test_a_signal_leaves_no_lock_taken():
+    """Its handler may raise between any two steps of a search."""
+    cache = LocalCache(bound=BOUND, size_max=10, compiled_max=2)
+    sync(cache, 1, "first")
+    names = [b"%d" % number for number in range(8)]
+    for name in names:
+        keep(cache, name.decode())
+    random.seed(1)
+
+    def search():
+        while True:
+            for name in names:
+                cache.find(name)
+
+    def interrupt(*_):
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for _ in range(8_000):
+            with suppress(Interrupted):
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(2e-5, 1e-4))
+                search()
+            assert not cache._lock.locked()  # noqa: SLF001 - whoever syncs would wait for ever
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -248,6 +248,16 @@ def test_known_absences_are_bounded_on_their_own(cache, monkeypatch):
     assert key.alive
 
 
+def test_known_absences_take_no_room_from_keys(cache, monkeypatch):
+    """Whoever tries keys that nobody has makes nobody else's be loaded again."""
+    monkeypatch.setattr(local, "ABSENT_MAX", 2)
+    kept = [keep(cache, name) for name in ("a", "b", "c")]
+    absent = [miss(cache, name) for name in ("k", "l", "m")]
+    assert [entry.alive for entry in kept] == [True, True, True]
+    keep(cache, "d")
+    assert [entry.alive for entry in absent] == [False, True, True]
+
+
 def test_the_end_of_a_group_ends_every_entry_that_uses_it(cache):
     """However many there are; those of other groups stay."""
     for name in ("a", "b"):
@@ -419,13 +429,3 @@ def test_nobody_waits_who_decides(small):
         assert small.find(b"k") is None
     assert small.find(b"k") is not None
     assert small.knows(b"k", START)
-
-
-def test_floors_that_are_forgotten_are_not_passed(small):
-    """Whoever forgot them may have been interrupted before the rest was forgotten as well."""
-    keep(small, "k")
-    fill(small)
-    sync(small, 2, "k")
-    small.fence.reset(small.fence.epoch)
-    assert b"k" in small._packed  # noqa: SLF001 - what was read before the floor
-    assert small.find(b"k") is None

@@ -140,12 +140,13 @@ class LocalCache:
         Unless it is to ``wait``, a packed key is not found while somebody changes the cache.
         """
         entry = self.entries.get(index) or self.absent.get(index)
-        if entry is None and index in self._packed and self._lock.acquire(blocking=wait):
-            try:
-                return self._compile(index)
-            finally:
-                self._lock.release()
-        return entry
+        if entry is not None or index not in self._packed:
+            return entry
+        # Not `acquire`: a signal's handler that raises right after it would leave the lock taken.
+        if self._lock.locked() and not wait:
+            return None
+        with self._lock:
+            return self._compile(index)
 
     def apply(self, answer: SyncAnswer, *, since: int, hinted: int, sent_at: Moment) -> Applied:
         """Raise the fence, drop what fell below it, and only then extend the lease."""
@@ -176,7 +177,7 @@ class LocalCache:
         revs = tuple([head.rev for head in heads.values()])
         entry = Entry(index, chain, tuple(heads), revs, boot, wall)
         with self._lock:
-            if not self.fence.admits(heads):
+            if self._raising or not self.fence.admits(heads):
                 return False
             self._kill(self.entries.get(index))
             self._kill(self.absent.get(index))
@@ -211,9 +212,13 @@ class LocalCache:
             return heard
 
     def extend(self) -> None:
-        """Let the lease last for the grace as well: the store cannot be reached."""
+        """Let the lease last for the grace as well: the store cannot be reached.
+
+        It is not that of a sync which was seen by the fence, and ended nothing yet.
+        """
         with self._lock:
-            self._lease(self._bound + self._grace)
+            if not self._raising:
+                self._lease(self._bound + self._grace)
 
     def _lease(self, bound: float) -> None:
         synced_at = self.fence.synced_at
@@ -224,7 +229,8 @@ class LocalCache:
     def _begin(self) -> None:
         """Forget everything if whoever raised floors before this was interrupted meanwhile.
 
-        A signal's handler may raise anywhere, and what should have ended then may be alive.
+        A signal's handler may raise anywhere: what should have ended then may be alive, and floors
+        may be forgotten. So until now, nothing was admitted, compiled, or leased for longer.
         """
         if self._raising:
             self.fence.reset(self.fence.epoch)
@@ -256,11 +262,10 @@ class LocalCache:
 
     def _keep(self, entry: Entry) -> None:
         """Let an entry be found, and ended."""
-        if (
-            len(self.absent) >= ABSENT_MAX
-            or len(self.entries) >= self._compiled_max
-            or len(self._order) >= 2 * self._compiled_max
-        ):
+        if entry.chain is None:
+            while len(self.absent) >= ABSENT_MAX:
+                self._kill(next(iter(self.absent.values())))
+        elif self._is_full():
             self._make_room()
         users = self._users
         for node in entry.nodes:
@@ -287,9 +292,7 @@ class LocalCache:
     def _compile(self, index: bytes) -> Entry | None:
         """Return the entry of a packed key, or drop it: a node of it changed, or is not kept."""
         known = self.entries.get(index) or self.absent.get(index)
-        # Floors that were forgotten are those of what is packed yet, if whoever did it was
-        # interrupted before all else was forgotten as well.
-        if known is not None or self.fence.resets != self._resets:
+        if known is not None or self._raising:
             return known
         read = self._packed.get(index)
         if read is None:
@@ -331,34 +334,39 @@ class LocalCache:
             return None
 
     def _kill(self, entry: Entry | None) -> None:
-        if entry is None or not entry.alive:
+        """End an entry, which may be half kept, or half ended, by whoever was interrupted at it."""
+        if entry is None:
             return
         entry.alive = False
         kept = self.absent if entry.chain is None else self.entries
         if kept.get(entry.index) is entry:
             del kept[entry.index]
         for node in entry.nodes:
-            users = self._users[node]
-            users.discard(entry)
-            if not users:
-                del self._users[node]
+            users = self._users.get(node)
+            if users is not None:
+                users.discard(entry)
+                if not users:
+                    del self._users[node]
+
+    def _is_full(self) -> bool:
+        """Return whether there is room for no more keys, or for no more that ended meanwhile."""
+        most = self._compiled_max
+        return len(self.entries) >= most or len(self._order) >= 2 * most
 
     def _make_room(self) -> None:
         """Second chance: what was used since it was last looked at stays."""
-        while len(self.absent) >= ABSENT_MAX:
-            self._kill(next(iter(self.absent.values())))
         chances = _CHANCES
-        while self._order and (
-            len(self.entries) >= self._compiled_max or len(self._order) >= 2 * self._compiled_max
-        ):
+        while self._order and self._is_full():
             entry = self._order.popleft()
             if entry.alive and entry.uses != entry.seen and chances:
                 chances -= 1
                 entry.seen = entry.uses
                 self._order.append(entry)
             else:
-                self._pack(entry)
-                self._kill(entry)
+                try:
+                    self._pack(entry)
+                finally:  # nobody comes back to it
+                    self._kill(entry)
 
     def _pack(self, entry: Entry) -> None:
         """Keep the key of an entry in fewer bytes, unless it is packed already, or dead."""

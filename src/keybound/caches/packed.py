@@ -82,7 +82,7 @@ class PackedKeys:
             return
         try:
             record = self._pack(key)
-        except InputError:  # longer than any record that is read
+        except (InputError, RecursionError):  # too long to be read, or nested too deep from here
             return
         packed = self._packed
         if len(packed) >= self._size_max and index not in packed:
@@ -92,11 +92,14 @@ class PackedKeys:
         packed[index] = rev.to_bytes(_REV_BYTES, "big") + record
 
     def get(self, index: bytes) -> ReadKey | None:
-        """Return a key as it was put in."""
+        """Return a key as it was put in, if it is held, and not nested too deep to be read here."""
         packed = self._packed.get(index)
         if packed is None:
             return None
-        return ReadKey(int.from_bytes(packed[:_REV_BYTES], "big"), self._unpack(packed))
+        try:
+            return ReadKey(int.from_bytes(packed[:_REV_BYTES], "big"), self._unpack(packed))
+        except RecursionError:
+            return None
 
     def drop(self, index: bytes) -> None:
         """Hold this key no longer, if it is held."""
