@@ -230,8 +230,9 @@ class APIKeyMiddleware:
         async def still_allowed() -> bool:
             # Until the next look has ended, or a socket would outlive what is known of its key.
             await guard.keep_up(every + within)
-            guard.decides_again(identity)
             outcome = await guard.authorize(WEBSOCKET, path, *guard.reader.read(head))
+            if isinstance(outcome, Allowed):  # a socket that ends was one use as well
+                guard.decides_again(outcome.identity)
             return isinstance(outcome, Allowed | Unguarded)
 
         watched = watch(

@@ -72,15 +72,19 @@ def test_request_to_fastapi_is_one_use():
     guard.engine.close()
 
 
-def test_open_socket_is_one_use():
-    """Its key is looked at twice a second, which says that it is in use, and no more."""
+@pytest.mark.parametrize("ends", [False, True])
+def test_open_socket_is_one_use(*, ends: bool):
+    """Its key is looked at twice a second, which says that it is in use, and no more.
+
+    It was used as well if it is closed because the key ended.
+    """
 
     async def run() -> None:
         guard = AsyncGuard.from_settings(
             database="memory://", revoke_within=0.3, close_on_revoke=True
         )
         issued = await guard.issue(name="socket")
-        leaves = asyncio.Event()
+        leaves, closed = asyncio.Event(), asyncio.Event()
 
         async def serve(_scope: Any, _receive: Any, _send: Any) -> None:
             await leaves.wait()
@@ -88,8 +92,9 @@ def test_open_socket_is_one_use():
         async def never() -> Any:
             await asyncio.Event().wait()
 
-        async def send(_message: Any) -> None:
-            return
+        async def send(message: Any) -> None:
+            if message["type"] == "websocket.close":
+                closed.set()
 
         key = f"Bearer {issued.secret.reveal()}".encode()
         scope = {"type": "websocket", "path": "/", "headers": [(b"authorization", key)]}
@@ -104,11 +109,14 @@ def test_open_socket_is_one_use():
                 break
         else:
             pytest.fail("nobody looked at the key again")
+        if ends:
+            await guard.revoke(issued.id)
+            await closed.wait()
         leaves.set()
         await serving
         await asyncio.to_thread(guard.engine.recorder.record)
         usage = (await guard.usage([issued.id]))[issued.id]
-        assert (usage.uses, usage.refusals) == (1, 0)
+        assert (usage.uses, usage.refusals) == (1, int(ends))
         await guard.close()
 
     asyncio.run(run())
