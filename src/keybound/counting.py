@@ -1,8 +1,9 @@
-"""How keys are used, counted in memory without a lock on the way of a request.
+"""How keys are used, counted in memory; without a lock on the way of a warm request.
 
-A request that is let in adds one to the entry of its key. The first that does so since entries were
-last looked through puts its entry in a line, so that looking through them costs as much as there
-were keys in use; and an entry that dies meanwhile, for whatever reason, is still in that line.
+A request that is let in adds one to the entry of its key, if that is kept. The first that does so
+since entries were last looked through puts its entry in a line, so that looking through them costs
+as much as there were keys in use; and an entry that dies meanwhile, for whatever reason, is still
+in that line.
 """
 
 from __future__ import annotations
