@@ -12,7 +12,7 @@ from linecache import getline
 
 import pytest
 
-from keybound.caches import local, packed
+from keybound.caches import local, packed, shelf
 from keybound.caches.local import LocalCache
 from keybound.core import fence
 from keybound.core.chain import Chain
@@ -32,7 +32,7 @@ from tests.core.test_local_cache import (
     tag,
 )
 
-WATCHED = {each.__file__ for each in (local, packed, fence)}
+WATCHED = {each.__file__ for each in (local, packed, shelf, fence)}
 
 
 class Interrupted(BaseException):
@@ -152,7 +152,7 @@ def outdated():
     keep(cache, "k")
     fill(cache)
     sync(cache, 2, "k", at=1.0)
-    assert b"k" in cache._packed  # noqa: SLF001 - nothing else shows it
+    assert b"k" in cache._shelf  # noqa: SLF001 - nothing else shows it
     return cache
 
 

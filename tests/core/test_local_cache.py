@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from keybound.caches import local
+from keybound.caches import local, shelf
 from keybound.caches.local import LocalCache
 from keybound.core.chain import Chain
 from keybound.core.effects import Change, LogHead, Moment, SyncAnswer
@@ -322,7 +322,7 @@ def test_what_is_compiled_for_once_is_over_with_its_lease(small):
 
 def test_that_a_key_came_once_is_forgotten(small, monkeypatch):
     """After some more that came once each."""
-    monkeypatch.setattr(local, "ONCE_MAX", 1)
+    monkeypatch.setattr(shelf, "ONCE_MAX", 1)
     for name in ("k", "l", "m"):
         keep(small, name)
     fill(small)
@@ -362,7 +362,7 @@ def test_a_packed_key_is_compiled_with_the_nodes_above_it(small):
 
 def test_a_packed_key_without_a_node_above_it_is_forgotten(small, monkeypatch):
     """There is room for so many of them; the store is asked for it then."""
-    monkeypatch.setattr(local, "ABOVE_MAX", 1)
+    monkeypatch.setattr(shelf, "ABOVE_MAX", 1)
     keep_below(small, "k", "group")
     keep_below(small, "m", "other")
     fill(small)
@@ -418,7 +418,7 @@ def test_what_had_to_die_is_not_packed(small):
     sync(small, 2, "k")
     fill(small, rev=2)
     assert not entry.alive
-    assert b"k" not in small._packed  # noqa: SLF001 - nothing else shows it
+    assert b"k" not in small._shelf  # noqa: SLF001 - nothing else shows it
 
 
 def test_nobody_waits_who_decides(small):

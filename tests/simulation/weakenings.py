@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from keybound.caches.local import LocalCache
-from keybound.caches.packed import PackedKeys
+from keybound.caches.shelf import Shelf
 from keybound.core import coherence, fence
 from keybound.core.effects import (
     Moment,
@@ -279,23 +279,23 @@ def packed_keys_prove_themselves(patch: pytest.MonkeyPatch) -> type[SimulatedSto
 
 def packed_keys_of_another_epoch(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
     """Keys that were packed before a restore are compiled after it."""
-    patch.setattr(PackedKeys, "clear", lambda _self: None)
+    patch.setattr(Shelf, "clear", lambda _self: None)
     return SimulatedStore
 
 
 def _unpacking_below_the_floor(
     patch: pytest.MonkeyPatch, unfenced: Callable[[str], bool]
 ) -> type[SimulatedStore]:
-    chain_of, floor = LocalCache._chain_of, Fence.floor
+    take, floor = Shelf.take, Fence.floor
 
-    def unchecked(self: LocalCache, *read: Any) -> Any:
+    def unchecked(self: Shelf, *asked: Any) -> Any:
         with pytest.MonkeyPatch.context() as meanwhile:
             meanwhile.setattr(
                 Fence, "floor", lambda fence, node: 0 if unfenced(node) else floor(fence, node)
             )
-            return chain_of(self, *read)
+            return take(self, *asked)
 
-    patch.setattr(LocalCache, "_chain_of", unchecked)
+    patch.setattr(Shelf, "take", unchecked)
     return SimulatedStore
 
 

@@ -16,27 +16,19 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
-from keybound.caches.packed import PackedKeys
-from keybound.core.chain import Chain
-from keybound.core.errors import RecordCorruptError
+from keybound.caches.shelf import Shelf
 from keybound.core.fence import Applied, Fence
 from keybound.core.terms import ChainPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from keybound.caches.packed import ReadKey
+    from keybound.core.chain import Chain
     from keybound.core.effects import LogHead, Moment, SyncAnswer
     from keybound.core.fence import Heard
     from keybound.core.nodes import StoredNode
 
 ABSENT_MAX = 4_096
-
-ONCE_MAX = 2_048
-"""Packed keys after which it is forgotten which ones were asked for, but for the last as many."""
-
-ABOVE_MAX = 4_096
-"""Parents and groups that are kept for all the keys below them."""
 
 NEVER_SEEN = -1
 """What ``seen`` of an entry is that was of use without letting anybody in."""
@@ -101,12 +93,8 @@ class LocalCache:
         self.lease_wall = _NEVER
         self._bound = bound
         self._grace = grace
-        self._policy = policy
         self._compiled_max = compiled_max
-        self._packed = PackedKeys(size_max if size_max > compiled_max else 0)
-        self._once: set[bytes] = set()
-        self._once_before: set[bytes] = set()
-        self._above: dict[str, tuple[StoredNode, LogHead]] = {}
+        self._shelf = Shelf(size_max if size_max > compiled_max else 0, policy)
         self._resets: int = self.fence.resets
         self._floor_all = 0
         self._raising = False
@@ -132,7 +120,7 @@ class LocalCache:
     @property
     def packed(self) -> int:
         """How many keys are packed, be they compiled as well or not."""
-        return len(self._packed)
+        return len(self._shelf)
 
     def find(self, index: bytes, *, wait: bool = False) -> Entry | None:
         """Return what is known under an index; whether that may be relied on, `holds` says.
@@ -140,7 +128,7 @@ class LocalCache:
         Unless it is to ``wait``, a packed key is not found while somebody changes the cache.
         """
         entry = self.entries.get(index) or self.absent.get(index)
-        if entry is not None or index not in self._packed:
+        if entry is not None or index not in self._shelf:
             return entry
         # Not `acquire`: a signal's handler that raises right after it would leave the lock taken.
         if self._lock.locked() and not wait:
@@ -181,9 +169,9 @@ class LocalCache:
                 return False
             self._kill(self.entries.get(index))
             self._kill(self.absent.get(index))
-            self._packed.drop(index)
+            self._shelf.drop(index)
             if chain is not None and len(chain.nodes) > 1:
-                self._keep_above(chain, heads)
+                self._shelf.note(chain, heads)
             self._keep(entry)
             return True
 
@@ -193,7 +181,7 @@ class LocalCache:
         One whose head is forgotten by now could not be admitted again, so it is not lent.
         """
         with self._lock:
-            found = self._above.get(node)
+            found = self._shelf.node(node)
             return found if found is not None and self.fence.admits({node: found[1]}) else None
 
     def raise_floors(self, nodes: Iterable[str], head: LogHead) -> None:
@@ -241,8 +229,7 @@ class LocalCache:
         fence = self.fence
         if fence.resets != self._resets:
             self.lease_boot = self.lease_wall = _NEVER
-            self._packed.clear()
-            self._above.clear()
+            self._shelf.clear()
             self._resets = fence.resets
             self._kill_older_than(None)
         elif fence.floor_all > self._floor_all:
@@ -279,59 +266,21 @@ class LocalCache:
         self._order.append(entry)
         self.entries[entry.index] = entry  # last: what nothing could end must not be found either
 
-    def _keep_above(self, chain: Chain, heads: Mapping[str, LogHead]) -> None:
-        """Keep the nodes above a key, for the search of others, and to compile it again."""
-        above = self._above
-        for node_id, node in chain.nodes.items():
-            if node is not None and node is not chain.key:
-                above.pop(node_id, None)  # those that are kept longest come first
-                above[node_id] = node, heads[node_id]
-        while len(above) > ABOVE_MAX:
-            del above[next(iter(above))]
-
     def _compile(self, index: bytes) -> Entry | None:
-        """Return the entry of a packed key, or drop it: a node of it changed, or is not kept."""
+        """Return the entry of a key that is packed, if it may still be used."""
         known = self.entries.get(index) or self.absent.get(index)
         if known is not None or self._raising:
             return known
-        read = self._packed.get(index)
-        if read is None:
-            return None
-        found = self._chain_of(read)
+        found = self._shelf.take(index, self.fence)
         if found is None:
-            self._packed.drop(index)
             return None
         chain, revs = found
         proved = self.lease_boot, self.lease_wall
         entry = Entry(index, chain, tuple(revs), tuple(revs.values()), *proved)
-        entry.kept = index in self._once or index in self._once_before
+        entry.kept = self._shelf.comes_again(index)
         if entry.kept:
             self._keep(entry)
-            return entry
-        if len(self._once) >= ONCE_MAX:
-            self._once, self._once_before = set(), self._once
-        self._once.add(index)
         return entry
-
-    def _chain_of(self, read: ReadKey) -> tuple[Chain, dict[str, int]] | None:
-        """Return the chain of a packed key with the revisions of its nodes, if all are current."""
-        nodes: dict[str, StoredNode] = {}
-        revs = {read.key.id: read.rev}
-        above = [*read.key.above]
-        for node_id in above:
-            found = self._above.get(node_id)
-            if found is None:
-                return None
-            if node_id not in revs:
-                nodes[node_id], revs[node_id] = found[0], found[1].rev
-                above.extend(found[0].above)
-        for node_id, rev in revs.items():
-            if rev < self.fence.floor(node_id):
-                return None
-        try:
-            return Chain(read.key, nodes, self._policy), revs
-        except RecordCorruptError:  # the store is asked, and says so
-            return None
 
     def _kill(self, entry: Entry | None) -> None:
         """End an entry, which may be half kept, or half ended, by whoever was interrupted at it."""
@@ -364,14 +313,8 @@ class LocalCache:
                 self._order.append(entry)
             else:
                 try:
-                    self._pack(entry)
+                    if entry.alive and entry.chain is not None:
+                        rev = entry.rev_of(entry.chain.key.id)
+                        self._shelf.put(entry.index, entry.chain, rev)
                 finally:  # nobody comes back to it
                     self._kill(entry)
-
-    def _pack(self, entry: Entry) -> None:
-        """Keep the key of an entry in fewer bytes, unless it is packed already, or dead."""
-        chain = entry.chain
-        if chain is None or not entry.alive or entry.index in self._packed:
-            return
-        if None not in chain.nodes.values():
-            self._packed.put(entry.index, entry.rev_of(chain.key.id), chain.key)
