@@ -201,7 +201,7 @@ def _cache_keys(calls: Calls) -> None:
     assert entries
     for index in entries:
         assert isinstance(index, bytes)
-        assert len(index) == 16
+        assert len(index) == 15
     calls.texts += [repr(index) for index in entries]
     del identity
 
