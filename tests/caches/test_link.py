@@ -233,7 +233,6 @@ class Asking:
         self.renewed += 1
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason="a tracer that raises never ends there")
 @pytest.mark.parametrize("follows", [False, True])
 def test_a_thread_that_is_interrupted_at_any_line_is_not_waited_for_long(follows):
     """Whatever it had begun to do: the next one asks in its stead, by a way of its own."""
