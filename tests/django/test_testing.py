@@ -159,8 +159,9 @@ def test_attached_key_brings_its_owner(
         RequestFactory().get("/none"), keybound.issue(owner="u_1", tenant="acme")
     )
     assert request.user.username == "alice"
+    other = keybound.issue(owner="u_2", tenant="acme")
     with pytest.raises(AssertionError, match="disabled"):
-        keybound.attach(RequestFactory().get("/none"), keybound.issue(owner="u_2"))
+        keybound.attach(RequestFactory().get("/none"), other)
 
 
 def test_nothing_of_a_project_is_left_for_other_tests(keybound: Harness):
