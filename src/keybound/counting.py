@@ -76,10 +76,7 @@ class Counts:
 
     def used(self, key: str, now: float) -> None:
         """Count a request that was let in for a key which has no entry to count it on."""
-        if self.counting:
-            with self._lock:
-                self._uses += 1
-                self._add(UsageRow(key, 0.0, uses=1, used_at=now))
+        self._count(UsageRow(key, 0.0, uses=1, used_at=now))
 
     def refused(self, key: str, now: float) -> None:
         """Count a refused request of a known key."""
@@ -87,10 +84,7 @@ class Counts:
 
     def take_back(self, key: str) -> None:
         """Count one use less: the request is decided anew, since more is known of it."""
-        if self.counting:
-            with self._lock:
-                self._uses -= 1
-                self._add(UsageRow(key, 0.0, uses=-1))
+        self._count(UsageRow(key, 0.0, uses=-1))
 
     def stop(self) -> None:
         """Count no more, and forget what was counted."""
@@ -127,6 +121,7 @@ class Counts:
     def _count(self, row: UsageRow) -> None:
         if self.counting:
             with self._lock:
+                self._uses += row.uses
                 self._add(row)
 
     def _look_through(self) -> None:
