@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 from keybound.caches import packed
 from keybound.caches.packed import PackedKeys, ReadKey
 from keybound.core.chain import Chain
-from keybound.core.limits import Limits
+from keybound.core.limits import DIMENSIONS, Clause, Limits
 from keybound.core.nodes import RECORD_MAX, decode_node, encode_node
+from keybound.core.reasons import Reason
 from keybound.core.terms import ChainPolicy
 from keybound.testing.records import a_key
 
@@ -102,6 +104,55 @@ def test_other_limits_than_those_that_are_numbered_are_kept_as_well(monkeypatch)
     assert [keys.get(key.id.encode()).key.limits for key in several] == [
         key.limits for key in several
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Quota(Clause):
+    """A limit that equals every other, and has no hash that says which it is."""
+
+    dimension = "quota"
+
+    allowed: list[str] = field(compare=False)
+
+    def __hash__(self) -> int:
+        """Refuse."""
+        msg = "a list has no hash"
+        raise TypeError(msg)
+
+    @classmethod
+    def parse(cls, value, /):
+        """Read names."""
+        return cls(value)
+
+    def permits(self, facts, _now, /):
+        """Permit one of the paths."""
+        return facts.path in self.allowed
+
+    def covers(self, other, /):
+        """Cover equals."""
+        return self.allowed == other.allowed
+
+    def reason(self, _facts, _now, /):
+        """Say so."""
+        return Reason.LIMIT_INVALID
+
+    def describe(self):
+        """Name them."""
+        return ", ".join(self.allowed)
+
+    def dump(self):
+        """Return them."""
+        return self.allowed
+
+
+def test_limits_of_a_sites_own_are_not_taken_for_each_other(monkeypatch):
+    """Whatever they say of being equal, and though they have no hash."""
+    monkeypatch.setitem(DIMENSIONS, "quota", Quota)
+    keys = PackedKeys(10)
+    for name in ("/a", "/b"):
+        keys.put(name.encode(), 1, a_key("key_1", limits=Limits.of_clauses([Quota([name])])))
+    found = [keys.get(name).key.limits.clauses[0].allowed for name in (b"/a", b"/b")]
+    assert found == [["/a"], ["/b"]]
 
 
 def test_a_key_takes_few_bytes_and_no_collection_looks_at_it():

@@ -126,6 +126,8 @@ class PackedKeys:
         return encode_node(key)
 
     def _number(self, limits: Limits, lives: tuple[Lifetime, ...]) -> int | None:
+        if not limits.built_in:  # whether those of a site's own are equal is not for us to ask
+            return None
         lasting = limits.clauses[len(lives) :]
         number = self._numbers.get(lasting)
         if number is None and len(self._limits) < NUMBERED_MAX:
