@@ -189,12 +189,12 @@ class Judge:
             return self._without_key(credential, inquiry)
         if not index or credential.canonical != raw:
             index = self.index_of(credential.canonical)
-        entry = self._cache.find(index)
+            known = self._cache.find(index)
         boot = self._boot()
-        if entry is None or not self._cache.holds(entry, boot, wall):
+        if known is None or not self._cache.holds(known, boot, wall):
             repeats = routed and credential.canonical == raw
             return Miss(index, credential.token, inquiry, Moment(boot, wall), repeats, self)
-        return self._decide(entry, inquiry, wall)
+        return self._decide(known, inquiry, wall)
 
     def index_of(self, canonical: bytes) -> bytes:
         """Return what the cache has a credential under."""
