@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import re
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
     from tests.services.redis_fleets import Watched
 
 SHOWN = 10
+
+
+@pytest.fixture(autouse=True)
+def _takes_long(pytestconfig: pytest.Config):
+    """Give more changes than usual more time than a test has that may hang."""
+    if pytestconfig.getoption("--changes") > CHANGES:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def test_nothing_is_accepted_after_the_bound_whatever_fails(
