@@ -248,14 +248,15 @@ class Load:
         self._file.write(LAYOUT.pack(*record))
 
     def _fail(self, connection: Connection, status: int) -> None:
+        """Give a connection up; one that is idle has its next request before it already."""
         now = time.monotonic()
         if connection.key is not None:
             self._note(connection, status, 0, connection.sent, now, now)
+            self._later(connection, now + AGAIN_AFTER)
         if connection.socket is not None:
             with contextlib.suppress(KeyError):
                 self._selector.unregister(connection.socket)
         connection.close()
-        self._later(connection, now + AGAIN_AFTER)
 
     def _give_up(self, now: float) -> None:
         for key in list(self._selector.get_map().values()):
