@@ -55,13 +55,12 @@ def closing_server(*, closes_after: float) -> Generator[int]:
 
 def test_server_that_closes_idle_connections_gets_one_request_at_a_time(tmp_path: Path):
     """Otherwise the answer to one of two requests is written down as that to the other."""
-    with closing_server(closes_after=0.002) as port:
-        with Client(tmp_path / "records") as client:
-            for key in KEYS:
-                client.ask_for(key, "a")
-            client.ask_worker(0, port)
-            client.pace(400)
-            time.sleep(1.0)
+    with closing_server(closes_after=0.002) as port, Client(tmp_path / "records") as client:
+        for key in KEYS:
+            client.ask_for(key, "a")
+        client.ask_worker(0, port)
+        client.pace(400)
+        time.sleep(1.0)
     answered = [seen for seen in records.read(tmp_path / "records") if seen.status == 200]
     assert len(answered) > 50
     # The worker's times are rounded to microseconds.
