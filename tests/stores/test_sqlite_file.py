@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import stat
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,6 +17,9 @@ from keybound.stores.sqlite import SQLiteFile
 from keybound.testing.records import a_digest, a_key, commit, new
 from tests.stores.sqlite_files import raw
 from tests.stores.together import ENTROPY, fails, python
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 def test_file_is_the_owners_alone(store: SqlStore, path: Path):
@@ -173,3 +178,19 @@ try:
 except StoreError as error:
     print(error)
 """
+
+
+def test_connection_that_was_in_use_while_the_store_was_closed_is_closed_as_well(store: SqlStore):
+    """Nobody would come back to it; SQLite warns of what is left open."""
+
+    def closing(connection: Connection) -> sqlite3.Connection:
+        store.close()
+        driver = connection.connection.dbapi_connection
+        assert isinstance(driver, sqlite3.Connection)
+        assert driver.execute("SELECT 1").fetchone() == (1,)
+        return driver
+
+    driver = store.ask(closing)
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        driver.execute("SELECT 1")
+    assert store.ask(lambda connection: connection.exec_driver_sql("SELECT 1").scalar()) == 1

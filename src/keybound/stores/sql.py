@@ -118,7 +118,7 @@ class SqlStore:
         engine = self._reading if reads else self._writing
         if kind is Sync:
             engine = self._syncing
-        with self._uses, self.database.connection(engine) as connection:
+        with self._lent(engine) as connection:
             if reads:
                 with transaction(connection, Purpose.LOOK):
                     answer: T = READS[kind](connection, effect)
@@ -150,11 +150,7 @@ class SqlStore:
         """
         engine = self._engine(Purpose.BUILD, connections=1)
         try:
-            with (
-                self.explaining(),
-                self._uses,
-                self.database.connection(engine) as connection,
-            ):
+            with self.explaining(), self._lent(engine) as connection:
                 yield connection
                 self.database.check_kept(connection)
         finally:
@@ -178,11 +174,21 @@ class SqlStore:
         """Answer what is no effect, on a connection of our own. Raises ``StoreError``."""
         with (
             self.explaining(),
-            self._uses,
-            self.database.connection(self._reading) as connection,
+            self._lent(self._reading) as connection,
             transaction(connection, Purpose.LOOK),
         ):
             return question(connection)
+
+    @contextmanager
+    def _lent(self, engine: Engine) -> Generator[Connection]:
+        """Lend a connection, which is closed when it comes back after its engine was."""
+        pool = engine.pool
+        try:
+            with self._uses, self.database.connection(engine) as connection:
+                yield connection
+        finally:
+            if engine.pool is not pool and pool not in _left_alone:
+                pool.dispose()
 
     @contextmanager
     def explaining(self) -> Generator[None]:
@@ -205,7 +211,9 @@ class SqlStore:
 
     def _dispose(self) -> None:
         for engine in self._engines:
+            pool = engine.pool
             engine.dispose()
+            pool.dispose()  # of what came back before another took its place
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
