@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 from msgspec import Struct
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from keybound.core.head import Head
     from keybound.core.keys import KeyFormat
     from keybound.core.table import RouteTable
+    from keybound.core.terms import Terms
     from keybound.core.told import Told
     from keybound.counting import Counts
     from keybound.warm import Decisions
@@ -135,6 +136,9 @@ class Judge:
         self._format = key_format
         self._new_hasher = new_hasher
         self._decisions: Decisions = {}
+        self._permitted: dict[
+            tuple[Terms, str, str, str | None, Told | None], tuple[str | None]
+        ] = {}
         self.decide = warm_path(
             cache,
             self._decisions,
@@ -181,7 +185,7 @@ class Judge:
         wall = self._wall()
         known = self._cache.find(index)
         if known is not None and self._cache.holds(known, self._boot(), wall):
-            decision = self._decide(known, inquiry, wall)
+            decision = self._decide(known, inquiry, wall, repeats=True)
             self._remember(known, inquiry, decision)
             return decision
         credential = self._read(raw)
@@ -194,7 +198,7 @@ class Judge:
         if known is None or not self._cache.holds(known, boot, wall):
             repeats = routed and credential.canonical == raw
             return Miss(index, credential.token, inquiry, Moment(boot, wall), repeats, self)
-        return self._decide(known, inquiry, wall)
+        return self._decide(known, inquiry, wall, repeats=routed)
 
     def index_of(self, canonical: bytes) -> bytes:
         """Return what the cache has a credential under."""
@@ -209,7 +213,7 @@ class Judge:
         wall = self._wall()
         if entry is None or not self._cache.holds(entry, self._boot(), wall):
             return None
-        decision = self._decide(entry, miss.inquiry, wall)
+        decision = self._decide(entry, miss.inquiry, wall, repeats=miss.repeats)
         if miss.repeats:
             self._remember(entry, miss.inquiry, decision)
         return decision
@@ -221,11 +225,14 @@ class Judge:
             return Stranger(inquiry, otherwise)
         return otherwise
 
-    def _decide(self, entry: Entry, inquiry: Inquiry, now: float) -> Decision | NeedBody:
+    def _decide(
+        self, entry: Entry, inquiry: Inquiry, now: float, *, repeats: bool
+    ) -> Decision | NeedBody:
         chain = entry.chain
         if chain is None:
             return Denied(Reason.UNKNOWN_KEY)
-        decision = self.decide_chain(chain, inquiry, now)
+        decide = self._decide_by_terms if repeats else self.decide_chain
+        decision = decide(chain, inquiry, now)
         if isinstance(decision, Allowed) and not entry.kept:
             self._counts.used(chain.key.id, now)
         elif isinstance(decision, Allowed):
@@ -261,14 +268,37 @@ class Judge:
             return Reason.MALFORMED_CREDENTIALS
         return credential
 
+    def _decide_by_terms(self, chain: Chain, inquiry: Inquiry, now: float) -> Decision | NeedBody:
+        """Decide, or repeat what another key of the same terms was allowed.
+
+        What holds for a while, and not for one key alone, depends on all of this; if the table was
+        asked, as it is for whatever is remembered, what it says depends on method and path.
+        """
+        about = chain.terms, inquiry.asks[0][0], inquiry.path, inquiry.peer, inquiry.told
+        if chain.alive and chain.begins <= now < chain.ends:
+            permitted = self._permitted.get(about)
+            if permitted is not None:
+                return Allowed(chain.identity(permitted[0]), chain.begins, chain.ends)
+        decision = self.decide_chain(chain, inquiry, now)
+        if _holds(decision) and not chain.fleeting:
+            if len(self._permitted) >= DECISIONS_MAX:
+                self._permitted.clear()
+            self._permitted[about] = (decision.identity.request_tenant,)
+        return decision
+
     def _remember(self, entry: Entry, inquiry: Inquiry, decision: Decision | NeedBody) -> None:
-        if not (entry.kept and isinstance(decision, Allowed)) or decision.begins >= decision.ends:
+        if not (entry.kept and _holds(decision)):
             return
         (method, _), path = inquiry.asks[0], inquiry.path
         if len(self._decisions) >= DECISIONS_MAX:
             self._decisions.clear()
         at = entry.index, method, path, inquiry.peer, inquiry.told
         self._decisions[at] = entry, decision
+
+
+def _holds(decision: Decision | NeedBody) -> TypeGuard[Allowed]:
+    """Return whether the same request is allowed for a while."""
+    return isinstance(decision, Allowed) and decision.begins < decision.ends
 
 
 _NO_KEY_OF_OURS = frozenset({Reason.MISSING_CREDENTIALS, Reason.MALFORMED_CREDENTIALS})

@@ -47,9 +47,14 @@ class State(Clause):
         """Refuse: a state is no limit that anybody writes."""
         raise LimitError("state", "is not a limit", fix="enable, disable or revoke the node")
 
+    @property
+    def alive(self) -> bool:
+        """Whether the node is."""
+        return self.enabled and not self.revoked
+
     def permits(self, _facts: RequestFacts, _now: float, /) -> bool:
         """Return whether the node is alive."""
-        return self.enabled and not self.revoked
+        return self.alive
 
     def reason(self, _facts: RequestFacts, _now: float, /) -> Reason:
         """Return ``revoked`` before ``disabled``: it is the one that stays."""
@@ -81,13 +86,14 @@ class Chain:
 
     ``clauses`` are in the order of the decision, and ``checks`` say whose each of them is. Between
     ``begins`` and ``ends`` (POSIX seconds) no lifetime changes, so that a decision taken inside
-    holds until ``ends``, unless a ``fleeting`` clause says less.
+    holds until ``ends``, unless a ``fleeting`` clause says less. ``alive``: no node is disabled or
+    revoked. All else that is decided depends on the ``terms``, which many chains share.
     """
 
     __slots__ = (
         "_checks",
         "_identities",
-        "_terms",
+        "alive",
         "begins",
         "clauses",
         "ends",
@@ -95,6 +101,7 @@ class Chain:
         "home",
         "key",
         "nodes",
+        "terms",
     )
 
     def __init__(
@@ -112,18 +119,21 @@ class Chain:
         self._identities: dict[str | None, Identity] = {}
         lives = key.limits.lives
         if alone:  # as most keys are
-            self._terms = terms_of(key, policy)
-            self.clauses: tuple[Clause, ...] = (_state(key), *lives, *self._terms.clauses)
+            self.terms = terms_of(key, policy)
+            state = _state(key)
+            self.alive = state.alive
+            self.clauses: tuple[Clause, ...] = (state, *lives, *self.terms.clauses)
         else:
             nodes = self.nodes.values()
-            self._terms = merged(tuple([terms_of(node, policy) for node in nodes]))
-            alive: list[Clause] = []  # the state and the lifetimes of each node, node by node
-            for node in nodes:
-                alive.append(_state(node))
-                alive.extend(() if node is None else node.limits.lives)
-            self.clauses = (*alive, *self._terms.clauses)
-            lives = tuple([clause for clause in alive if isinstance(clause, Lifetime)])
-        self.fleeting = self._terms.fleeting
+            self.terms = merged(tuple([terms_of(node, policy) for node in nodes]))
+            states = [_state(node) for node in nodes]
+            own: list[Clause] = []  # the state and the lifetimes of each node, node by node
+            for state, node in zip(states, nodes, strict=True):
+                own += (state, *(() if node is None else node.limits.lives))
+            self.alive = all(state.alive for state in states)
+            self.clauses = (*own, *self.terms.clauses)
+            lives = tuple([clause for clause in own if isinstance(clause, Lifetime)])
+        self.fleeting = self.terms.fleeting
         self.begins = max([life.begins for life in lives]) if lives else -inf
         self.ends = min([life.ends for life in lives]) if lives else inf
 
@@ -133,7 +143,7 @@ class Chain:
 
         Nobody knows what a dimension of a site's own looks at.
         """
-        terms = self._terms
+        terms = self.terms
         return terms.limited_in_models or any(type(each) not in BUILT_IN for each in terms.fleeting)
 
     @property
@@ -144,7 +154,7 @@ class Chain:
             places: list[int] = []
             for place, node in enumerate(self.nodes.values()):
                 places.extend([place] * (1 + len(() if node is None else node.limits.lives)))
-            places.extend(self._terms.owners)
+            places.extend(self.terms.owners)
             self._checks = tuple(
                 [
                     Check(*owners[place], clause)
@@ -167,7 +177,7 @@ class Chain:
             return known
         if len(self._identities) >= _IDENTITIES_MAX:
             self._identities.clear()
-        key, terms = self.key, self._terms
+        key, terms = self.key, self.terms
         identity = self._identities[request_tenant] = Identity(
             key_id=key.id,
             name=key.name,

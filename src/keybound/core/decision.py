@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
+from msgspec import Struct
+from msgspec.structs import replace
+
+from keybound.core.chain import Check
+from keybound.core.identity import Identity
 from keybound.core.reasons import LIMIT_REASONS, Reason
 
 if TYPE_CHECKING:
-    from keybound.core.chain import Chain, Check
+    from keybound.core.chain import Chain
     from keybound.core.facts import RequestFacts
-    from keybound.core.identity import Identity
     from keybound.core.limits import Clause
 
 
-@dataclass(frozen=True, slots=True)
-class Allowed:
+class Allowed(Struct, frozen=True):
     """The request passed every check; the same one passes again from ``begins`` until ``ends``.
 
     Where the two are equal, it has to be decided anew every time. ``reported`` are the refusals of
@@ -28,8 +30,7 @@ class Allowed:
     reported: tuple[Denied, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Denied:
+class Denied(Struct, frozen=True):
     """The request must not reach the application.
 
     ``check`` is the first that failed, and ``key`` the id of the key, where there was one;
