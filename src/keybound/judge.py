@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from hashlib import blake2b
+from hashlib import blake2s
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 from msgspec import Struct
@@ -37,7 +37,6 @@ DECISIONS_MAX = 16_384
 """Allowed requests that are remembered while their chain is alive."""
 
 _INDEX_BYTES = 15  # of more, Python would need 16 bytes more for each
-_INDEX_KEY_BYTES = 32
 
 
 class Unguarded(Enum):
@@ -94,13 +93,14 @@ def denial(outcome: Outcome) -> Denied:
 
 
 def new_indexer() -> Callable[[], Any]:
-    """Return what makes hashers of headers: BLAKE2b that has taken in a random key of this process.
+    """Return what makes hashers of headers: BLAKE2s with 16 random bytes of this process as salt.
 
-    What a cache is indexed by is neither a credential nor a digest of one. The key comes first
-    because what fits into one block with it costs one compression; BLAKE2 is as good a keyed hash
-    that way (Luykx, Mennink and Neves, Security Analysis of BLAKE2's Modes of Operation, 2016).
+    What a cache is indexed by is neither a credential nor a digest of one that anybody else could
+    make. The salt is a part of the parameter block (RFC 7693 section 2.5): unlike a key it takes no
+    block of the message, and a header with a key of ours fits into one.
     """
-    return blake2b(read_entropy(_INDEX_KEY_BYTES), digest_size=_INDEX_BYTES).copy
+    salt, person = read_entropy(8), read_entropy(8)
+    return blake2s(digest_size=_INDEX_BYTES, salt=salt, person=person).copy
 
 
 class Judge:

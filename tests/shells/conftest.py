@@ -5,23 +5,19 @@ from __future__ import annotations
 from tests.shells.fixtures import (
     asgi_shape,
     make,
-    make_anywhere,
     make_asgi_in_memory,
     make_in_memory,
     make_plain,
     shape,
     shared,
-    store,
 )
 
 __all__ = [
     "asgi_shape",
     "make",
-    "make_anywhere",
     "make_asgi_in_memory",
     "make_in_memory",
     "make_plain",
     "shape",
     "shared",
-    "store",
 ]

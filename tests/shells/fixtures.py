@@ -27,14 +27,18 @@ if TYPE_CHECKING:
 SECRET = "a secret that all processes of a test have"
 
 
-STORES = ["memory", "sqlite", "postgresql"]
-
-_OVER_ALL_STORES = {"asgi", "wsgi"}
+_OVER_ALL = {"asgi", "wsgi"}
 _SUBJECTS = [
     (shape, store)
     for shape in SUBJECTS
-    for store in STORES
-    if store == "memory" or shape in _OVER_ALL_STORES
+    for store in ("memory", "sqlite", "postgresql")
+    if store == "memory" or shape in _OVER_ALL
+]
+_SHARED = [
+    (shape, server)
+    for shape in SUBJECTS
+    for server in ("valkey", "redis")
+    if server == "valkey" or shape in _OVER_ALL
 ]
 _ASGI_SUBJECTS = [(shape, store) for shape, store in _SUBJECTS if shape in ASGI_SUBJECTS]
 
@@ -51,21 +55,6 @@ def asgi_shape(request: pytest.FixtureRequest) -> str:
     """Return the name of a shell for ASGI: there are WebSockets and a lifespan."""
     name: str = request.param
     return name
-
-
-@pytest.fixture(params=STORES)
-def store(request: pytest.FixtureRequest) -> str:
-    """Return the name of a store."""
-    name: str = request.param
-    return name
-
-
-@pytest.fixture
-def make_anywhere(
-    shape: str, store: str, request: pytest.FixtureRequest
-) -> Iterator[Callable[..., Site]]:
-    """Return a function that makes a site of every shell over every store."""
-    yield from _making(shape, _database(store, request))
 
 
 @pytest.fixture(params=_SUBJECTS, ids="-".join)
@@ -138,12 +127,11 @@ class Shared:
             time.sleep(0.001)
 
 
-@pytest.fixture(params=["valkey", "redis"])
-def shared(
-    request: pytest.FixtureRequest, shape: str, tmp_path: Any, redis_named: Any
-) -> Iterator[Shared]:
-    """Return what makes sites over SQLite and one of the servers."""
-    server = redis_named(request.param)
+@pytest.fixture(params=_SHARED, ids="-".join)
+def shared(request: pytest.FixtureRequest, tmp_path: Any, redis_named: Any) -> Iterator[Shared]:
+    """Return what makes sites over SQLite and Redis: of every shell, and over both for two."""
+    shape, name = request.param
+    server = redis_named(name)
     server.ensure()
     database = server.next_database()
     with server.client(database) as client:

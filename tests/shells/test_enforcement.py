@@ -1,4 +1,4 @@
-"""What a key may do, decided alike in front of every framework and over every store."""
+"""What a key may do, decided alike in front of every framework, and over every store."""
 
 from __future__ import annotations
 
@@ -283,9 +283,9 @@ STATUS = {"expired": 401, "not_yet_valid": 401}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_request_is_decided_by_its_key(make_anywhere: Callable[..., Site], case: Case):
+def test_request_is_decided_by_its_key(make: Callable[..., Site], case: Case):
     """A request reaches the application, or is refused for the right reason by the right node."""
-    site = make_anywhere(routes=ROUTES)
+    site = make(routes=ROUTES)
     site.skip_handshake(case.method)
     key = issue(site, case)
     site.clock.advance(seconds=case.after)
