@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 from msgspec import Struct
 
+from keybound.by_terms import by_terms
 from keybound.caches.local import NEVER_SEEN
 from keybound.clocks import read_entropy
 from keybound.core.credentials import Credential, read_credential
@@ -20,6 +21,7 @@ from keybound.warm import warm_path
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from keybound.by_terms import Permitted
     from keybound.caches.local import Entry, LocalCache
     from keybound.clocks import Clock
     from keybound.core.chain import Chain
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from keybound.core.head import Head
     from keybound.core.keys import KeyFormat
     from keybound.core.table import RouteTable
-    from keybound.core.terms import Terms
     from keybound.core.told import Told
     from keybound.counting import Counts
     from keybound.warm import Decisions
@@ -136,14 +137,13 @@ class Judge:
         self._format = key_format
         self._new_hasher = new_hasher
         self._decisions: Decisions = {}
-        self._permitted: dict[
-            tuple[Terms, str, str, str | None, Told | None], tuple[str | None]
-        ] = {}
+        self._permitted: Permitted = {}
         self.decide = warm_path(
             cache,
             self._decisions,
             clock,
             new_hasher=self._new_hasher,
+            by_terms=by_terms(cache, self._permitted, clock, used=counts.used),
             judge=self._judge,
             note=counts.note,
         )

@@ -34,10 +34,14 @@ def warm_path(
     clock: Clock,
     *,
     new_hasher: Callable[[], Any],
+    by_terms: Callable[..., Allowed | None],
     judge: Callable[..., T],
     note: Callable[[Entry], None],
 ) -> Callable[..., Allowed | T]:
-    """Return the call that repeats a remembered decision, and asks ``judge`` for all others.
+    """Return the call that repeats a remembered decision, and asks others for all others.
+
+    First ``by_terms``, which knows more keys than have decisions that are remembered; what that
+    leaves is ``judge``'s.
 
     Its arguments are method, path, peer, the raw value of the one credential or why there is not
     one value, and where there is more to it what the request told and its head. It does no I/O
@@ -77,6 +81,10 @@ def warm_path(
                     if not entry.noted:
                         note(entry)
                     return allowed
+            else:
+                by_its_terms = by_terms(index, method, path, peer, told)
+                if by_its_terms is not None:
+                    return by_its_terms
         return judge(method, path, peer, raw, told, head, index)
 
     return decide

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from keybound.caches import packed
 from keybound.caches.packed import PackedKeys, ReadKey
@@ -214,13 +215,62 @@ def test_what_is_nested_too_deep_is_not_held():
     assert deeper(deep, lambda: keys.get(INDEX)) in [None, keys.get(INDEX)]
 
 
-@pytest.mark.parametrize("forget", [PackedKeys.clear, lambda keys: keys.drop(INDEX)])
-def test_what_is_dropped_is_gone(forget):
+def test_what_is_dropped_is_gone():
     """And what is put in after it is what comes out."""
     keys = PackedKeys(10)
     keys.put(INDEX, 1, a_key("key_1", limits=Limits(scopes=["a"])))
-    forget(keys)
+    keys.drop(INDEX)
     assert keys.get(INDEX) is None
     keys.put(INDEX, 2, a_key("key_2", limits=Limits(scopes=["b"])))
     assert keys.get(INDEX) == ReadKey(2, keys.get(INDEX).key)
     assert keys.get(INDEX).key.limits == Limits(scopes=["b"])
+
+
+@given(
+    KEYS.map(lambda key: structs.replace(key, metadata={})).filter(
+        lambda key: len(key.limits.lives) <= 1
+    ),
+    st.integers(0, 2**63 - 1),
+    st.floats(allow_nan=False),
+)
+def test_what_terms_decide_on_is_seen_without_unpacking_the_key(key, rev, ends):
+    """Its id, when it was read, and until when; all of it comes out as well."""
+    keys, terms = PackedKeys(10), Chain(a_key("key_1"), {}, ChainPolicy()).terms
+    keys.put(INDEX, rev, key, terms=terms, ends=ends)
+    seen = keys.peek(INDEX)
+    assert (seen.id, seen.rev, seen.terms, seen.ends) == (key.id, rev, terms, ends)
+    assert values_of(seen.unpack()) == values_of(keys.get(INDEX).key)
+    assert seen.unpack() is seen.unpack()
+
+
+@pytest.mark.parametrize(
+    ("key_id", "metadata"),
+    [("key_1", {"a": 1 << 70}), ("é" * 16, {})],
+    ids=["a record", "an id of long letters"],
+)
+def test_what_is_not_seen_like_that_is_kept_all_the_same(key_id, metadata):
+    """Its id is not where it would be looked for."""
+    key = a_key(key_id, metadata=metadata)
+    keys, terms = PackedKeys(10), Chain(key, {}, ChainPolicy()).terms
+    keys.put(INDEX, 1, key, terms=terms)
+    assert keys.peek(INDEX) is None
+    assert keys.get(INDEX).key.id == key.id
+
+
+def test_so_many_terms_are_numbered(monkeypatch):
+    """Keys of others are kept, and compiled for each request."""
+    monkeypatch.setattr(packed, "TERMS_MAX", 1)
+    keys, limits = PackedKeys(10), Limits()
+    for name in ("a", "b", "a"):
+        key = a_key(f"key_{name}", tenant=name, limits=limits)
+        keys.put(name.encode(), 1, key, terms=Chain(key, {}, ChainPolicy()).terms)
+    assert keys.peek(b"a").id == "key_a"
+    assert keys.peek(b"b") is None
+    assert keys.get(b"b").key.id == "key_b"
+
+
+def test_what_was_put_in_without_terms_is_decided_on_otherwise():
+    """Nobody said that they alone decide."""
+    keys = PackedKeys(10)
+    keys.put(INDEX, 1, a_key("key_1"))
+    assert keys.peek(INDEX) is None

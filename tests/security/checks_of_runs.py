@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).parents[2] / "docs"
 
-TRIES = 10
+TRIES = 100
 """How often a request is sent again that took too long: a machine is busy now and then."""
 
 

@@ -12,15 +12,18 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
-_WATCHED = frozenset({"local.py", "fence.py"})
+_CACHE = frozenset({"local.py", "fence.py"})
 
 
 @contextmanager
-def reading_between(read: Callable[[], None], *, every: int, first: int) -> Iterator[None]:
-    """Call ``read`` before the ``first`` line that the cache and its fence execute, and so on.
+def reading_between(
+    read: Callable[[], None], *, every: int, first: int, within: frozenset[str] = _CACHE
+) -> Iterator[None]:
+    """Call ``read`` before the ``first`` line that files execute, and every so many lines.
 
-    Threads switch between any two instructions; that readers take no lock makes each of those
-    moments one at which a decision may be taken.
+    They are those of the cache and its fence, unless others are named. Threads switch between any
+    two instructions; that readers take no lock makes each of those moments one at which a decision
+    may be taken.
     """
     lines = 0
 
@@ -35,7 +38,7 @@ def reading_between(read: Callable[[], None], *, every: int, first: int) -> Iter
         return on_line
 
     def on_call(frame: FrameType, _event: str, _arg: Any) -> Any:
-        return on_line if Path(frame.f_code.co_filename).name in _WATCHED else None
+        return on_line if Path(frame.f_code.co_filename).name in within else None
 
     before = sys.gettrace()
     sys.settrace(on_call)

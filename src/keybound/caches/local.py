@@ -1,7 +1,8 @@
 """A process's memory of chains: a dictionary whose entries die when a floor rises above them.
 
 Reading takes no lock: an entry is used only if it is alive *after* the lease was read, and the
-lease is extended only after everything below the fence is dead.
+lease is extended only after everything below the fence is dead. What is not ended with a floor is
+used only if no floor was raised while it was looked at, which ``version`` tells.
 
 As many chains as are in use are kept compiled. A key that has to make room is packed, and compiled
 again whenever it is asked for, if it and every node above it were read at their floors; that takes
@@ -23,6 +24,7 @@ from keybound.core.terms import ChainPolicy
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from keybound.caches.packed import PackedKey
     from keybound.core.chain import Chain
     from keybound.core.effects import LogHead, Moment, SyncAnswer
     from keybound.core.fence import Heard
@@ -73,6 +75,7 @@ class LocalCache:
     """Up to ``size_max`` keys and 4,096 known absences, fenced and leased.
 
     Up to ``compiled_max`` keys are compiled; if there may be more, those that were are packed.
+    ``version`` is odd while floors are being raised, and never the same again.
     """
 
     def __init__(
@@ -97,7 +100,7 @@ class LocalCache:
         self._shelf = Shelf(size_max if size_max > compiled_max else 0, policy)
         self._resets: int = self.fence.resets
         self._floor_all = 0
-        self._raising = False
+        self.version = 0
         self._users: dict[str, set[Entry]] = {}
         self._order: deque[Entry] = deque()
         self._lock = Lock()
@@ -136,6 +139,18 @@ class LocalCache:
         with self._lock:
             return self._compile(index)
 
+    def peek(self, index: bytes) -> PackedKey | None:
+        """Return a packed key on which terms alone decide, if it is at its floor; without a lock.
+
+        It may be relied on under the lease, if ``version`` is even and the same as before.
+        """
+        key = self._shelf.peek(index)
+        return key if key is not None and key.rev >= self.fence.floor(key.id) else None
+
+    def comes_again(self, index: bytes) -> bool:
+        """Return whether this was asked of the same index a short while ago: keep it, then."""
+        return self._shelf.comes_again(index)
+
     def apply(self, answer: SyncAnswer, *, since: int, hinted: int, sent_at: Moment) -> Applied:
         """Raise the fence, drop what fell below it, and only then extend the lease."""
         with self._lock:
@@ -165,7 +180,7 @@ class LocalCache:
         revs = tuple([head.rev for head in heads.values()])
         entry = Entry(index, chain, tuple(heads), revs, boot, wall)
         with self._lock:
-            if self._raising or not self.fence.admits(heads):
+            if self._raising() or not self.fence.admits(heads):
                 return False
             self._kill(self.entries.get(index))
             self._kill(self.absent.get(index))
@@ -205,7 +220,7 @@ class LocalCache:
         It is not that of a sync which was seen by the fence, and ended nothing yet.
         """
         with self._lock:
-            if not self._raising:
+            if not self._raising():
                 self._lease(self._bound + self._grace)
 
     def _lease(self, bound: float) -> None:
@@ -220,9 +235,13 @@ class LocalCache:
         A signal's handler may raise anywhere: what should have ended then may be alive, and floors
         may be forgotten. So until now, nothing was admitted, compiled, or leased for longer.
         """
-        if self._raising:
+        if self._raising():
             self.fence.reset(self.fence.epoch)
-        self._raising = True
+        else:
+            self.version += 1
+
+    def _raising(self) -> bool:
+        return self.version % 2 == 1
 
     def _drop_raised(self) -> None:
         """End what fell below the fence since ``_begin``."""
@@ -240,7 +259,7 @@ class LocalCache:
             for entry in tuple(self._users.get(node, ())):
                 if entry.rev_of(node) < floor:
                     self._kill(entry)
-        self._raising = False
+        self.version += 1
 
     def _kill_older_than(self, rev: int | None) -> None:
         for entry in [*self.entries.values(), *self.absent.values()]:
@@ -269,7 +288,7 @@ class LocalCache:
     def _compile(self, index: bytes) -> Entry | None:
         """Return the entry of a key that is packed, if it may still be used."""
         known = self.entries.get(index) or self.absent.get(index)
-        if known is not None or self._raising:
+        if known is not None or self._raising():
             return known
         found = self._shelf.take(index, self.fence)
         if found is None:

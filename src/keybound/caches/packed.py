@@ -7,8 +7,11 @@ hundred or more.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
+from math import inf
 from operator import attrgetter
+from struct import Struct as Layout
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -16,6 +19,7 @@ import msgspec
 from keybound.core.errors import InputError
 from keybound.core.limits import Lifetime, Limits
 from keybound.core.nodes import APIKey, decode_node, encode_node
+from keybound.core.terms import Terms
 
 if TYPE_CHECKING:
     from keybound.core.limits import Clause
@@ -23,7 +27,12 @@ if TYPE_CHECKING:
 NUMBERED_MAX = 2_048
 """Different limits that are kept once for all keys that have them; a lifetime does not count."""
 
-_REV_BYTES = 8
+TERMS_MAX = 16_384
+"""Different terms that are kept once for all keys that have them."""
+
+_HEAD = Layout(">QHd")
+"""The revision, the number of the terms (0: none), and when they end."""
+
 _DROPPED_AT_ONCE = 1_024
 _RECORD = ord("{")
 
@@ -44,6 +53,27 @@ _values = attrgetter(*APIKey.__struct_fields__)
 _LIMITS = APIKey.__struct_fields__.index("limits")
 
 
+class PackedKey(msgspec.Struct, gc=False):
+    """A key on which terms alone decide, until ``ends`` (POSIX seconds), as it was read at ``rev``.
+
+    ``id`` is all of it that was unpacked.
+    """
+
+    id: str
+    rev: int
+    terms: Terms
+    ends: float
+    _record: bytes
+    _unpack: Callable[[bytes], APIKey]
+    _key: APIKey | None = None
+
+    def unpack(self) -> APIKey:
+        """Return all of it, the same object every time."""
+        if self._key is None:
+            self._key = self._unpack(self._record)
+        return self._key
+
+
 class ReadKey(NamedTuple):
     """A key as it was read at a revision."""
 
@@ -58,7 +88,10 @@ class PackedKeys:
     that it was read at the floor of its node.
     """
 
-    __slots__ = ("_decode", "_limits", "_numbers", "_packed", "_size_max")
+    __slots__ = (
+        *("_decode", "_limits", "_numbers", "_packed", "_size_max"),
+        *("_terms", "_terms_numbers"),
+    )
 
     def __init__(self, size_max: int) -> None:
         """Hold nothing."""
@@ -66,6 +99,8 @@ class PackedKeys:
         self._packed: dict[bytes, bytes] = {}
         self._limits: list[Limits] = []
         self._numbers: dict[tuple[Clause, ...], int] = {}
+        self._terms: list[Terms | None] = [None]
+        self._terms_numbers: dict[Terms, int] = {}
         self._decode = msgspec.msgpack.Decoder(_Unpacked, dec_hook=self._limits_of).decode
 
     def __len__(self) -> int:
@@ -76,8 +111,19 @@ class PackedKeys:
         """Return whether a key is held."""
         return index in self._packed
 
-    def put(self, index: bytes, rev: int, key: APIKey) -> None:
-        """Hold a key that was read at a revision, unless there is no room for any, or for it."""
+    def put(
+        self,
+        index: bytes,
+        rev: int,
+        key: APIKey,
+        *,
+        terms: Terms | None = None,
+        ends: float = inf,
+    ) -> None:
+        """Hold a key that was read at a revision, unless there is no room for any, or for it.
+
+        ``terms`` are what alone decides on it until ``ends``, if that is so.
+        """
         if self._size_max <= 0:
             return
         try:
@@ -89,7 +135,9 @@ class PackedKeys:
             # Many at once: a dictionary looks for its first entry past all that are gone.
             for first in [*islice(packed, min(_DROPPED_AT_ONCE, 1 + self._size_max // 64))]:
                 del packed[first]
-        packed[index] = rev.to_bytes(_REV_BYTES, "big") + record
+        packed[index] = _HEAD.pack(rev, 0, ends) + record
+        if terms is not None and _shows_id(packed[index], key.id):
+            packed[index] = _HEAD.pack(rev, self._number_of(terms), ends) + record
 
     def get(self, index: bytes) -> ReadKey | None:
         """Return a key as it was put in, if it is held, and not nested too deep to be read here."""
@@ -97,19 +145,26 @@ class PackedKeys:
         if packed is None:
             return None
         try:
-            return ReadKey(int.from_bytes(packed[:_REV_BYTES], "big"), self._unpack(packed))
+            return ReadKey(_HEAD.unpack_from(packed)[0], self._unpack(packed))
         except RecursionError:
             return None
+
+    def peek(self, index: bytes) -> PackedKey | None:
+        """Return a key as it was put in, if terms alone decide on it, without unpacking it."""
+        packed = self._packed.get(index)
+        if packed is None:
+            return None
+        head: tuple[int, int, float] = _HEAD.unpack_from(packed)
+        rev, number, ends = head
+        terms = self._terms[number]
+        if terms is None:
+            return None
+        end = _ID + 1 + (packed[_ID] & _SHORT_MAX)
+        return PackedKey(packed[_ID + 1 : end].decode(), rev, terms, ends, packed, self._unpack)
 
     def drop(self, index: bytes) -> None:
         """Hold this key no longer, if it is held."""
         self._packed.pop(index, None)
-
-    def clear(self) -> None:
-        """Hold nothing."""
-        self._packed.clear()
-        self._limits.clear()
-        self._numbers.clear()
 
     def _pack(self, key: APIKey) -> bytes:
         """Return the values of a key with a number for its limits, or else its record."""
@@ -135,8 +190,15 @@ class PackedKeys:
             self._limits.append(limits.living_with(()))
         return number
 
+    def _number_of(self, terms: Terms) -> int:
+        number = self._terms_numbers.get(terms, 0)
+        if not number and len(self._terms) <= TERMS_MAX:
+            number = self._terms_numbers[terms] = len(self._terms)
+            self._terms.append(terms)
+        return number
+
     def _unpack(self, packed: bytes) -> APIKey:
-        record = memoryview(packed)[_REV_BYTES:]
+        record = memoryview(packed)[_HEAD.size :]
         if record[0] != _RECORD:
             return self._decode(record)
         node = decode_node(bytes(record))
@@ -150,3 +212,19 @@ class PackedKeys:
 
 
 _encode = msgspec.msgpack.Encoder().encode
+
+_ARRAY = 3
+"""Bytes before the values of an array of more than fifteen, as MessagePack has them."""
+
+_ID = _HEAD.size + _ARRAY + len(_encode(_Unpacked.__struct_config__.tag))
+"""Where the id begins, with a byte that has its length."""
+
+_SHORT, _SHORT_MAX = 0xA0, 31
+"""What that byte is besides the length of a short text, and how long one may be."""
+
+
+def _shows_id(packed: bytes, key_id: str) -> bool:
+    """Return whether the id is where it is looked for."""
+    name = key_id.encode()
+    short = len(name) <= _SHORT_MAX
+    return short and packed[_ID : _ID + 1 + len(name)] == bytes([_SHORT | len(name)]) + name

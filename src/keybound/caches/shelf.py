@@ -6,6 +6,7 @@ floor of every node, though it was admitted once.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from keybound.caches.packed import PackedKeys
@@ -15,6 +16,7 @@ from keybound.core.errors import RecordCorruptError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from keybound.caches.packed import PackedKey
     from keybound.core.effects import LogHead
     from keybound.core.fence import Fence
     from keybound.core.nodes import StoredNode
@@ -33,11 +35,12 @@ class Shelf:
     Not safe for threads by itself.
     """
 
-    __slots__ = ("_above", "_keys", "_once", "_once_before", "_policy")
+    __slots__ = ("_above", "_keys", "_once", "_once_before", "_policy", "_size_max")
 
     def __init__(self, size_max: int, policy: ChainPolicy) -> None:
         """Hold nothing."""
         self._policy = policy
+        self._size_max = size_max
         self._keys = PackedKeys(size_max)
         self._above: dict[str, tuple[StoredNode, LogHead]] = {}
         self._once: set[bytes] = set()
@@ -70,8 +73,18 @@ class Shelf:
 
         One that lacks a node is not held: it is dead, and the store says whether it stays so.
         """
-        if index not in self._keys and None not in chain.nodes.values():
-            self._keys.put(index, rev, chain.key)
+        if index in self._keys or None in chain.nodes.values():
+            return
+        alone = len(chain.nodes) == 1 and chain.alive and chain.begins == -inf
+        terms = chain.terms if alone and not chain.fleeting else None
+        self._keys.put(index, rev, chain.key, terms=terms, ends=chain.ends)
+
+    def peek(self, index: bytes) -> PackedKey | None:
+        """Return a key that stands alone, and on which terms alone decide while it lives.
+
+        Nobody has checked at which revision it was read.
+        """
+        return self._keys.peek(index)
 
     def take(self, index: bytes, fence: Fence) -> tuple[Chain, Mapping[str, int]] | None:
         """Return a chain and at which revisions its nodes were read; it stays here as well.
@@ -97,8 +110,8 @@ class Shelf:
         self._keys.drop(index)
 
     def clear(self) -> None:
-        """Hold nothing."""
-        self._keys.clear()
+        """Hold nothing; what was taken out before can still be unpacked."""
+        self._keys = PackedKeys(self._size_max)
         self._above.clear()
 
     def _chain(self, index: bytes, fence: Fence) -> tuple[Chain, Mapping[str, int]] | None:

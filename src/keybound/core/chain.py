@@ -7,12 +7,11 @@ every node is alive and permits the request, or the request is refused and the n
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from keybound.core.errors import LimitError, RecordCorruptError
-from keybound.core.identity import Identity, freeze
+from keybound.core.identity import Identity
 from keybound.core.limits import Clause, Lifetime
 from keybound.core.limits.dimensions import BUILT_IN
 from keybound.core.reasons import Reason
@@ -177,29 +176,10 @@ class Chain:
             return known
         if len(self._identities) >= _IDENTITIES_MAX:
             self._identities.clear()
-        key, terms = self.key, self.terms
-        identity = self._identities[request_tenant] = Identity(
-            key_id=key.id,
-            name=key.name,
-            tenant=key.tenant,
-            request_tenant=request_tenant,
-            owner=key.owner,
-            role=key.role,
-            groups=key.groups,
-            scopes=terms.granted,
-            read_only=terms.read_only,
-            limited_in_models=terms.limited_in_models,
-            environment=key.environment,
-            expires_at=None if self.ends == inf else datetime.fromtimestamp(self.ends, UTC),
-            metadata=freeze(key.metadata) if key.metadata else _NO_METADATA,
-            auth=terms.auth,
-            _scopes=terms.scopes,
-            _models=terms.models,
-        )
+        terms = self.terms
+        identity = Identity(self.key, terms, request_tenant, terms.auth, self.ends)
+        self._identities[request_tenant] = identity
         return identity
-
-
-_NO_METADATA: Final = freeze({})
 
 
 def kind_of(node_id: str, node: StoredNode | None) -> str:

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from math import inf
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from msgspec import Struct
 
-from keybound.core.limits import Models, Scopes
+from keybound.core.nodes import APIKey
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from keybound.core.facts import Access
+    from keybound.core.terms import Terms
+
+
+class Packed(Protocol):
+    """A key that is put together when somebody asks for more than whether it may pass."""
+
+    def unpack(self) -> APIKey:
+        """Return it, the same object every time."""
+        ...
 
 
 class EveryScope(tuple[str, ...]):
@@ -47,7 +58,7 @@ NO_GRANTS = Grants(())
 
 
 # A Struct, since one is made on every miss, and that is made in C; of values, so without cycles.
-class Identity(Struct, frozen=True, kw_only=True, gc=False):
+class Identity(Struct, frozen=True, gc=False):
     """The key behind a request, resolved and enforced; one object serves many requests.
 
     It cannot be changed, and it holds no secret and no digest. ``tenant`` is the key's own,
@@ -59,37 +70,101 @@ class Identity(Struct, frozen=True, kw_only=True, gc=False):
     `has_scope`, `permits`, ``read_only`` nor ``auth`` count its limits; ``scopes`` do.
     """
 
-    key_id: str
-    name: str
-    tenant: str | None
+    _of: APIKey | Packed
+    _terms: Any
     request_tenant: str | None
-    owner: str | None
-    role: str | None
-    groups: tuple[str, ...]
-    scopes: frozenset[str]
-    read_only: bool
-    environment: str
-    expires_at: datetime | None
-    metadata: Mapping[str, Any]
     auth: Grants
-    limited_in_models: bool
-    _scopes: tuple[Scopes, ...]
-    _models: tuple[Models, ...]
+    _ends: float
+
+    @property
+    def _key(self) -> APIKey:
+        of = self._of
+        return of if isinstance(of, APIKey) else of.unpack()
+
+    @property
+    def key_id(self) -> str:
+        """The public id of the key."""
+        return self._key.id
+
+    @property
+    def name(self) -> str:
+        """What whoever issued the key calls it."""
+        return self._key.name
+
+    @property
+    def tenant(self) -> str | None:
+        """The home tenant of the key."""
+        return self._key.tenant
+
+    @property
+    def owner(self) -> str | None:
+        """Whose key it is, in the application's own terms."""
+        return self._key.owner
+
+    @property
+    def role(self) -> str | None:
+        """The role of the key, in the application's own terms."""
+        return self._key.role
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The ids of the groups that the key itself is in."""
+        return self._key.groups
+
+    @property
+    def environment(self) -> str:
+        """The environment that the key was issued for, such as ``live``."""
+        return self._key.environment
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What the application keeps with the key; it cannot be edited by accident."""
+        metadata: Mapping[str, Any] = freeze(self._key.metadata)
+        return metadata
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the first node of the key's chain ends."""
+        return None if self._ends == inf else datetime.fromtimestamp(self._ends, UTC)
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """The granted scopes."""
+        return self._held_to.granted
+
+    @property
+    def read_only(self) -> bool:
+        """Whether a node of the key's chain lets it read alone."""
+        return self._held_to.read_only
+
+    @property
+    def limited_in_models(self) -> bool:
+        """Whether there are models that the key may not use."""
+        return self._held_to.limited_in_models
+
+    @property
+    def _held_to(self) -> Terms:
+        terms: Terms = self._terms
+        return terms
 
     def __repr__(self) -> str:
         """Return what the application may know."""
-        shown = (f"{name}={getattr(self, name)!r}" for name in _SHOWN)
+        shown = (f"{name}={value!r}" for name, value in self.__rich_repr__())
         return f"Identity({', '.join(shown)})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Return it with its names."""
+        return [(name, getattr(self, name)) for name in _SHOWN]
 
     def has_scope(self, name: str) -> bool:
         """Return whether every node of the key's chain grants this scope."""
-        return all(clause.grants(name) for clause in self._scopes)
+        return all(clause.grants(name) for clause in self._held_to.scopes)
 
     def permits(self, *, model: str, access: Access = "write") -> bool:
         """Return whether the key may read or write a model; such checks only ever narrow."""
         if self.read_only and access != "read":
             return False
-        return all(clause.allows(model, access) for clause in self._models)
+        return all(clause.allows(model, access) for clause in self._held_to.models)
 
     @property
     def is_authenticated(self) -> bool:
@@ -107,7 +182,10 @@ class Identity(Struct, frozen=True, kw_only=True, gc=False):
         return self.key_id
 
 
-_SHOWN: Final = Identity.__struct_fields__[:-4]
+_SHOWN: Final = (
+    *("key_id", "name", "tenant", "request_tenant", "owner", "role", "groups", "scopes"),
+    *("read_only", "environment", "expires_at", "metadata"),
+)
 
 
 def freeze(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
