@@ -76,7 +76,8 @@ class Counts:
 
     def used(self, key: str, now: float) -> None:
         """Count a request that was let in for a key which has no entry to count it on."""
-        self._count(UsageRow(key, 0.0, uses=1, used_at=now))
+        if self.counting:
+            self._count(UsageRow(key, 0.0, uses=1, used_at=now))
 
     def refused(self, key: str, now: float) -> None:
         """Count a refused request of a known key."""

@@ -263,6 +263,12 @@ def only_packed_keys_are_fenced(patch: pytest.MonkeyPatch) -> type[SimulatedStor
     return _unpacking_below_the_floor(patch, lambda node: node.startswith("group"))
 
 
+def packed_keys_unfenced_by_terms(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """Terms decide on a packed key, whatever happened since it was read."""
+    patch.setattr(LocalCache, "peek", lambda cache, index: cache._shelf.peek(index))
+    return SimulatedStore
+
+
 def packed_keys_prove_themselves(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
     """A packed key is compiled as if the store had just been asked for it."""
     compile_again = LocalCache._compile
@@ -324,6 +330,7 @@ WEAKENINGS: tuple[Weakening, ...] = (
     row_before_its_revision,
     packed_keys_unfenced,
     only_packed_keys_are_fenced,
+    packed_keys_unfenced_by_terms,
     packed_keys_prove_themselves,
     packed_keys_of_another_epoch,
 )

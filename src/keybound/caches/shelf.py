@@ -32,16 +32,17 @@ ONCE_MAX = 2_048
 class Shelf:
     """Up to ``size_max`` chains under the indexes of their credentials.
 
-    Not safe for threads by itself.
+    ``peek`` returns of a chain that is a key alone, on which its terms alone decide, that key.
+    Nobody has checked at which revision it was read. All else is not safe for threads by itself.
     """
 
-    __slots__ = ("_above", "_keys", "_once", "_once_before", "_policy", "_size_max")
+    __slots__ = ("_above", "_keys", "_once", "_once_before", "_policy", "_size_max", "peek")
 
     def __init__(self, size_max: int, policy: ChainPolicy) -> None:
         """Hold nothing."""
         self._policy = policy
         self._size_max = size_max
-        self._keys = PackedKeys(size_max)
+        self._begin()
         self._above: dict[str, tuple[StoredNode, LogHead]] = {}
         self._once: set[bytes] = set()
         self._once_before: set[bytes] = set()
@@ -79,13 +80,6 @@ class Shelf:
         terms = chain.terms if alone and not chain.fleeting else None
         self._keys.put(index, rev, chain.key, terms=terms, ends=chain.ends)
 
-    def peek(self, index: bytes) -> PackedKey | None:
-        """Return a key that stands alone, and on which terms alone decide while it lives.
-
-        Nobody has checked at which revision it was read.
-        """
-        return self._keys.peek(index)
-
     def take(self, index: bytes, fence: Fence) -> tuple[Chain, Mapping[str, int]] | None:
         """Return a chain and at which revisions its nodes were read; it stays here as well.
 
@@ -111,8 +105,12 @@ class Shelf:
 
     def clear(self) -> None:
         """Hold nothing; what was taken out before can still be unpacked."""
-        self._keys = PackedKeys(self._size_max)
+        self._begin()
         self._above.clear()
+
+    def _begin(self) -> None:
+        self._keys = PackedKeys(self._size_max)
+        self.peek = self._keys.peek
 
     def _chain(self, index: bytes, fence: Fence) -> tuple[Chain, Mapping[str, int]] | None:
         read = self._keys.get(index)

@@ -76,7 +76,9 @@ class Fence:
 
     def floor(self, node: str) -> int:
         """Return the lowest revision at which this node may have been read."""
-        floor = max(self.floor_all, self._floors.get(node, 0))
+        floor = self._floors.get(node, 0)
+        if floor < self.floor_all:
+            floor = self.floor_all
         hint = self._hints.get(node) if self._hints else None
         return floor if hint is None else max(floor, hint.rev)
 
