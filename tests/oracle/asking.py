@@ -88,6 +88,7 @@ SETTINGS: SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         ),
         "model_from": mostly([None], ["body(model)"], rarely=5),
         "exempt_preflight": st.booleans(),
+        "cache_compiled_max": st.sampled_from([1, 5_000]),  # decides nothing
     }
 )
 TENANT_SOURCES = st.sampled_from(

@@ -14,6 +14,7 @@ from keybound.core.effects import Commit, Put
 from keybound.core.errors import StoreUnavailableError
 from keybound.core.inquiry import NeedBody
 from keybound.core.limits import Clause
+from keybound.core.nodes import decode_node, encode_node
 from keybound.core.reasons import Reason
 from keybound.engine import Engine
 from keybound.judge import Miss, Stranger
@@ -207,7 +208,7 @@ def in_words(outcome: Settled) -> Outcome:
 
 
 def stored(node: Node) -> StoredNode:
-    """Return the record of a node."""
+    """Return a node as it comes out of a store: what limits hold is shared by all that have it."""
     members: dict[str, Any] = {
         "tenant": node["tenant"],
         "limits": limits_of(node),
@@ -216,9 +217,10 @@ def stored(node: Node) -> StoredNode:
         "rights": ("report_only",) if node.get("report_only") else (),
     }
     if node["kind"] == "group":
-        return a_group(node["id"], **members)
+        return decode_node(encode_node(a_group(node["id"], **members)))
     groups = tuple(node.get("groups", ()))
-    return a_key(node["id"], parent=node.get("parent"), groups=groups, **members)
+    key = a_key(node["id"], parent=node.get("parent"), groups=groups, **members)
+    return decode_node(encode_node(key))
 
 
 def limits_of(node: Node) -> Limits:

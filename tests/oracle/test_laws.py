@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings, target
 from hypothesis import strategies as st
 
+from keybound.caches import shelf
 from keybound.core.errors import InputError
 from keybound.stores import open_store
 from tests.oracle.asking import requests_to, worlds
 from tests.oracle.credentials import PLACES
+from tests.oracle.evaluator import judge
 from tests.oracle.real import limits_of
 from tests.oracle.test_decisions import LATER, built, change, site
 from tests.oracle.worlds import GROUPS, KEYS, layers, lifetimes, once_in
@@ -147,6 +149,40 @@ def test_what_is_remembered_is_what_would_be_decided_anew(data, world):
             assert real.ask(request) == anew
             assert real.ask_warm(request) in {anew, None}
             assert real.ask(request) == anew
+
+
+@given(st.data(), worlds())
+def test_keys_that_are_alike_are_decided_on_alike(data, world):
+    """Among many with room for one: some are packed, some allowed what another one was."""
+    twins = {
+        f"{name}{number}": {**world["nodes"][name], "id": f"{name}{number}", **alone}
+        for name in KEYS
+        for number in range(4)
+        for alone in [data.draw(st.sampled_from([{}, {"parent": None, "groups": []}]))]
+    }
+    asked = {"settings": {**world["settings"], "cache_compiled_max": 1}, "down": False}
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        built({**world, **asked, "nodes": world["nodes"] | twins}) as real,
+    ):
+        patch.setattr(shelf, "ONCE_MAX", 1)  # or those that come twice would be kept
+        for request in requests(data, real):
+            for name in data.draw(st.permutations([*twins] * 2), label="keys"):
+                again = as_of(request, real.world, name)
+                assert real.ask(again) == judge(real.world, again, real.clock.wall())
+
+
+def as_of(request, world, name):
+    """Return a request with another key in the place of those that it has."""
+    secrets = [node["secret"] for node in world["nodes"].values() if node["kind"] == "key"]
+
+    def put(text):
+        for secret in secrets:
+            text = text.replace(secret, world["nodes"][name]["secret"])
+        return text
+
+    headers = [(header, put(value)) for header, value in request["headers"]]
+    return {**request, "headers": headers, "query": put(request["query"])}
 
 
 UNRELATED = (
