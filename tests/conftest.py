@@ -40,6 +40,7 @@ settings.load_profile(
 )
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Return one worker more than processors: every fourth second of a test is spent waiting."""
     return 1 + (os.cpu_count() or 1)
