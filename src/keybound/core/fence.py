@@ -76,9 +76,7 @@ class Fence:
 
     def floor(self, node: str) -> int:
         """Return the lowest revision at which this node may have been read."""
-        floor = self._floors.get(node, 0)
-        if floor < self.floor_all:
-            floor = self.floor_all
+        floor = max(self.floor_all, self._floors.get(node, 0))
         hint = self._hints.get(node) if self._hints else None
         return floor if hint is None else max(floor, hint.rev)
 
