@@ -14,9 +14,11 @@ import pytest
 
 from keybound.caches import local, packed, shelf
 from keybound.caches.local import LocalCache
+from keybound.caches.packed import PackedKeys
 from keybound.core import fence
 from keybound.core.chain import Chain
 from keybound.core.fence import Applied
+from keybound.core.limits import Limits
 from keybound.testing.records import a_key
 from tests.core.test_local_cache import (
     BOUND,
@@ -224,6 +226,29 @@ def test_what_is_half_ended_is_in_nobodys_way(monkeypatch):
             assert cache.admit(name.encode() * 2, None, heads=heads, proof=moment(1.0))
         assert len(cache.absent) == 3
         assert len(cache.entries) == 2
+
+
+def test_whoever_is_interrupted_leaves_no_number_of_something_else():
+    """Limits and terms are packed as numbers: no two of them ever come to have the same."""
+    reads = Limits(methods=["GET"])
+    limits = {"a": reads, "b": Limits(tenants=[]), "c": reads}
+    chains = {name: Chain(a_key(name, limits=each), {}, POLICY) for name, each in limits.items()}
+
+    def put(keys, name):
+        chain = chains[name]
+        keys.put(name.encode(), 1, chain.key, terms=chain.terms)
+
+    for line in count():
+        keys = PackedKeys(10)
+        done = not interrupted(lambda keys=keys: put(keys, "a"), at=line)
+        for name in "bc":
+            put(keys, name)
+        for name in "bc":
+            assert keys.get(name.encode()).key.limits == limits[name]
+            assert keys.peek(name.encode()).terms is chains[name].terms
+        if done:
+            break
+    assert line > 20
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no such timers")

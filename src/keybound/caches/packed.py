@@ -186,15 +186,17 @@ class PackedKeys:
         lasting = limits.clauses[len(lives) :]
         number = self._numbers.get(lasting)
         if number is None and len(self._limits) < NUMBERED_MAX:
-            number = self._numbers[lasting] = len(self._limits)
+            number = len(self._limits)
             self._limits.append(limits.living_with(()))
+            self._numbers[lasting] = number  # last: whoever is interrupted gave nobody a number
         return number
 
     def _number_of(self, terms: Terms) -> int:
         number = self._terms_numbers.get(terms, 0)
         if not number and len(self._terms) <= TERMS_MAX:
-            number = self._terms_numbers[terms] = len(self._terms)
+            number = len(self._terms)
             self._terms.append(terms)
+            self._terms_numbers[terms] = number  # last, as with limits
         return number
 
     def _unpack(self, packed: bytes) -> APIKey:
