@@ -158,6 +158,19 @@ def test_nothing_of_another_epoch_is_allowed(small):
     assert identity.name == a_key("l").name
 
 
+def test_an_identity_keeps_no_cache_that_is_over(small):
+    """A request may go on for days, and what was forgotten meanwhile is as large as memory."""
+    small.keep("k")
+    small.keep("l")
+    identity = small.ask("l").identity
+    keys = identity._of._unpack.__self__  # noqa: SLF001
+    assert len(keys) > 1
+    small.sync(1, epoch=b"other")
+    small.sync(1, epoch=b"other")
+    assert len(keys) == 0
+    assert identity.name == a_key("l").name
+
+
 LIVES = [
     {"limits": Limits(not_before="2026-01-01T00:00:00Z")},
     {"limits": Limits(expires_at="2026-01-01T00:00:00Z")},

@@ -166,6 +166,10 @@ class PackedKeys:
         """Hold this key no longer, if it is held."""
         self._packed.pop(index, None)
 
+    def drop_all(self) -> None:
+        """Hold no key any longer; those that were taken out can still be unpacked."""
+        self._packed.clear()
+
     def _pack(self, key: APIKey) -> bytes:
         """Return the values of a key with a number for its limits, or else its record."""
         lives = key.limits.lives

@@ -105,6 +105,7 @@ class Shelf:
 
     def clear(self) -> None:
         """Hold nothing; what was taken out before can still be unpacked."""
+        self._keys.drop_all()  # an identity may keep this for as long as its request goes on
         self._begin()
         self._above.clear()
 
