@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from datetime import UTC, datetime
+
 import pytest
 
 from keybound.core.chain import Chain
@@ -110,3 +114,44 @@ def test_an_identity_shows_what_the_application_may_know():
     assert "metadata=" in shown
     assert "order" not in shown
     assert "auth=" not in shown
+
+
+@pytest.mark.parametrize(
+    "moment", ["2030-01-01T00:00:00.123456Z", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999999Z"]
+)
+def test_any_moment_that_a_key_may_end_at_is_told(moment):
+    """The last of all, too, with which many say that there is none."""
+    found = identity(Limits(expires_at=moment))
+    assert found.expires_at == datetime.fromisoformat(moment)
+    assert found.expires_at.tzinfo is UTC
+    assert identity().expires_at is None
+    assert repr(found)
+
+
+LIKE = {"scopes": ["a"], "models": {"order": "read"}, "expires_at": "2030-01-01T00:00:00Z"}
+UNLIKE = [
+    {"scopes": ["b"]},
+    {"models": {"order": "write"}},
+    {"models": "*"},
+    {"expires_at": "2031-01-01T00:00:00Z"},
+    {"read_only": True},
+]
+
+
+def test_identities_are_equal_if_all_that_can_be_seen_of_them_is():
+    """Whichever objects that is read from."""
+    one, same = identity(Limits(**LIKE)), identity(Limits(**LIKE))
+    assert one is not same
+    assert (one == same, one != same, hash(one) == hash(same)) == (True, False, True)
+    assert one != one.key_id
+    for members in UNLIKE:
+        assert one != identity(Limits(**(LIKE | members)))
+
+
+def test_an_identity_is_its_own_copy_and_leaves_no_process():
+    """What it says was checked for one request, and holds for no other."""
+    found = identity()
+    assert copy.deepcopy({"user": found})["user"] is found
+    assert copy.copy(found) == found
+    with pytest.raises(TypeError, match="key_id"):
+        pickle.dumps(found)

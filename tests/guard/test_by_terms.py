@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -156,6 +157,18 @@ def test_nothing_of_another_epoch_is_allowed(small):
     small.sync(1, epoch=b"other")
     assert small.ask("k") is None
     assert identity.name == a_key("l").name
+
+
+def test_an_identity_is_the_same_be_its_key_packed_or_not(small):
+    """And stays so when its members are looked at; its id is there without that."""
+    small.keep("k", Limits(scopes=["a"]), metadata={"a": [1]})
+    identity = small.ask("k").identity
+    assert (identity.key_id, identity.identity, identity._of._key) == ("k", "k", None)  # noqa: SLF001
+    compiled = small.cache.find(b"k").chain.identity(None)
+    assert identity == compiled
+    assert identity.metadata == {"a": (1,)}
+    assert (identity == compiled, hash(identity) == hash(compiled)) == (True, True)
+    assert copy.deepcopy(identity) is identity
 
 
 def test_an_identity_keeps_no_cache_that_is_over(small):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from math import inf
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, Self, cast
 
 from msgspec import Struct
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 class Packed(Protocol):
-    """A key that is put together when somebody asks for more than whether it may pass."""
+    """A key that is put together when somebody asks for more than its id."""
+
+    id: str
 
     def unpack(self) -> APIKey:
         """Return it, the same object every time."""
@@ -58,7 +60,7 @@ NO_GRANTS = Grants(())
 
 
 # A Struct, since one is made on every miss, and that is made in C; of values, so without cycles.
-class Identity(Struct, frozen=True, gc=False):
+class Identity(Struct, frozen=True, eq=False, gc=False):
     """The key behind a request, resolved and enforced; one object serves many requests.
 
     It cannot be changed, and it holds no secret and no digest. ``tenant`` is the key's own,
@@ -84,7 +86,7 @@ class Identity(Struct, frozen=True, gc=False):
     @property
     def key_id(self) -> str:
         """The public id of the key."""
-        return self._key.id
+        return self._of.id
 
     @property
     def name(self) -> str:
@@ -125,7 +127,12 @@ class Identity(Struct, frozen=True, gc=False):
     @property
     def expires_at(self) -> datetime | None:
         """When the first node of the key's chain ends."""
-        return None if self._ends == inf else datetime.fromtimestamp(self._ends, UTC)
+        if self._ends == inf:
+            return None
+        try:
+            return _EPOCH + timedelta(seconds=self._ends)
+        except OverflowError:  # the last microseconds of all years, as a float, are no year's
+            return _LAST
 
     @property
     def scopes(self) -> frozenset[str]:
@@ -146,6 +153,34 @@ class Identity(Struct, frozen=True, gc=False):
     def _held_to(self) -> Terms:
         terms: Terms = self._terms
         return terms
+
+    @property
+    def _seen(self) -> tuple[object, ...]:
+        """Everything that an application can see, be the key packed or not."""
+        terms = self._held_to
+        held_to = self.auth, terms.limited_in_models, terms.scopes, terms.models
+        return *self.__rich_repr__(), *held_to
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether all that can be seen of the two is the same."""
+        return isinstance(other, Identity) and self._seen == other._seen
+
+    def __ne__(self, other: object) -> bool:
+        """Return the opposite, which a ``Struct`` does not ask for."""
+        return not self == other
+
+    def __hash__(self) -> int:
+        """Hash who is calling, and what for."""
+        return hash((self.key_id, self.request_tenant))
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        """Return itself: nothing in it can be changed."""
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: who may do what is asked anew by whoever goes on with a request."""
+        msg = "an identity is of one request: pass on its key_id"
+        raise TypeError(msg)
 
     def __repr__(self) -> str:
         """Return what the application may know."""
@@ -182,6 +217,8 @@ class Identity(Struct, frozen=True, gc=False):
         return self.key_id
 
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
 _SHOWN: Final = (
     *("key_id", "name", "tenant", "request_tenant", "owner", "role", "groups", "scopes"),
     *("read_only", "environment", "expires_at", "metadata"),
