@@ -16,7 +16,6 @@ from keybound.core.errors import RecordCorruptError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from keybound.caches.packed import PackedKey
     from keybound.core.effects import LogHead
     from keybound.core.fence import Fence
     from keybound.core.nodes import StoredNode
