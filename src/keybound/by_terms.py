@@ -1,7 +1,7 @@
 """The cold request of a key that is packed: allowed as other keys of the same terms were.
 
 Like the warm request it is only ever repeated, and only allowed: whatever else there is to it is
-decided by compiling the key. Nothing is unpacked but an id, and no lock is taken.
+decided by compiling the key. Nothing is unpacked but an id, and the cache is not locked.
 """
 
 from __future__ import annotations
