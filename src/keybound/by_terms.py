@@ -45,13 +45,14 @@ def by_terms(
         if key is None:
             return None
         about = tenants((key.terms, method, path, peer, told))
-        if about is None or cache.comes_again(index):
+        if about is None:
             return None
         wall = wall_clock()
         if (
             wall < key.ends
             and wall <= cache.lease_wall
             and boot_clock() <= cache.lease_boot
+            and not cache.comes_again(index)
             # Last: between the two looks at it no floor was raised, and no lease was extended.
             and version == cache.version
             and not version % 2

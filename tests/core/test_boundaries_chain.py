@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from keybound.core import terms
 from keybound.core.chain import Chain
 from keybound.core.limits import Hours, Limits
 from keybound.core.reasons import Reason
@@ -63,10 +64,11 @@ def test_identities_of_few_tenants_are_one_object_each():
     assert chain.identity("0") == first
 
 
-def test_what_limits_come_to_is_worked_out_once_for_each_tenant():
-    """There is room for a thousand; then all are forgotten."""
+def test_what_limits_come_to_is_worked_out_once_for_each_tenant(monkeypatch):
+    """There is room for so many; then all are forgotten."""
+    monkeypatch.setattr(terms, "TERMS_MAX", 10)
     limits, policy = Limits(methods="GET"), ChainPolicy()
-    keys = [a_key(f"key_{place}", tenant=f"t{place}", limits=limits) for place in range(1_025)]
+    keys = [a_key(f"key_{place}", tenant=f"t{place}", limits=limits) for place in range(11)]
     first = terms_of(keys[0], policy)
     for key in keys[:-1]:
         terms_of(key, policy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -128,8 +129,12 @@ def test_any_moment_that_a_key_may_end_at_is_told(moment):
     assert repr(found)
 
 
-LIKE = {"scopes": ["a"], "models": {"order": "read"}, "expires_at": "2030-01-01T00:00:00Z"}
-UNLIKE = [
+LIKE: dict[str, Any] = {
+    "scopes": ["a"],
+    "models": {"order": "read"},
+    "expires_at": "2030-01-01T00:00:00Z",
+}
+UNLIKE: list[dict[str, Any]] = [
     {"scopes": ["b"]},
     {"models": {"order": "write"}},
     {"models": "*"},

@@ -19,16 +19,13 @@ import msgspec
 from keybound.core.errors import InputError
 from keybound.core.limits import Lifetime, Limits
 from keybound.core.nodes import APIKey, decode_node, encode_node
-from keybound.core.terms import Terms
+from keybound.core.terms import TERMS_MAX, Terms
 
 if TYPE_CHECKING:
     from keybound.core.limits import Clause
 
 NUMBERED_MAX = 2_048
 """Different limits that are kept once for all keys that have them; a lifetime does not count."""
-
-TERMS_MAX = 16_384
-"""Different terms that are kept once for all keys that have them."""
 
 _HEAD = Layout(">QHd")
 """The revision, the number of the terms (0: none), and when they end."""
@@ -135,9 +132,8 @@ class PackedKeys:
             # Many at once: a dictionary looks for its first entry past all that are gone.
             for first in [*islice(packed, min(_DROPPED_AT_ONCE, 1 + self._size_max // 64))]:
                 del packed[first]
-        packed[index] = _HEAD.pack(rev, 0, ends) + record
-        if terms is not None and _shows_id(packed[index], key.id):
-            packed[index] = _HEAD.pack(rev, self._number_of(terms), ends) + record
+        number = self._number_of(terms) if _shows_id(record, key.id) else 0
+        packed[index] = _HEAD.pack(rev, number, ends) + record
 
     def get(self, index: bytes) -> ReadKey | None:
         """Return a key as it was put in, if it is held, and not nested too deep to be read here."""
@@ -195,7 +191,9 @@ class PackedKeys:
             self._numbers[lasting] = number  # last: whoever is interrupted gave nobody a number
         return number
 
-    def _number_of(self, terms: Terms) -> int:
+    def _number_of(self, terms: Terms | None) -> int:
+        if terms is None:
+            return 0
         number = self._terms_numbers.get(terms, 0)
         if not number and len(self._terms) <= TERMS_MAX:
             number = len(self._terms)
@@ -222,15 +220,17 @@ _encode = msgspec.msgpack.Encoder().encode
 _ARRAY = 3
 """Bytes before the values of an array of more than fifteen, as MessagePack has them."""
 
-_ID = _HEAD.size + _ARRAY + len(_encode(_Unpacked.__struct_config__.tag))
+_ID_IN_RECORD = _ARRAY + len(_encode(_Unpacked.__struct_config__.tag))
 """Where the id begins, with a byte that has its length."""
+
+_ID = _HEAD.size + _ID_IN_RECORD
 
 _SHORT, _SHORT_MAX = 0xA0, 31
 """What that byte is besides the length of a short text, and how long one may be."""
 
 
-def _shows_id(packed: bytes, key_id: str) -> bool:
+def _shows_id(record: bytes, key_id: str) -> bool:
     """Return whether the id is where it is looked for."""
     name = key_id.encode()
     short = len(name) <= _SHORT_MAX
-    return short and packed[_ID : _ID + 1 + len(name)] == bytes([_SHORT | len(name)]) + name
+    return short and record[_ID_IN_RECORD:].startswith(bytes([_SHORT | len(name)]) + name)

@@ -1,4 +1,7 @@
-"""The one decision. Refusing is the fall-through: one line allows, after every check."""
+"""The one decision. Refusing is the fall-through: one line allows, after every check.
+
+Whoever remembers decisions repeats what was allowed here, and refuses nothing by heart.
+"""
 
 from __future__ import annotations
 

@@ -28,7 +28,8 @@ from keybound.core.rights import REPORT_ONLY
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_COMPILED_MAX = 1_024
+TERMS_MAX = 16_384
+"""Terms that the same limits may come to, one for each tenant whose keys have them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +104,7 @@ def terms_of(node: StoredNode | None, policy: ChainPolicy) -> Terms:
     key = tenant, policy.tenancy, policy.wildcard_scopes, reports
     known: Terms | None = compiled.get(key)
     if known is None:
-        if len(compiled) >= _COMPILED_MAX:
+        if len(compiled) >= TERMS_MAX:
             compiled.clear()
         clauses = effective_limits(node, policy).clauses
         known = compiled[key] = Terms.of(
