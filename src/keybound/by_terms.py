@@ -53,7 +53,7 @@ def by_terms(
             and wall <= cache.lease_wall
             and boot_clock() <= cache.lease_boot
             and not cache.comes_again(index)
-            # Last: between the two looks at it no floor was raised, and no lease was extended.
+            # Last: no floor was raised between the two looks at it.
             and version == cache.version
             and not version % 2
         ):
