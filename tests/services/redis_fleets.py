@@ -60,9 +60,11 @@ class Watched:
         """Have a primary, a replica and Sentinels that agree, whatever happened before."""
         for each in (*self.sentinels, *self.servers):
             each.ensure()
-        replica = self.replica
+        primary, replica = self.primary, self.replica
+        if primary.say("ROLE")[0] != b"master":  # Sentinels that are new know of no failover
+            primary.say("REPLICAOF", "NO", "ONE")
         if replica.say("ROLE")[0] == b"master":  # Sentinels would see to it, after ten seconds
-            replica.say("REPLICAOF", "127.0.0.1", self.primary.port)
+            replica.say("REPLICAOF", "127.0.0.1", primary.port)
         wait_for(self._agreed)
 
     @property
