@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from keybound.buffering import buffered, is_worth_reading, with_models
-from keybound.context import CURRENT, GUARD, NO_KEY, required
+from keybound.context import GUARD, NO_KEY, required, reset_current, set_current
 from keybound.core.decision import Allowed, Denied
 from keybound.core.demands import Demand
 from keybound.core.errors import RefusedError, StoreUnavailableError
@@ -69,6 +69,9 @@ _USUAL = frozenset(
 )
 """Names that need no closer look: to ask this set is the cheapest way to pass over most of them."""
 
+_OPTIONAL = ("client", "raw_path", "root_path", "query_string")
+"""What a server may leave out of a scope."""
+
 _ENDS = frozenset(
     {"lifespan.startup.failed", "lifespan.shutdown.complete", "lifespan.shutdown.failed"}
 )
@@ -100,6 +103,7 @@ class APIKeyMiddleware:
         """Serve one connection."""
         kind = scope["type"]
         guard, app = self.guard, self.app
+        decide = guard.decide  # no method: to call it as one would cost a second look for it
         if kind == "http":
             method = scope["method"]
             if method == WEBSOCKET:  # a client may spell it, but gets nothing by it
@@ -124,24 +128,25 @@ class APIKeyMiddleware:
             elif name in _OVERRIDES or name.startswith(_FORGED):
                 odd = True
         path = scope["path"]
-        client = scope.get("client")
+        try:
+            client, raw_path = scope["client"], scope["raw_path"]
+            root, query = scope["root_path"], scope["query_string"]
+        except KeyError:  # to ask whether each is there would cost every request more than this
+            client, raw_path, root, query = map(scope.get, _OPTIONAL)
         peer = client[0] if client else None
         told = head = None
         try:
-            raw_path = scope.get("raw_path")
             crooked = raw_path is not None and raw_path != path.encode()
-            root = scope.get("root_path")
             if root:
                 path = _below(root, path)
-            query = scope.get("query_string")
             if odd or crooked or guard.reads_all or (query and may_ask(query)):
                 head = scope[HEAD] = ScopeHead(scope, method, path)
                 peer, raw, told, _ = guard.reader.read(head)
                 if self._looks:
                     self._tell_rewritten(scope, head)
-                outcome = guard.decide(method, path, peer, raw, told, head)
+                outcome = decide(method, path, peer, raw, told, head)
             else:
-                outcome = guard.decide(method, path, peer, raw)
+                outcome = decide(method, path, peer, raw)
             if outcome.__class__ is not Allowed and outcome.__class__ in UNSETTLED:
                 settling = self._settle(
                     scope, receive, outcome, (method, path, peer, raw, told, head)
@@ -161,14 +166,14 @@ class APIKeyMiddleware:
             identity = outcome.identity
             scope["keybound"] = scope["user"] = identity
             scope["auth"] = identity.auth
-            token = CURRENT.set(identity)
+            token = set_current(identity)
         elif outcome is Unguarded.UNGUARDED:
             scope["keybound"] = None
             if isinstance(scope.get("user"), Identity):  # of a guard around this one
                 del scope["user"], scope["auth"]
             scope.setdefault("user", NOBODY)
             scope.setdefault("auth", NO_GRANTS)
-            token = CURRENT.set(NO_KEY)
+            token = set_current(NO_KEY)
         else:
             await send_refusal(scope, send, guard.refuse(denial(outcome)))
             return
@@ -178,7 +183,7 @@ class APIKeyMiddleware:
         except RefusedError as error:  # a view asked for more, before it answered anything
             await send_refusal(scope, send, guard.refuse(error.denied))
         finally:
-            CURRENT.reset(token)
+            reset_current(token)
 
     async def _settle(
         self, scope: Scope, receive: Receive, outcome: Outcome, asked: tuple[Any, ...]

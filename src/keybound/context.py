@@ -29,6 +29,9 @@ NO_KEY, NOTHING = Unknown.NO_KEY, Unknown.NOTHING
 
 CURRENT: ContextVar[Identity | Unknown] = ContextVar("keybound_identity", default=NOTHING)
 
+# Bound once: to look them up costs a request as much as half a call.
+set_current, reset_current = CURRENT.set, CURRENT.reset
+
 frameworks: list[Callable[[], Identity | Unknown]] = []
 """Calls that return the identity of the request in a framework's own context, such as Flask's.
 

@@ -14,7 +14,7 @@ from types import GeneratorType
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from keybound.buffering import buffer_input, is_worth_reading, with_models
-from keybound.context import CURRENT, GUARD, NO_KEY, required
+from keybound.context import CURRENT, GUARD, NO_KEY, required, reset_current, set_current
 from keybound.core.decision import Allowed, Denied
 from keybound.core.demands import Demand
 from keybound.core.errors import RefusedError
@@ -89,7 +89,8 @@ class APIKeyMiddleware:
         """Serve one request."""
         method, path, peer = facts_of(environ)
         value: str | None = environ.get("HTTP_AUTHORIZATION")
-        guard, remembered, odd = self.guard, True, False
+        guard, app, remembered, odd = self.guard, self.app, True, False
+        decide = guard.decide  # no method: to call it as one would cost a second look for it
         told = head = reading = None
         try:
             if guard.engine is not self._prepared:
@@ -100,7 +101,7 @@ class APIKeyMiddleware:
                 peer, raw, told, head = reading
             else:
                 raw = None if value is None else value.encode("latin-1")
-            outcome = guard.decide(method, path, peer, raw, told, head)
+            outcome = decide(method, path, peer, raw, told, head)
             if outcome.__class__ is not Allowed and outcome.__class__ in UNSETTLED:
                 remembered = False
                 reading = reading or Reading(peer, raw, None, None)
@@ -128,14 +129,14 @@ class APIKeyMiddleware:
         environ[ALLOWED] = outcome if remembered else None
         token = None
         if CURRENT.get() is not self.leaves:
-            token = CURRENT.set(NO_KEY if identity is None else identity)
+            token = set_current(NO_KEY if identity is None else identity)
         try:
-            body = self.app(environ, start_response)
+            body = app(environ, start_response)
         except RefusedError as error:  # a view asked for more, before it answered anything
             return self.refuse(error.denied, environ, start_response)
         finally:
             if token is not None:
-                CURRENT.reset(token)
+                reset_current(token)
         if body.__class__ is GeneratorType:  # nothing of it has run yet
             return self._generated(cast("Generator[bytes]", body), environ, start_response)
         return body
@@ -202,7 +203,7 @@ class APIKeyMiddleware:
         identity: Identity | None = environ["keybound"]
         try:
             while True:
-                token = CURRENT.set(identity or NO_KEY)
+                token = set_current(identity or NO_KEY)
                 try:
                     chunk = next(body)
                 except StopIteration:
@@ -211,7 +212,7 @@ class APIKeyMiddleware:
                     yield from self.refuse(error.denied, environ, start_response)
                     return
                 finally:
-                    CURRENT.reset(token)
+                    reset_current(token)
                 yield chunk
         finally:
             body.close()

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from keybound.buffering import is_worth_reading, with_models
-from keybound.context import CURRENT, NO_KEY
+from keybound.context import NO_KEY, set_current
 from keybound.core.decision import Allowed
 from keybound.core.effects import ask
 from keybound.core.inquiry import NeedBody
@@ -109,7 +109,7 @@ def decide_on_view(
         if asked is not None:
             project.guard.decides_again(request.api_key)
             denied = yield from decide(project, request, asked)
-            CURRENT.set(request.api_key or NO_KEY)  # the middleware puts back what was before
+            set_current(request.api_key or NO_KEY)  # the middleware puts back what was before
         return denied or unmet(request, view)
     except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
         return project.guard.engine.refuser.failed(error)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import markcoroutinefunction
 
-from keybound.context import CURRENT, NO_KEY
+from keybound.context import NO_KEY, reset_current, set_current
 from keybound.core.errors import RefusedError
 from keybound.django.answers import finished, refusal
 from keybound.django.checks import refuse_unprotecting
@@ -72,11 +72,11 @@ class APIKeyMiddleware:
             if denied is not None:
                 return refusal(project, request, denied)
         asked = request.keybound_asked
-        token = CURRENT.set(request.api_key or NO_KEY)
+        token = set_current(request.api_key or NO_KEY)
         try:
             response: HttpResponseBase = self.get_response(request)
         finally:
-            CURRENT.reset(token)
+            reset_current(token)
         return finished(project, request, response, asked)
 
     async def _serve(self, request: GuardedRequest) -> HttpResponseBase:
@@ -87,11 +87,11 @@ class APIKeyMiddleware:
             if denied is not None:
                 return refusal(project, request, denied)
         asked = request.keybound_asked
-        token = CURRENT.set(request.api_key or NO_KEY)
+        token = set_current(request.api_key or NO_KEY)
         try:
             response: HttpResponseBase = await self.get_response(request)
         finally:
-            CURRENT.reset(token)
+            reset_current(token)
         return finished(project, request, response, asked)
 
     def _process_view(

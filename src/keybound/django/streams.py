@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.http import FileResponse, StreamingHttpResponse
 
-from keybound.context import CURRENT
+from keybound.context import reset_current, set_current
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Iterator
@@ -33,24 +33,24 @@ def with_identity(response: HttpResponseBase, identity: Identity | None) -> Http
 
 def _blocking(content: Iterator[bytes], identity: Identity) -> Generator[bytes]:
     while True:
-        token = CURRENT.set(identity)
+        token = set_current(identity)
         try:
             piece = next(content)
         except StopIteration:
             return
         finally:
-            CURRENT.reset(token)
+            reset_current(token)
         yield piece
 
 
 async def _awaited(content: AsyncGenerator[bytes], identity: Identity) -> AsyncGenerator[bytes]:
     async with aclosing(content):
         while True:
-            token = CURRENT.set(identity)
+            token = set_current(identity)
             try:
                 piece = await anext(content)
             except StopAsyncIteration:
                 return
             finally:
-                CURRENT.reset(token)
+                reset_current(token)
             yield piece
