@@ -90,7 +90,6 @@ class APIKeyMiddleware:
         method, path, peer = facts_of(environ)
         value: str | None = environ.get("HTTP_AUTHORIZATION")
         guard, app, remembered, odd = self.guard, self.app, True, False
-        decide = guard.decide  # no method: to call it as one would cost a second look for it
         told = head = reading = None
         try:
             if guard.engine is not self._prepared:
@@ -101,6 +100,7 @@ class APIKeyMiddleware:
                 peer, raw, told, head = reading
             else:
                 raw = None if value is None else value.encode("latin-1")
+            decide = guard.decide  # no method: to call it as one would cost a second look for it
             outcome = decide(method, path, peer, raw, told, head)
             if outcome.__class__ is not Allowed and outcome.__class__ in UNSETTLED:
                 remembered = False
