@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,11 +30,13 @@ def test_stopped_server_has_recorded_everything(name: str, tmp_path: Path):
     issued = guard.issue(name="CI")
     key = issued.secret.reveal()
     with serving(name, database, secret=SECRET, usage_every=NEVER) as served:
-        told = served.get_many(key, times=REQUESTS)
+        told, ends = served.get_many(key, times=REQUESTS), time.monotonic() + 30
+        while len({each.body["pid"] for each in told}) < WORKERS:  # one may have been busy
+            assert time.monotonic() < ends, "a worker answers nothing"
+            told += served.get_many(key, times=REQUESTS)
         assert {each.status for each in told} == {200}
-        assert len({each.body["pid"] for each in told}) == WORKERS
         assert guard.usage([issued.id])[issued.id].uses == 0
         os.kill(served.process.pid, signal.SIGTERM)
         served.process.communicate(timeout=60)
-    assert guard.usage([issued.id])[issued.id].uses == REQUESTS
+    assert guard.usage([issued.id])[issued.id].uses == len(told)
     guard.close()
