@@ -181,7 +181,7 @@ except StoreError as error:
 
 
 def test_connection_that_was_in_use_while_the_store_was_closed_is_closed_as_well(store: SqlStore):
-    """Nobody would come back to it; SQLite warns of what is left open."""
+    """And one that is opened even later: nobody would come back to it, until it is used again."""
 
     def closing(connection: Connection) -> sqlite3.Connection:
         store.close()
@@ -190,7 +190,13 @@ def test_connection_that_was_in_use_while_the_store_was_closed_is_closed_as_well
         assert driver.execute("SELECT 1").fetchone() == (1,)
         return driver
 
-    driver = store.ask(closing)
-    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
-        driver.execute("SELECT 1")
-    assert store.ask(lambda connection: connection.exec_driver_sql("SELECT 1").scalar()) == 1
+    def late(connection: Connection) -> sqlite3.Connection:
+        driver = connection.connection.dbapi_connection
+        assert isinstance(driver, sqlite3.Connection)
+        return driver
+
+    for driver in (store.ask(closing), store.ask(late)):
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            driver.execute("SELECT 1")
+    store.perform(OpenStore(ENTROPY))
+    assert store.ask(late) is store.ask(late)

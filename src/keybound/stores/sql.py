@@ -60,6 +60,7 @@ class SqlStore:
         if database.hangs:
             self._syncing = self._engine(Purpose.LOOK, connections=1)
         self._uses = Uses()
+        self._closed = False
         self.compiled: dict[Any, Any] = {}
         """Statements as they were compiled for hosts, who may have dialects of their own."""
         _stores.add(self)
@@ -80,6 +81,8 @@ class SqlStore:
 
         A lost connection is what is left of a server that was restarted or that failed over.
         """
+        if not isinstance(effect, Sync):  # which a thread may begin that nobody has told
+            self._closed = False
         if _opens(effect):
             self.database.create()
         unsure = False
@@ -181,12 +184,14 @@ class SqlStore:
 
     @contextmanager
     def _lent(self, engine: Engine) -> Generator[Connection]:
-        """Lend a connection, which is closed when it comes back after its engine was."""
+        """Lend a connection, which is closed when it comes back to a store that was."""
         pool = engine.pool
         try:
             with self._uses, self.database.connection(engine) as connection:
                 yield connection
         finally:
+            if self._closed:
+                engine.dispose()
             if engine.pool is not pool and pool not in _left_alone:
                 pool.dispose()
 
@@ -199,8 +204,9 @@ class SqlStore:
             raise self.database.explained(error) from error
 
     def close(self) -> None:
-        """Close the connections; the next effect opens others."""
+        """Close the connections. The next effect opens others; a sync opens one for itself."""
         with self._uses:
+            self._closed = True
             self._dispose()
 
     def before_fork(self) -> None:
