@@ -81,7 +81,8 @@ class SqlStore:
 
         A lost connection is what is left of a server that was restarted or that failed over.
         """
-        if not isinstance(effect, Sync):  # which a thread may begin that nobody has told
+        kind = type(effect)
+        if kind is not Sync:  # which a thread may begin that nobody has told
             self._closed = False
         if _opens(effect):
             self.database.create()
