@@ -233,4 +233,4 @@ def _shows_id(record: bytes, key_id: str) -> bool:
     """Return whether the id is where it is looked for."""
     name = key_id.encode()
     short = len(name) <= _SHORT_MAX
-    return short and record[_ID_IN_RECORD:].startswith(bytes([_SHORT | len(name)]) + name)
+    return short and record.startswith(bytes([_SHORT | len(name)]) + name, _ID_IN_RECORD)

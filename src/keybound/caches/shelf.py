@@ -41,7 +41,7 @@ class Shelf:
         """Hold nothing."""
         self._policy = policy
         self._size_max = size_max
-        self._begin()
+        self._start_anew()
         self._above: dict[str, tuple[StoredNode, LogHead]] = {}
         self._once: set[bytes] = set()
         self._once_before: set[bytes] = set()
@@ -105,10 +105,10 @@ class Shelf:
     def clear(self) -> None:
         """Hold nothing; what was taken out before can still be unpacked."""
         self._keys.drop_all()  # an identity may keep this for as long as its request goes on
-        self._begin()
+        self._start_anew()
         self._above.clear()
 
-    def _begin(self) -> None:
+    def _start_anew(self) -> None:
         self._keys = PackedKeys(self._size_max)
         self.peek = self._keys.peek
 
