@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from itertools import permutations
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis.strategies import datetimes, just
 
-from keybound.core.limits import Hours, Limits, Methods, Models
+from keybound.core.limits import Hours, Lifetime, Limits, Methods, Models
 from keybound.core.limits.stored import canonical
 
 LIFE = {"expires_at": "2030-01-01T00:00:00Z"}
@@ -26,6 +29,37 @@ def test_limits_with_a_lifetime_share_what_is_made_of_the_rest():
     assert living == Limits(methods="GET").meet(Limits(expires_at="2030-01-01T00:00:00Z"))
     assert living is not None
     assert living.compiled is limits.compiled
+
+
+@given(moment=datetimes(timezones=just(UTC)))
+def test_a_lifetime_that_only_ends_is_read_as_it_was_dumped(moment: datetime):
+    """As it is in the long way, to the microsecond."""
+    stored = Lifetime(None, moment).dump()
+    assert Lifetime.as_dumped(stored) == Lifetime.parse(stored) == Lifetime(None, moment)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {"expires_at": "2027-W08-5T23:40:13Z"},
+        {"expires_at": "2027-02-26"},
+        {"expires_at": "2027-02-26T23:40:13"},
+        {"expires_at": "2027-02-26 23:40:13Z"},
+        {"expires_at": "2027-02-26T23:40:13+01:00"},
+        {"expires_at": "2027-02-26T24:00:00Z"},
+        {"expires_at": datetime(2027, 2, 26, tzinfo=UTC)},
+        {"expires_at": "2027-02-26T23:40:13Z", "never_at": "2027-02-26T23:40:13Z"},
+        {"not_before": "2027-02-26T23:40:13Z"},
+        {"expires_at": None},
+        {},
+        "2027-02-26T23:40:13Z",
+        None,
+    ],
+    ids=str,
+)
+def test_whatever_nobody_dumped_is_read_in_the_long_way(stored: object):
+    """Python takes more for a moment than RFC 3339 does, and without an offset it is nobody's."""
+    assert Lifetime.as_dumped(stored) is None
 
 
 def test_lifetimes_are_told_from_all_other_limits():

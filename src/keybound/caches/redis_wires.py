@@ -105,6 +105,9 @@ class AsyncWire:
     def __init__(self, connection: Any) -> None:  # noqa: ANN401 - of redis-py, which is untyped
         """Use a connection."""
         self._connection = connection
+        self._watch: asyncio.TimerHandle | None = None
+        self._looks_at = 0.0
+        self._transport: asyncio.Transport | None = None
         self._late = False
         self.until = 0.0
 
@@ -123,16 +126,13 @@ class AsyncWire:
     async def exchange(self, packed: bytes, count: int) -> list[Reply]:
         """Send packed commands together, and read as many replies."""
         connection, replies, self._late = self._connection, list[Reply](), False
-        timer = None
         try:
-            writer = connection._writer  # noqa: SLF001 - as above
-            if writer.transport.is_closing():  # to write to it is a RuntimeError under uvloop
+            transport: asyncio.Transport = connection._writer.transport  # noqa: SLF001 - as above
+            if transport.is_closing():  # to write to it is a RuntimeError under uvloop
                 raise exceptions.ConnectionError  # noqa: TRY301 - it is handled like all others
-            # To end the connection takes less than ``asyncio.timeout``, and then it is over anyway.
-            timer = asyncio.get_running_loop().call_later(
-                self.until - monotonic(), self._abort, writer.transport
-            )
-            writer.write(packed)
+            self._transport = transport
+            self._be_watched()
+            transport.write(packed)
             read = connection._parser.read_response  # noqa: SLF001
             for _ in range(count):
                 replies.append(await read(_AS_BYTES))
@@ -142,8 +142,7 @@ class AsyncWire:
                 raise TimeoutError from None
             raise
         finally:
-            if timer is not None:
-                timer.cancel()
+            self._transport = None
         return replies
 
     async def _connect(self, share: float) -> None:
@@ -154,9 +153,29 @@ class AsyncWire:
             await self._connection.disconnect(nowait=True)
             raise
 
-    def _abort(self, transport: asyncio.Transport) -> None:
-        self._late = True
-        transport.abort()
+    def _be_watched(self) -> None:
+        """See that what is under way ends by ``until``.
+
+        The timer of an exchange before is used, which then looks again: a new one for each costs a
+        loop as much as all of the reading.
+        """
+        if self._watch is not None:
+            if self._looks_at <= self.until:
+                return
+            self._watch.cancel()
+        self._looks_at = self.until
+        after = self.until - monotonic()
+        self._watch = asyncio.get_running_loop().call_later(after, self._look)
+
+    def _look(self) -> None:
+        self._watch = None
+        if self._transport is None:
+            return
+        if monotonic() < self.until:
+            self._be_watched()
+        else:
+            self._late = True
+            self._transport.abort()
 
 
 def _share(until: float, share: float) -> float:

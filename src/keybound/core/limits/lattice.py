@@ -142,13 +142,12 @@ class Limits:
         """
         if type(stored) is not list or len(cast("list[object]", stored)) != 1:
             return None
+        given = cast("list[object]", stored)[0]
         try:
-            life = Lifetime.parse(cast("list[object]", stored)[0])
+            life = Lifetime.as_dumped(given) or Lifetime.parse(given)
         except PARSE_ERRORS:
             return None
-        if life is None:
-            return None
-        return self.living_with((life,))
+        return None if life is None else self.living_with((life,))
 
     def living_with(self, lives: tuple[Lifetime, ...]) -> Limits:
         """Return these limits with other lifetimes, all else being the same objects."""

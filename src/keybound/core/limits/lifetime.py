@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from math import inf
 from typing import TYPE_CHECKING, cast
 
+import msgspec
+
 from keybound.core.errors import LimitError, nearest
 from keybound.core.limits.clause import EVERY, Clause, shown, unusable
 from keybound.core.reasons import Reason
@@ -69,6 +71,17 @@ class Lifetime(Clause):
                 EXPIRES_AT, f"is not after {NOT_BEFORE}", fix="write a later moment, or swap them"
             )
         return None if start is None and end is None else cls(start, end)
+
+    @classmethod
+    def as_dumped(cls, stored: object, /) -> Self | None:
+        """Return the lifetime of one that was stored by `dump`, if it only ends; else ``None``.
+
+        That is what `parse` returns of it, in less time: many keys end, each at its own moment.
+        """
+        if type(stored) is not dict or len(cast("dict[object, object]", stored)) != 1:
+            return None
+        end = _as_text(cast("dict[object, object]", stored).get(EXPIRES_AT))
+        return None if end is None else cls(None, end)
 
     def permits(self, _facts: RequestFacts, now: float, /) -> bool:
         """Say whether ``now`` lies within; the first moment does, the last does not."""
@@ -132,7 +145,17 @@ def combined(starts: Iterable[Clause], ends: Iterable[Clause]) -> tuple[Lifetime
 
 
 def _text(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
+    text: str = msgspec.to_builtins(moment)
+    return text
+
+
+def _as_text(text: object) -> datetime | None:
+    """Return the moment that has this very text; Python reads many more forms than RFC 3339 has."""
+    try:
+        moment = datetime.fromisoformat(cast("str", text))
+    except (ValueError, TypeError):
+        return None
+    return moment if moment.tzinfo is UTC and _text(moment) == text else None
 
 
 def _moment(name: str, value: object) -> datetime | None:
