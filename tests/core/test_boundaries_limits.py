@@ -22,11 +22,15 @@ def test_only_one_lifetime_that_can_be_read_is_added(stored: object):
     assert Limits(methods="GET").living(stored) is None
 
 
-def test_limits_with_a_lifetime_share_what_is_made_of_the_rest():
-    """Many keys differ in that alone."""
+@pytest.mark.parametrize(
+    "life",
+    [LIFE, LIFE | {"not_before": "2029-01-01T00:00:00Z"}, {"expires_at": "2030-01-01 00:00:00z"}],
+)
+def test_limits_with_a_lifetime_share_what_is_made_of_the_rest(life: dict[str, str]):
+    """Many keys differ in that alone, however it is written."""
     limits = Limits(methods="GET")
-    living = limits.living([LIFE])
-    assert living == Limits(methods="GET").meet(Limits(expires_at="2030-01-01T00:00:00Z"))
+    living = limits.living([life])
+    assert living == Limits(methods="GET").meet(Limits.read(life))
     assert living is not None
     assert living.compiled is limits.compiled
 
