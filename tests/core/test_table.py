@@ -182,6 +182,57 @@ def test_demands_hold_with_a_slash_more_or_less(configured, asked):
     assert match.model is None, "what is granted holds for the path as it is written"
 
 
+DEMANDING = Route("/admin", scopes="admin", model="secret", tenant="acme")
+CATCHING = Route("/*", model="any", access="read", methods="GET POST", scopes="any", tenant="~")
+
+
+@pytest.mark.parametrize("asked", ["/admin/", "/admin"])
+def test_demands_are_not_left_out_by_a_route_for_everything(asked):
+    """One that comes later matches the path with a slash more or less; both demand what they do."""
+    demanding = Route("/admin" if asked == "/admin/" else "/admin/", scopes="admin")
+    for auth in ("exempt", "optional", "required"):
+        for path in ("/*", "/{x:path}", "/{x}", "*/admin", "/{x}/"):
+            table = RouteTable([demanding, Route(path, auth=auth, scopes="any")])
+            found = table.match("GET", asked)
+            assert found.auth == "required"
+            assert "admin" in found.scopes
+
+
+def test_what_two_routes_say_of_nearly_one_path_is_unknown():
+    """Nobody knows which of them is meant; and what may be one of them writes."""
+    found = RouteTable([DEMANDING, CATCHING]).match("POST", "/admin/")
+    assert (found.scopes, found.access) == (("any", "admin"), "write")
+    assert (found.names_model, found.model) == (True, None)
+    assert (found.tenant_in_path, found.tenant) == (True, None)
+    search = Route("/search", "POST", access="read", scopes="s", tenant="~")
+    found = RouteTable([search, CATCHING]).match("POST", "/search/")
+    assert (found.scopes, found.access, found.model) == (("any", "s"), "read", "any")
+    assert (found.tenant_in_path, found.tenant) == (False, "~")
+    body = Route("/chat", model="body(model)", scopes="c")
+    found = RouteTable([body, Route("/*", model="any")]).match("GET", "/chat/")
+    assert (found.names_model, found.model, found.body, found.tenant) == (True, None, None, "~")
+
+
+def test_a_key_on_a_route_that_needs_none_meets_what_that_demands():
+    """It may be let in without a key, but not with one that may not do that."""
+    optional = Route("/a", auth="optional", scopes="s")
+    found = RouteTable([optional, CATCHING]).match("GET", "/a/")
+    assert (found.auth, found.scopes) == ("required", ("any", "s"))
+    found = RouteTable([optional, Route("/*", auth="optional")]).match("GET", "/a/")
+    assert (found.auth, found.scopes) == ("optional", ("s",))
+
+
+def test_who_demands_nothing_leaves_what_is_said_of_a_path():
+    """Neither does a route for this one path leave any doubt, nor one that comes later, or fits."""
+    opened, own = Route("/a", auth="exempt", model="m", scopes="s"), Route("/a/", scopes="own")
+    for routes in ([opened, CATCHING], [CATCHING, Route("/a", scopes="s")]):
+        assert RouteTable(routes).match("GET", "/a/").scopes == ("any",)
+    assert RouteTable([Route("/a", scopes="s"), own]).match("GET", "/a/").scopes == ("own",)
+    assert RouteTable([CATCHING]).match("GET", "/a/").model == "any"
+    posted = Route("/a", "POST", scopes="s")
+    assert RouteTable([posted, CATCHING]).match("GET", "/a/").scopes == ("any",)
+
+
 def test_favours_hold_for_the_path_as_it_is_written():
     """A path that only looks like one that is open is guarded, and its POST is a write."""
     table = RouteTable([Route("/a", auth="exempt"), Route("/b", "POST", access="read")])

@@ -26,7 +26,7 @@ ROUTES: list[tuple[dict[str, Any], list[str]]] = [
     ({"path": "/plain"}, ["/plain", "/plain/"]),
     (
         {"path": "/search", "methods": ["POST"], "access": "read", "scopes": ["a"]},
-        ["/search", "/search", "/search/"],
+        ["/search", "/search", "/search/", "/search/"],
     ),
     ({"path": "/m/{model}"}, ["/m/m", "/m/n", "/m/x", "/m/m/"]),
     ({"path": "/m/{model}", "methods": ["GET"], "scopes": ["a", "b"]}, ["/m/m", "/m/x"]),
@@ -51,7 +51,10 @@ ROUTES: list[tuple[dict[str, Any], list[str]]] = [
 """Routes that are about no tenant, each with paths that may be of it."""
 
 TENANT_ROUTES: list[tuple[dict[str, Any], list[str]]] = [
-    ({"path": "/{tenant}/m", "model": "m"}, [*["/t/m"] * 7, "/u/m", "/~/m", "/*/m"]),
+    (
+        {"path": "/{tenant}/m", "model": "m"},
+        [*["/t/m"] * 6, "/t/m/", "/u/m/", "/u/m", "/~/m", "/*/m"],
+    ),
     (
         {"path": "/d/{domain}/u/{user}", "tenant": "{domain}/{user}", "model": "m"},
         [*["/d/t/u/v"] * 4, "/d/u/u/v", "/d/{user}/u/v", "/d/~/u/v", "/d/~/u/~"],
@@ -65,6 +68,23 @@ TENANT_ROUTES: list[tuple[dict[str, Any], list[str]]] = [
     ({"path": "/open/{tenant}", "auth": "exempt"}, ["/open/t"]),
 ]
 """Routes that are about tenants, so that every other path is about an unknown one."""
+
+CATCHING: list[list[dict[str, Any]]] = [
+    *[[]] * 8,
+    [{"path": "/*"}],
+    [{"path": "/*", "auth": "exempt"}],
+    [{"path": "/*", "auth": "optional", "scopes": ["b"]}],
+    [{"path": "/*", "model": "m", "methods": ["GET", "POST"], "access": "read"}],
+    [{"path": "/*", "model": "body(model)"}],
+    [{"path": "/plain/", "auth": "exempt"}, {"path": "/{kind}/", "model": "m"}],
+]
+TENANTS_CATCHING: list[list[dict[str, Any]]] = [
+    *[[]] * 4,
+    [{"path": "/*", "tenant": "~"}],
+    [{"path": "/*", "tenant": "~", "model": "m"}],
+    [{"path": "/{tenant}/*", "model": "m"}],
+]
+"""Routes that come last, for what those before are not about, which may be a slash away from it."""
 
 PATHS = {route["path"]: paths for route, paths in ROUTES + TENANT_ROUTES}
 
@@ -102,13 +122,14 @@ def worlds(draw: DrawFn) -> World:
     both = ROUTES + TENANT_ROUTES
     choices = draw(st.sampled_from([*[ROUTES] * 8, *[TENANT_ROUTES] * 4, both]))
     chosen = draw(st.lists(st.sampled_from(choices), min_size=1, max_size=5))
+    last = draw(st.sampled_from(CATCHING if choices is ROUTES else TENANTS_CATCHING))
     settings = draw(SETTINGS)
     settings["tenant_from"] = draw(TENANT_SOURCES) if draw(once_in(10)) else None
     if settings["tenant_from"] == "header(X-Tenant)":  # nobody else could be believed
         settings["trusted_proxies"] = settings["trusted_proxies"] or ["192.0.2.0/24"]
     return {
         "settings": settings,
-        "routes": [route for route, _ in chosen],
+        "routes": [*(route for route, _ in chosen), *last],
         "nodes": draw(nodes()),
         "down": draw(once_in(30)),
     }
@@ -204,7 +225,7 @@ ALWAYS: list[list[Pair]] = [
 @st.composite
 def requests_to(draw: DrawFn, world: World) -> dict[str, Any]:
     """Return a request to a world that was built."""
-    of_routes = [path for route in world["routes"] for path in PATHS[route["path"]]]
+    of_routes = [path for route in world["routes"] for path in PATHS.get(route["path"], ["/t/"])]
     path = draw(mostly(of_routes, STRANGE_PATHS, rarely=16))
     placed = draw(credentials(world))
     queries = [value for name, value in placed if name == "query"]

@@ -19,10 +19,18 @@ def route_facts(world: World, method: str, path: str) -> Said:
     # Some routers take methods in any case: what is demanded holds in any, favours hold in one.
     asked = method if method.upper() == "WEBSOCKET" else method.upper()
     favoured = asked == method
+    # Some routers take a path with a slash more or less alike: demands hold for both.
+    other = path[:-1] if path.endswith("/") else path + "/"
+    demanding = None
     for route in world["routes"]:
         fields = match(route["path"], path)
         if fields is not None and answers(route, asked):
-            return said_by(world, route, fields, method=method, favoured=favoured)
+            said = said_by(world, route, fields, method=method, favoured=favoured)
+            if demanding is not None and ("*" in route["path"] or "{" in route["path"]):
+                demand(said, demanding, method=method, configured=True)
+            return said
+        if demanding is None and match(route["path"], other) is not None and answers(route, asked):
+            demanding = route
     said = {
         "auth": "required" if is_protected(world, path) else "exempt",
         "access": access_of(method),
@@ -33,12 +41,8 @@ def route_facts(world: World, method: str, path: str) -> Said:
         "model_in_path": False,
         "body": world["settings"]["model_from"],
     }
-    # Some routers take a path with a slash more or less alike: demands hold for both.
-    other = path[:-1] if path.endswith("/") else path + "/"
-    for route in world["routes"]:
-        if match(route["path"], other) is not None and answers(route, asked):
-            beside(said, route)
-            break
+    if demanding is not None:
+        demand(said, demanding, method=method, configured=False)
     return said
 
 
@@ -61,17 +65,22 @@ def said_by(
     }
 
 
-def beside(said: Said, route: dict[str, Any]) -> None:
+def demand(said: Said, route: dict[str, Any], *, method: str, configured: bool) -> None:
     """Let a route that is only almost meant demand what it demands, and settle nothing."""
+    auth = route.get("auth", "required")
+    if auth == "exempt":
+        return
     if model_template(route) is not None or is_body(route):
         said["models"], said["body"] = [None], None
-    if tenant_template(route) is not None and said["tenant"] is None:
-        said["tenant_in_path"] = True
-    if route.get("auth", "required") == "required":
+    tenant = tenant_template(route)
+    unlike = configured and tenant != said["tenant"]
+    if tenant is not None and (said["tenant"] is None or unlike):
+        said["tenant"], said["tenant_in_path"] = None, True
+    if auth == "required":
         said["auth"] = "required"
-        said["scopes"] = route.get("scopes", [])
-        if route.get("access") == "write":
-            said["access"] = "write"
+    said["scopes"] = [*said["scopes"], *route.get("scopes", [])]
+    if route.get("access", access_of(method)) == "write":
+        said["access"] = "write"
 
 
 def access_of(method: str) -> str:

@@ -124,6 +124,11 @@ class Route:
         return self.model is not None or self.body is not None or bool(self.models_by)
 
     @property
+    def is_one_path(self) -> bool:
+        """Return whether a site wrote it for one path, and not for all of a pattern."""
+        return self.configured and not {"{", "*"} & set(self.path)
+
+    @property
     def asks_view(self) -> bool:
         """Return whether the model is known only when the framework's router was asked."""
         return self.model is not None and not VIEW_FIELDS.isdisjoint(template_fields(self.model))

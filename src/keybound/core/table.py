@@ -125,7 +125,8 @@ class RouteTable:
         Such paths do not start with a slash, have empty or dot segments, backslashes, control
         characters, what servers put for bytes that are not UTF-8, or more than ``PATH_MAX``
         characters. What a site demands of a path holds with a slash more or less at its end, since
-        some routers take both alike; what it grants does not.
+        some routers take both alike, unless a route for that very path says something else; what it
+        grants does not.
         """
         try:
             return self._memo[method, path]
@@ -163,24 +164,19 @@ class RouteTable:
         # Some applications take methods in any case, so demands hold in any, favours in one.
         asked = method.upper() if method.upper() != WEBSOCKET else method
         found = self._first(asked, method, path, routed=routed)
-        if found.route is not None and found.route.configured:
+        if found.route is not None and found.route.is_one_path:
             return found
-        beside = self._beside(asked, path)
-        if beside is None:
-            return found
-        found = _aside(found, beside)
-        if beside.auth != "required":
-            return found
-        scopes = tuple(dict.fromkeys((*found.scopes, *beside.scopes)))
-        access = "write" if beside.access == "write" else found.access
-        return replace(found, auth="required", scopes=scopes, access=access)
+        beside = self._beside(asked, path, found.route)
+        return found if beside is None else _with_demands(found, beside, method)
 
-    def _beside(self, method: str, path: str) -> Route | None:
-        """Return the configured route for this path with a slash more or less."""
+    def _beside(self, method: str, path: str, route: Route | None) -> Route | None:
+        """Return the configured route before this one, for the path with a slash more or less."""
         other = path[:-1] if path.endswith("/") else f"{path}/"
-        for route, pattern in self._compiled:
-            if route.configured and route.answers(method) and pattern.fullmatch(other):
-                return route
+        for each, pattern in self._compiled:
+            if each is route:
+                return None
+            if each.configured and each.answers(method) and pattern.fullmatch(other):
+                return each
         return None
 
     def _first(self, asked: str, method: str, path: str, *, routed: bool) -> RouteMatch:
@@ -254,14 +250,27 @@ class RouteTable:
         return any(pattern.fullmatch(path) for pattern in self._protect)
 
 
-def _aside(found: RouteMatch, beside: Route) -> RouteMatch:
-    """Return a match without what a setting says in place of a route that is only almost meant."""
-    said = found.names_model or (found.route is not None and found.route.names_models)
-    if beside.names_models and not said:
-        found = replace(found, names_model=True, models_by=(), body=None)
-    if beside.tenant is not None and found.tenant is None:
-        found = replace(found, tenant_in_path=True)
-    return found
+def _with_demands(found: RouteMatch, beside: Route, method: str) -> RouteMatch:
+    """Return a match with what is demanded by a route that is only almost meant.
+
+    What that says of model and tenant it says of another path: here they are unknown, unless the
+    framework's own router told them, or it is the same.
+    """
+    if beside.auth == "exempt":
+        return found
+    chosen = found.route is not None and found.route.configured
+    told = found.names_model or (found.route is not None and found.route.names_models)
+    if beside.names_models and (chosen or not told):
+        found = replace(found, names_model=True, model=None, models_by=(), body=None)
+    if beside.tenant not in {None, found.tenant} and (chosen or found.tenant is None):
+        found = replace(found, tenant_in_path=True, tenant=None)
+    writes = "write" in {found.access, beside.access or default_access(method)}
+    return replace(
+        found,
+        auth="required" if beside.auth == "required" else found.auth,
+        scopes=tuple(dict.fromkeys((*found.scopes, *beside.scopes))),
+        access="write" if writes else "read",
+    )
 
 
 def _may_be_guarded(route: Route, protected: Iterable[str]) -> bool:
