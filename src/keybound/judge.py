@@ -189,7 +189,7 @@ class Judge:
             self._remember(known, inquiry, decision)
             return decision
         credential = self._read(raw)
-        if isinstance(credential, Reason):
+        if not isinstance(credential, Credential):
             return self._without_key(credential, inquiry)
         if not index or credential.canonical != raw:
             index = self.index_of(credential.canonical)
@@ -218,7 +218,9 @@ class Judge:
             self._remember(entry, miss.inquiry, decision)
         return decision
 
-    def _without_key(self, reason: Reason, inquiry: Inquiry) -> Outcome:
+    def _without_key(self, reason: Reason | Denied, inquiry: Inquiry) -> Outcome:
+        if isinstance(reason, Denied):
+            return reason
         optional = inquiry.auth == "optional" and reason in _NO_KEY_OF_OURS
         otherwise = Unguarded.UNGUARDED if optional else Denied(reason)
         if self._strangers and reason in _NO_KEY_OF_OURS:
@@ -253,7 +255,8 @@ class Judge:
                 self._report(denied)
         return decision
 
-    def _read(self, raw: bytes | Reason | None) -> Credential | Reason:
+    def _read(self, raw: bytes | Reason | None) -> Credential | Reason | Denied:
+        """Return what may be a key, or why nothing may; a denial if it was meant to be one."""
         if raw is None:
             return Reason.MISSING_CREDENTIALS
         if isinstance(raw, Reason):
@@ -264,9 +267,10 @@ class Judge:
                 if self._format.recognises(token):
                     return Credential(token, raw)
         credential = read_credential(raw, self._forms)
-        if isinstance(credential, Credential) and not self._format.recognises(credential.token):
-            return Reason.MALFORMED_CREDENTIALS
-        return credential
+        if isinstance(credential, Reason) or self._format.recognises(credential.token):
+            return credential
+        meant = self._format.claims(credential.token)
+        return Denied(Reason.MALFORMED_CREDENTIALS) if meant else Reason.MALFORMED_CREDENTIALS
 
     def _decide_by_terms(self, chain: Chain, inquiry: Inquiry, now: float) -> Decision | NeedBody:
         """Decide, or repeat what another key of the same terms was allowed.

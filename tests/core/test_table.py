@@ -290,3 +290,13 @@ def test_a_view_that_names_a_model_needs_no_setting():
     table = RouteTable(routers=[Router(model="bill")], model_from=ModelSource.parse("body(model)"))
     match = table.match("GET", "/acme/bills/7")
     assert (match.model, match.names_model, match.body) == ("bill", True, None)
+
+
+@pytest.mark.parametrize("name", ["*", " ", "a b", "a,*", "..", "a" * 300, "\u00a0"])
+def test_a_path_names_no_tenant_that_cannot_be(name):
+    """It is about an unknown one, as where a header says so, and nothing else makes up for that."""
+    table = RouteTable([Route("/t/{tenant}/x"), Route("/d/{a}/{b}", tenant="{a}/{b}")])
+    for path in (f"/t/{name}/x", f"/d/{name}/100"):
+        match = table.match("GET", path)
+        assert match is None or (match.tenant, match.tenant_in_path) == (None, True)
+    assert table.match("GET", "/d/~/100").tenant == "~/100"

@@ -64,7 +64,7 @@ def read_value(forms: list[str], value: str) -> str:
             "malformed_credentials" if elsewhere or not joined else "duplicate_credentials"
         )
     if not looks_like_a_key(found):
-        raise Refused("malformed_credentials")
+        raise Refused("malformed_credentials", meant=found.startswith("kb_"))
     return found
 
 

@@ -55,7 +55,8 @@ def _judge(world: World, request: Request, now: float) -> Outcome:
     except Refused as refused:
         if refused.reason == MISSING and is_preflight(settings, request):
             return OPEN
-        if "required" not in guards and refused.reason.startswith(("missing", "malformed")):
+        foreign = refused.reason.startswith(("missing", "malformed")) and not refused.meant
+        if "required" not in guards and foreign:
             return OPEN
         raise
     key = find_key(world, text)

@@ -72,7 +72,13 @@ def tenant_said(settings: Settings, request: Request) -> str | None:
     if source == "header(X-Tenant)" and not is_trusted(settings, address_of(request["peer"])):
         return None
     values = lines(request, "x-tenant")
-    name = values[0].strip(BLANKS) if len(values) == 1 else ""
+    return named(values[0].strip(BLANKS) if len(values) == 1 else "")
+
+
+def named(name: str | None) -> str | None:
+    """Return a tenant, unless none can be called that."""
+    if name is None:
+        return None
     strange = {"", ".", ".."} & set(name.split("/")) or set(name) & set("*, \x00\xff")
     return None if strange else name
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.oracle.reading import named
 from tests.oracle.refused import Refused
 
 World = dict[str, Any]
@@ -57,7 +58,7 @@ def said_by(
         "auth": route.get("auth", "required") if favoured else "required",
         "access": route.get("access", access_of(method)) if favoured else access_of(method),
         "scopes": route.get("scopes", []),
-        "tenant": fill(tenant, fields) or (None if is_tenancy(world) else "~"),
+        "tenant": named(fill(tenant, fields)) if tenant else None if is_tenancy(world) else "~",
         "tenant_in_path": "{" in (tenant or ""),
         "models": [] if model is None else [fill(model, fields)],
         "model_in_path": "{" in (model or ""),

@@ -112,6 +112,8 @@ def test_optional_path_refuses_a_bad_key_of_ours(make_in_memory: Callable[..., S
     unknown = site.guard.engine.format.generate(bytes(32)).reveal().encode()
     assert site.request(path="/v1/catalog", key=dead).status == 401
     assert site.request(path="/v1/catalog", key=b"Bearer " + unknown).status == 401
+    for mistyped in (unknown[:-1], unknown.replace(b"live", b"test"), b"kb_"):
+        assert site.request(path="/v1/catalog", key=b"Bearer " + mistyped).status == 401
     assert site.request(path="/v1/catalog", key=limited).status == 403
     twice = authorization(dead) * 2
     assert site.request(path="/v1/catalog", headers=twice).status == 400

@@ -15,7 +15,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that only read (RFC 9110 section 9.2.1); every other method, known or not, writes."""
 
 MAY_READ = SAFE_METHODS | {"POST"}
-"""Methods that only read where an application says so; PUT, DELETE and unknown ones never do."""
+"""Methods that only read where a view says so; of all others only a site itself may say it."""
 
 WEBSOCKET = "WEBSOCKET"
 """The method of a WebSocket handshake: nothing that a client sends can be spelled like it."""

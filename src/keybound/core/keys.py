@@ -37,6 +37,7 @@ class KeyFormat:
     environment: str = "live"
     accepted_prefixes: tuple[str, ...] = ()
     _pattern: re.Pattern[str] = field(init=False, repr=False, compare=False)
+    _starts: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check the parts; raises ``SettingsError``."""
@@ -51,7 +52,9 @@ class KeyFormat:
                     f"{word!r} is not 1 to 16 of a-z and 0-9 starting with a letter",
                     fix=f"for example {'live' if name == 'environment' else 'kb'!r}",
                 )
-        prefixes = "|".join(dict.fromkeys((self.prefix, *self.accepted_prefixes)))
+        names = (self.prefix, *self.accepted_prefixes)
+        prefixes = "|".join(dict.fromkeys(names))
+        object.__setattr__(self, "_starts", tuple([f"{name}_" for name in names]))
         object.__setattr__(
             self,
             "_pattern",
@@ -63,6 +66,10 @@ class KeyFormat:
         if self._pattern.fullmatch(text) is None:
             return False
         return text[-_CHECK:] == _checksum(text[:-_CHECK])
+
+    def claims(self, text: str) -> bool:
+        """Return whether this begins as keys of this site do, of whichever environment."""
+        return text.startswith(self._starts)
 
     def generate(self, entropy: bytes) -> Secret:
         """Return a new key made of ``ENTROPY_BYTES`` random bytes."""

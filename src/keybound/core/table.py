@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from keybound.core.facts import OWN_TENANT, WEBSOCKET, default_access
 from keybound.core.patterns import compile_path, fill, fixed_start, may_meet, sample_path
+from keybound.core.tenants_of import as_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -224,6 +225,9 @@ class RouteTable:
         view: View | None = None,
     ) -> RouteMatch:
         names_model = route.model is not None or self._hides(route, "model")
+        tenant = None if self.tenancy else OWN_TENANT
+        if route.tenant is not None:
+            tenant = as_tenant(fill(route.tenant, fields))
         silent = not (names_model or route.names_models)
         guarded = not spelled or (not route.configured and self._protects(path))
         return RouteMatch(
@@ -231,7 +235,7 @@ class RouteTable:
             model=fill(route.model, fields),
             access=(route.access if spelled else None) or default_access(method),
             scopes=route.scopes,
-            tenant=fill(route.tenant, fields) or (None if self.tenancy else OWN_TENANT),
+            tenant=tenant,
             route=route,
             view=None if view is None else view.route,
             names_model=names_model,

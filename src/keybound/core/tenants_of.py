@@ -94,7 +94,7 @@ class HeaderTenant(TenantSource):
             return None
         lines = head.lines(self.name.lower())
         value = lines[0].strip(b" \t") if len(lines) == 1 else b""
-        return _tenant(value.decode("ascii")) if value.isascii() else None
+        return as_tenant(value.decode("ascii")) if value.isascii() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +125,11 @@ class FunctionTenant(TenantSource):
 
     def of(self, head: Head, trusts: Trusts) -> str | None:  # noqa: ARG002 - as the others have it
         """Ask it; raises ``FactError`` where it fails."""
-        return answer_of(FIELD, self.function, head, _tenant)
+        return answer_of(FIELD, self.function, head, as_tenant)
 
 
-def _tenant(value: object) -> str | None:
+def as_tenant(value: object) -> str | None:
+    """Return what a request says is its tenant, unless no tenant can be called that."""
     if not isinstance(value, str) or len(value) > MEMBER_LENGTH_MAX:
         return None
     text = str.__str__(value)  # a member of an enumeration is text, too
