@@ -241,7 +241,7 @@ class APIKeyMiddleware:
             outcome = await guard.authorize(WEBSOCKET, path, *guard.reader.read(head))
             if isinstance(outcome, Allowed):  # a socket that ends was one use as well
                 guard.decides_again(outcome.identity)
-            return isinstance(outcome, Allowed | Unguarded)
+            return isinstance(outcome, Allowed)  # though its route may let in who is nobody
 
         watched = watch(
             receive,
