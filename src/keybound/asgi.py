@@ -15,7 +15,6 @@ from keybound.core.decision import Allowed, Denied
 from keybound.core.demands import Demand
 from keybound.core.errors import RefusedError, StoreUnavailableError
 from keybound.core.facts import WEBSOCKET
-from keybound.core.forwarded import rewritten
 from keybound.core.identity import NO_GRANTS, NOBODY, Identity
 from keybound.core.inquiry import NeedBody
 from keybound.core.overriding import HEADERS, may_ask
@@ -29,6 +28,7 @@ from keybound.installing import (
     refuse_root_path,
     refuse_twice,
     tell_inner_cors,
+    tell_rewritten,
     usable_guard,
 )
 from keybound.judge import UNSETTLED, Unguarded, denial
@@ -98,7 +98,7 @@ class APIKeyMiddleware:
         self.app = app
         guard = usable_guard(AsyncGuard, guard)
         self.guard = guard.of(self) if guard.application is None else guard
-        self._looks = not self.guard.reader.client.plain
+        self._looks = True
 
     async def __call__(  # noqa: C901, PLR0912, PLR0915 - one function, since calls are what a request costs
         self, scope: Scope, receive: Receive, send: Send
@@ -146,7 +146,7 @@ class APIKeyMiddleware:
                 head = scope[HEAD] = ScopeHead(scope, method, path)
                 peer, raw, told, _ = guard.reader.read(head)
                 if self._looks:
-                    self._tell_rewritten(scope, head)
+                    self._looks = not tell_rewritten(scope.get("client"), head)
                 outcome = decide(method, path, peer, raw, told, head)
             else:
                 outcome = decide(method, path, peer, raw)
@@ -193,6 +193,9 @@ class APIKeyMiddleware:
     ) -> tuple[Outcome, Receive]:
         """Do what takes more than memory: ask the store or an authenticator, read the body."""
         method, path = asked[:2]
+        if self._looks:
+            head = asked[-1] or ScopeHead(scope, method, path)
+            self._looks = not tell_rewritten(scope.get("client"), head)
         asking = self.guard.authorize(*asked, outcome=outcome)
         del asked  # it has the credential, and this may take its time
         settled: Outcome = await asking
@@ -213,15 +216,6 @@ class APIKeyMiddleware:
         reader, query = self.guard.reader, scope.get("query_string")
         hide_in_scope(scope, reader.places, everywhere=reader.hides(head, allowed=allowed))
         return send if scope.get("query_string") == query else deprecating(send)
-
-    def _tell_rewritten(self, scope: Scope, head: Head) -> None:
-        """Warn, once, of a server that reads headers of proxies by itself."""
-        if rewritten(scope.get("client"), head.lines("x-forwarded-for")):
-            self._looks = False
-            logger.warning(
-                "the server has put an address of X-Forwarded-For in the place of its peer: let it "
-                "not (uvicorn --no-proxy-headers), so that trusted_proxies alone decides"
-            )
 
     async def _watched(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application with a look, every now and then, at the key of its socket."""
