@@ -15,7 +15,6 @@ from keybound.core.decision import Allowed, Denied
 from keybound.core.demands import Demand
 from keybound.core.errors import RefusedError, StoreUnavailableError
 from keybound.core.facts import WEBSOCKET
-from keybound.core.forwarded import rewritten
 from keybound.core.identity import NO_GRANTS, NOBODY, Identity
 from keybound.core.inquiry import NeedBody
 from keybound.core.overriding import HEADERS, may_ask
@@ -29,6 +28,7 @@ from keybound.installing import (
     refuse_root_path,
     refuse_twice,
     tell_inner_cors,
+    tell_rewritten,
     usable_guard,
 )
 from keybound.judge import UNSETTLED, Unguarded, denial
@@ -56,6 +56,9 @@ logger = logging.getLogger("keybound")
 
 _FORGED = b"x-keybound-"
 """How names begin that look like an identity of ours: no such header exists, so none goes on."""
+
+_UNDERSCORE = ord("_")
+"""A number, since bytes take twenty times as long to be searched for bytes."""
 
 _OVERRIDES = frozenset(name.encode() for name in HEADERS)
 _USUAL = frozenset(
@@ -95,7 +98,7 @@ class APIKeyMiddleware:
         self.app = app
         guard = usable_guard(AsyncGuard, guard)
         self.guard = guard.of(self) if guard.application is None else guard
-        self._looks = not self.guard.reader.client.plain
+        self._looks = True
 
     async def __call__(  # noqa: C901, PLR0912, PLR0915 - one function, since calls are what a request costs
         self, scope: Scope, receive: Receive, send: Send
@@ -125,8 +128,8 @@ class APIKeyMiddleware:
                 continue
             if name == b"authorization":
                 raw = value if raw is None else Reason.DUPLICATE_CREDENTIALS
-            elif name in _OVERRIDES or name.startswith(_FORGED):
-                odd = True
+            elif _UNDERSCORE in name or name in _OVERRIDES or name.startswith(_FORGED):
+                odd = True  # what has an underscore may be any other name to who is behind us
         path = scope["path"]
         try:
             client, raw_path = scope["client"], scope["raw_path"]
@@ -143,7 +146,7 @@ class APIKeyMiddleware:
                 head = scope[HEAD] = ScopeHead(scope, method, path)
                 peer, raw, told, _ = guard.reader.read(head)
                 if self._looks:
-                    self._tell_rewritten(scope, head)
+                    self._looks = not tell_rewritten(scope.get("client"), head)
                 outcome = decide(method, path, peer, raw, told, head)
             else:
                 outcome = decide(method, path, peer, raw)
@@ -161,7 +164,7 @@ class APIKeyMiddleware:
         if head is not None:
             send = self._hide(scope, send, head, allowed=isinstance(outcome, Allowed))
             if odd:
-                scope["headers"] = [p for p in scope["headers"] if not p[0].startswith(_FORGED)]
+                scope["headers"] = [pair for pair in scope["headers"] if not _is_forged(pair[0])]
         if type(outcome) is Allowed:
             identity = outcome.identity
             scope["keybound"] = scope["user"] = identity
@@ -190,6 +193,9 @@ class APIKeyMiddleware:
     ) -> tuple[Outcome, Receive]:
         """Do what takes more than memory: ask the store or an authenticator, read the body."""
         method, path = asked[:2]
+        if self._looks:
+            head = asked[-1] or ScopeHead(scope, method, path)
+            self._looks = not tell_rewritten(scope.get("client"), head)
         asking = self.guard.authorize(*asked, outcome=outcome)
         del asked  # it has the credential, and this may take its time
         settled: Outcome = await asking
@@ -211,15 +217,6 @@ class APIKeyMiddleware:
         hide_in_scope(scope, reader.places, everywhere=reader.hides(head, allowed=allowed))
         return send if scope.get("query_string") == query else deprecating(send)
 
-    def _tell_rewritten(self, scope: Scope, head: Head) -> None:
-        """Warn, once, of a server that reads headers of proxies by itself."""
-        if rewritten(scope.get("client"), head.lines("x-forwarded-for")):
-            self._looks = False
-            logger.warning(
-                "the server has put an address of X-Forwarded-For in the place of its peer: let it "
-                "not (uvicorn --no-proxy-headers), so that trusted_proxies alone decides"
-            )
-
     async def _watched(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application with a look, every now and then, at the key of its socket."""
         guard, path = self.guard, _below(scope.get("root_path", ""), scope["path"])
@@ -238,7 +235,7 @@ class APIKeyMiddleware:
             outcome = await guard.authorize(WEBSOCKET, path, *guard.reader.read(head))
             if isinstance(outcome, Allowed):  # a socket that ends was one use as well
                 guard.decides_again(outcome.identity)
-            return isinstance(outcome, Allowed | Unguarded)
+            return isinstance(outcome, Allowed)  # though its route may let in who is nobody
 
         watched = watch(
             receive,
@@ -308,6 +305,10 @@ def require(
     """
     demand = Demand.read(scopes, model=model, access=access, tenant=tenant)
     return required(scope, demand, method=scope.get("method", WEBSOCKET))
+
+
+def _is_forged(name: bytes) -> bool:
+    return name.replace(b"_", b"-").startswith(_FORGED)
 
 
 def _below(root: str, path: str) -> str:

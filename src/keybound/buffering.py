@@ -35,7 +35,7 @@ def is_worth_reading(head: Head, body_max: int) -> bool:
 
 def _whole(head: Head, name: str) -> bytes | None:
     """Return all lines of a header as one: where there are several, nobody knows which counts."""
-    return b",".join(head.lines(name)) if head.lines(name) else None
+    return b",".join(head.folded(name)) if head.folded(name) else None
 
 
 async def buffered(receive: Receive, body_max: int) -> tuple[bytes | None, Receive]:

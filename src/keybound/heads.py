@@ -17,7 +17,7 @@ _UNPREFIXED = frozenset({"content-type", "content-length"})
 class ScopeHead:
     """A request of ASGI."""
 
-    __slots__ = ("_headers", "_lines", "method", "path", "peer", "query", "raw_path")
+    __slots__ = ("_folded", "_headers", "_lines", "method", "path", "peer", "query", "raw_path")
 
     def __init__(self, scope: Mapping[str, Any], method: str, path: str) -> None:
         """Read a scope as it is now, as ``method`` and ``path`` were read of it."""
@@ -27,17 +27,34 @@ class ScopeHead:
         self.raw_path = None if raw is None else raw.partition(b"?")[0]
         self.query: bytes = scope.get("query_string") or b""
         self._headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
-        self._lines: dict[bytes, list[bytes]] | None = None
+        self._lines: dict[bytes, list[bytes]] = {}
+        self._folded = self._lines
         self.method = method
         self.path = path
 
     def lines(self, name: str) -> Sequence[bytes]:
         """Return the values of one header."""
-        if self._lines is None:
-            self._lines = {}
-            for each, value in self._headers:
-                self._lines.setdefault(each, []).append(value)
+        if not self._lines:
+            self._read()
         return self._lines.get(name.encode("latin-1"), ())
+
+    def folded(self, name: str) -> Sequence[bytes]:
+        """Return those of each spelling of its name."""
+        if not self._lines:
+            self._read()
+        return self._folded.get(name.encode("latin-1"), ())
+
+    def _read(self) -> None:
+        lines: dict[bytes, list[bytes]] = {}
+        for name, value in self._headers:
+            lines.setdefault(name, []).append(value)
+        self._folded = lines
+        if b"_" in b"".join(lines):  # as in hardly any request
+            folded: dict[bytes, list[bytes]] = {}
+            for name, values in lines.items():
+                folded.setdefault(name.replace(b"_", b"-"), []).extend(values)
+            self._folded = folded
+        self._lines = lines
 
 
 class EnvironHead:
@@ -80,6 +97,9 @@ class EnvironHead:
         key = name.upper().replace("-", "_")
         value: str | None = self._environ.get(key if name in _UNPREFIXED else f"HTTP_{key}")
         return () if value is None else (_encoded(value),)
+
+    folded = lines
+    """An environment tells none of these from another."""
 
 
 def target_of(environ: Mapping[str, Any]) -> str | None:

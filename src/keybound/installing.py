@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from keybound.core.declared import DeclaredRoute
 from keybound.core.errors import SettingsError
+from keybound.core.forwarded import rewritten
 from keybound.guard import AsyncGuard, BaseGuard, Guard
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from keybound.core.head import Head
     from keybound.core.table import RouteTable
 
 logger = logging.getLogger("keybound")
@@ -83,6 +85,17 @@ def tell_inner_cors(app: object) -> None:
                 "put it outside, or set exempt_preflight",
                 type(inner).__name__,
             )
+
+
+def tell_rewritten(client: Sequence[object] | None, head: Head) -> bool:
+    """Warn of a server that reads headers of proxies by itself; return whether this one has."""
+    told = rewritten(client, head.lines("x-forwarded-for"))
+    if told:
+        logger.warning(
+            "the server has put an address of X-Forwarded-For in the place of its peer: let it "
+            "not (uvicorn --no-proxy-headers), so that trusted_proxies alone decides"
+        )
+    return told
 
 
 def refuse_open(table: RouteTable, routes: Iterable[DeclaredRoute]) -> None:

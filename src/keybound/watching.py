@@ -81,8 +81,11 @@ class Watch(ABC):
                 self._over = True
                 self._wake()
                 with suppress(Exception):  # who is gone already need not be told
-                    await self._send({"type": "websocket.close", "code": self._code})
+                    await here().within(self._within, self._close)
                 return
+
+    async def _close(self) -> None:
+        await self._send({"type": "websocket.close", "code": self._code})
 
     async def _may_go_on(self) -> bool:
         try:
@@ -101,7 +104,7 @@ def watch(receive: Receive, send: Send, **how: Unpack[How]) -> Watch:
 
 class _AsyncioWatch(Watch):
     _ending: asyncio.Future[None]
-    _waiting: asyncio.Future[Message] | None = None
+    _waiting: asyncio.Task[Message] | None = None
 
     async def run(self, app: Callable[[Receive, Send], Awaitable[None]]) -> None:
         self._ending = asyncio.get_running_loop().create_future()
@@ -112,17 +115,18 @@ class _AsyncioWatch(Watch):
             if not _is_over(error):
                 raise
         finally:
-            left: list[asyncio.Future[Any]] = [watcher]
+            left: list[asyncio.Task[Any]] = [watcher]
+            if not self._over:  # else it is closing the socket, and ends by itself
+                watcher.cancel()
             if self._waiting is not None:
+                self._waiting.cancel()
                 left.append(self._waiting)
-            for each in left:
-                each.cancel()
             await asyncio.gather(*left, return_exceptions=True)
 
     async def receive(self) -> Message:
         while True:
             if self._waiting is None:
-                self._waiting = asyncio.ensure_future(self._receive())
+                self._waiting = asyncio.create_task(self._next())
             waiting = self._waiting
             either: tuple[asyncio.Future[Any], ...] = waiting, self._ending
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -131,6 +135,10 @@ class _AsyncioWatch(Watch):
             if self._waiting is waiting:  # otherwise another task of the application has it
                 self._waiting = None
                 return waiting.result()
+
+    async def _next(self) -> Message:
+        # For a task of our own: what some servers return (granian) only looks like a future.
+        return await self._receive()
 
     def _wake(self) -> None:
         self._ending.set_result(None)
@@ -148,7 +156,8 @@ class _TrioWatch(Watch):
                 await app(self.receive, self.send)
             except Exception as error:  # noqa: BLE001 - a nursery would wrap it
                 failed = error
-            nursery.cancel_scope.cancel()
+            if not self._over:  # as above
+                nursery.cancel_scope.cancel()
         if failed is not None and not _is_over(failed):
             raise failed
 

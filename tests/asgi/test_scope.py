@@ -5,22 +5,30 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import flask
 import pytest
+from asgiref.wsgi import WsgiToAsgi
 
 import keybound
-from keybound import Route
-from tests.shells.calls import scope_of, serve
+from keybound import Guard, Limits, Route
+from keybound.asgi import APIKeyMiddleware
+from tests.shells.calls import call, scope_of, serve
 from tests.shells.sites import authorization
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.shells.calls import Answer
     from tests.shells.sites import Site
 
 
-@pytest.mark.parametrize("name", [b"x-keybound-", b"x-keybound-anything", b"x-keybound-\xff"])
+FORGED = [b"x-keybound-", b"x-keybound-anything", b"x-keybound-\xff"]
+FORGED += [b"x_keybound_key", b"x-keybound_key", b"x_keybound-key"]
+
+
+@pytest.mark.parametrize("name", FORGED)
 def test_no_header_of_that_kind_is_passed_on(make_plain: Callable[..., Site], name: bytes):
-    """It is the beginning of the name that counts, not a list of names."""
+    """It is the beginning of the name that counts, not a list of names; ``_`` is ``-`` to some."""
     site = make_plain()
     key = site.issue()
     assert site.request(key=key, headers=((name, b"evil"),)).status == 200
@@ -83,3 +91,44 @@ def test_requests_at_the_same_time_never_see_each_other(make_asgi: Callable[...,
     asyncio.run(all_at_once())
     assert len(seen) == 60
     assert all(len(set(names)) == 1 for names in seen)
+
+
+class Overriding:
+    """Takes the method from a header, as middleware of WSGI does."""
+
+    def __init__(self, app: Any) -> None:
+        """Stand around an application."""
+        self.app = app
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        """Serve one request."""
+        asked = environ.get("HTTP_X_HTTP_METHOD_OVERRIDE")
+        environ["REQUEST_METHOD"] = (asked or environ["REQUEST_METHOD"]).upper()
+        return self.app(environ, start_response)
+
+
+@pytest.mark.parametrize("name", ["x-http-method-override", "x_http_method_override"])
+def test_application_of_wsgi_within_serves_what_was_decided(name: str):
+    """Where names are folded: no header makes another method, or another key, of a request."""
+    app = flask.Flask(__name__)
+
+    @app.route("/", methods=["POST", "DELETE"])
+    def _answer() -> str:
+        seen = [flask.request.headers.get(each) for each in ("X-Keybound-Key", "X-API-Key")]
+        return f"{flask.request.method} {seen}"
+
+    guard = Guard.from_settings(
+        database="memory://", credentials=["header(X-API-Key)"], hide_credentials=True
+    )
+    served: Any = WsgiToAsgi(Overriding(app.wsgi_app))
+    guarded = APIKeyMiddleware(served, guard.to_async())
+    issued = guard.issue(name="CI", limits=Limits(methods="POST"))
+    key = (b"x-api-key", issued.secret.reveal().encode())
+
+    def send(*headers: tuple[bytes, bytes]) -> Answer:
+        scope = scope_of("http", "/", method="POST", headers=[key, *headers])
+        return call(guarded, scope | {"scheme": "http", "server": ("localhost", 80)})
+
+    assert send((b"x_keybound_key", b"evil")).body == b"POST [None, None]"
+    assert send((name.encode(), b"DELETE")).status == 403
+    assert send((b"x_api_key", b"another")).status == 400

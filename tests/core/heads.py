@@ -24,6 +24,10 @@ class FakeHead:
         """Return the values of one header."""
         return [value for each, value in self.headers if each == name]
 
+    def folded(self, name: str) -> list[bytes]:
+        """Return those of each spelling of its name."""
+        return [value for each, value in self.headers if each.replace("_", "-") == name]
+
     def joined(self) -> FakeHead:
         """Return what a WSGI server makes of it: lines of one name are one."""
         names = dict.fromkeys(name for name, _ in self.headers)

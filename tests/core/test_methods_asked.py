@@ -93,3 +93,12 @@ def test_what_is_asked_is_a_method_in_capitals_or_unknown(values):
     """So that a table can be asked about it."""
     for method in by_header(*values):
         assert method == "?" or (method.isascii() and method == method.upper())
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_header_with_underscores_asks_too(name):
+    """As WSGI has all of them; beside the other spelling both count."""
+    assert by_header(b"PUT", name=name.replace("-", "_")) == ("PUT",)
+    assert by_header(b"PUT", name=name.replace("-", "_", 1)) == ("PUT",)
+    both = FakeHead(((name, b"PUT"), (name.replace("-", "_"), b"DELETE")))
+    assert methods_asked(both) == ("DELETE", "PUT")

@@ -84,6 +84,7 @@ def test_one_value_is_found_wherever_it_stands(request_head, raw):
         # nothing is trimmed into shape
         *((head(("x-api-key", value)), MALFORMED) for value in (b"", b"a b", b'"abc"', b"a\0")),
         (head(("x-api-key", b"Bearer abc")), MALFORMED),
+        (head(("x_api_key", b"abc")), MALFORMED),  # another name, but not to everybody
         *(
             (head(query=b"api_key=" + value), MALFORMED)
             for value in (b"", b"a+b", b"+abc", b"abc%20", b"a%", b"%2", b"%zz", b"%E9", b"\xe9")
@@ -112,6 +113,8 @@ def test_what_is_found_is_one_whole_key_or_malformed(request_head, result):
         head(*(("authorization", b"Bearer abc"),) * 1_000),
         head(("x-api-key", b"abc"), ("x-api-key", b"abc")),
         head(("x-api-key", b"abc"), ("x-api-key", b"")),
+        head(("x-api-key", b"abc"), ("x_api_key", b"abc")),
+        head(("x_api_key", b"abc"), ("x-api_key", b"abc")),
         head(("x-api-key", b"abc,abc")),
         head(("x-api-key", b"abc,")),
         head(query=b"api_key=abc&api_key=abc"),
@@ -143,6 +146,7 @@ VALUES = {
     "header": (("x-api-key", b"abc"),),
     "empty header": (("x-api-key", b""),),
     "two headers": (("x-api-key", b"abc"), ("x-api-key", b"abc")),
+    "underscored header": (("x_api_key", b"abc"),),
     "cookie": (("cookie", b"key=abc"),),
     "empty cookie": (("cookie", b"key="),),
 }
@@ -300,3 +304,10 @@ def test_many_parts_that_are_no_key_take_next_to_no_time(query: bytes, cookie: b
         return time.process_time() - begun
 
     assert min(took() for _ in range(3)) < 0.03 * SLOW
+
+
+def test_headers_are_handed_on_without_the_key():
+    """Nor with what is one to whoever takes an underscore for a hyphen."""
+    kept = [(b"x-api-keys", b"abc"), (b"a_b", b"abc")]
+    keys = [(b"authorization", b"abc"), (b"x-api-key", b"abc"), (b"x_api-key", b"abc")]
+    assert PLACES.without_headers([*keys, *kept]) == kept

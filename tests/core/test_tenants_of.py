@@ -105,6 +105,13 @@ def test_the_peer_of_the_request_is_who_must_be_trusted():
         assert source.of(head, lambda given: given == "10.0.0.1") == tenant
 
 
+def test_a_header_with_underscores_names_no_tenant_and_leaves_none():
+    """It is never believed, and beside the other one nobody knows which the application reads."""
+    source, line = TenantSource.parse("header(X-Tenant)"), {"x_tenant": [b"acme"]}
+    assert source.of(head_with(line), everybody) is None
+    assert source.of(head_with({"x-tenant": [b"acme"], **line}), everybody) is None
+
+
 @pytest.mark.parametrize(
     ("value", "tenant"),
     [

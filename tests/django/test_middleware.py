@@ -308,3 +308,16 @@ def test_file_is_left_to_the_server(blocking: Project):
     serve: Any = WSGIHandler()
     sent = serve(environ, lambda *_: None)
     assert isinstance(sent, io.BytesIO)
+
+
+def test_server_that_rewrites_its_peer_is_pointed_out_once(
+    project: Project, caplog: pytest.LogCaptureFixture
+):
+    """Under ASGI, where it shows: Django's client has no port there, as the peer of a proxy."""
+    project.use(path("", show))
+    project.send("/", project.key())
+    assert "X-Forwarded-For" not in caplog.text
+    for _ in range(3):
+        project.send("/", project.key(), headers={"X-Forwarded-For": "192.0.2.1"})
+    said = "the server has put an address of X-Forwarded-For"
+    assert caplog.text.count(said) == project.awaits

@@ -97,6 +97,7 @@ def test_head_says_whether_a_body_is_worth_reading():
     assert not is_worth_reading(FakeHead((JSON, ("content-length", b"11"))), 10)
     assert not is_worth_reading(FakeHead((JSON, JSON)), 10)
     assert not is_worth_reading(FakeHead((JSON, ("content-encoding", b"gzip"))), 10)
+    assert not is_worth_reading(FakeHead((JSON, ("content_encoding", b"gzip"))), 10)
     assert not is_worth_reading(FakeHead(), 10)
 
 

@@ -30,6 +30,7 @@ from keybound.core.effects import LoadByDigest, Sync
 from keybound.core.errors import NotFoundError, StoreUnavailableError
 from keybound.loops import here, in_trio
 from keybound.starlette import APIKeyMiddleware
+from keybound.watching import watch
 from tests.guard.test_authenticators import BOB, HEAD
 
 SECRET = "a-secret-of-the-tests-0123456789-abcdef"
@@ -240,6 +241,32 @@ def test_loops_in_several_threads_share_a_guard(settings):
                 twin.revoke(each.id)
     assert {decision.reason for decisions in decided for decision in decisions} == {Reason.REVOKED}
     run_asyncio(guard.close)
+
+
+def test_socket_is_closed_though_its_application_ends_at_once(run):
+    """Nobody is cut off in the middle of saying so, unless the server does not listen."""
+    for sends_for, told in ((0.05, ["websocket.close"]), (5, [])):
+        sent: list[str] = []
+
+        async def receive():
+            await here().sleep(60)
+
+        async def send(message, seconds=sends_for, sent=sent):
+            await here().sleep(seconds)
+            sent.append(message["type"])
+
+        async def no():
+            return False
+
+        async def app(receive, _send):
+            assert (await receive())["type"] == "websocket.disconnect"
+
+        async def main(receive=receive, send=send, no=no, app=app):
+            watched = watch(receive, send, still_allowed=no, every=0.01, within=0.2, code=1008)
+            await here().within(2, partial(watched.run, app))
+
+        run(main)
+        assert sent == told
 
 
 def test_redis_that_hangs_costs_a_task_its_timeout_once(run, tmp_path, valkey):

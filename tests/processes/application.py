@@ -56,12 +56,23 @@ def serve(environ: Any, start_response: Any) -> Iterable[bytes]:
     return [answer(environ["PATH_INFO"])]
 
 
+async def aecho(receive: Any, send: Any) -> None:
+    """Say again what is said over a WebSocket, until its client is gone."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
+
+
 async def aserve(scope: Any, receive: Any, send: Any) -> None:
     """Answer over ASGI; as bad neighbours do, without letting others run."""
     if scope["type"] == "lifespan":
         while (await receive())["type"] == "lifespan.startup":
             await send({"type": "lifespan.startup.complete"})
         await send({"type": "lifespan.shutdown.complete"})
+        return
+    if scope["type"] == "websocket":
+        await aecho(receive, send)
         return
     body = answer(scope["path"])
     headers = [(b"content-type", b"application/json")]

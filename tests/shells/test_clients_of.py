@@ -93,6 +93,19 @@ def test_standard_header_is_read_where_it_is_chosen(make_in_memory: Callable[...
     assert reason(site, key, client=PROXY, **forwarded(OFFICE)) == "network_not_allowed"
 
 
+def test_server_that_rewrites_its_peer_is_pointed_out_by_default_too(
+    make_asgi_in_memory: Callable[..., Site], caplog: pytest.LogCaptureFixture
+):
+    """When a key is looked up, so that a request with a known one costs nothing."""
+    caplog.set_level(logging.WARNING)
+    site = make_asgi_in_memory()
+    site.request(key=site.issue(), client=("127.0.0.1", 5000), **forwarded(OFFICE))
+    assert "X-Forwarded-For" not in caplog.text
+    for _ in range(3):
+        site.request(key=site.issue(), client=(OFFICE, 0), **forwarded(OFFICE))
+    assert caplog.text.count("the server has put an address of X-Forwarded-For") == 1
+
+
 def test_server_that_rewrites_its_peer_is_pointed_out_once(
     make_asgi_in_memory: Callable[..., Site], caplog: pytest.LogCaptureFixture
 ):

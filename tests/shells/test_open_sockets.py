@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from keybound import Limits, Route
+from keybound.core.principals import Principal
 from tests.shells.calls import scope_of
 from tests.shells.sites import authorization
 
@@ -165,6 +166,28 @@ def test_socket_of_a_route_that_needs_no_key_stays_open(make_asgi_in_memory: Cal
         await socket.leave()
 
     assert CLOSED not in serve(site, act).sent
+
+
+def test_socket_of_a_session_is_closed_when_that_ends(make_asgi_in_memory: Callable[..., Site]):
+    """Also where nobody needs one: whoever opened it as somebody is not served as nobody."""
+    sessions = {b"sid=1"}
+
+    def knows(head: Any) -> Principal | None:
+        return Principal(id="u_1", tenant="acme") if {*head.lines("cookie")} & sessions else None
+
+    site = make_asgi_in_memory(
+        **SETTINGS,
+        authenticators=[knows],
+        routes=[Route("/own", methods="WEBSOCKET", auth="optional")],
+    )
+
+    async def act(socket: Socket) -> None:
+        await asyncio.sleep(0.05)
+        assert CLOSED not in socket.sent
+        sessions.clear()
+        await socket.is_closed()
+
+    serve(site, act, headers=((b"cookie", b"sid=1"),))
 
 
 def test_socket_is_left_alone_where_nothing_was_said(make_asgi_in_memory: Callable[..., Site]):

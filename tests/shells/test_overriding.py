@@ -113,3 +113,17 @@ def test_handshake_asks_for_nothing_more_either(make_asgi_in_memory: Callable[..
     assert site.request("WEBSOCKET", key=key).status == 101
     asks = ((b"x-http-method-override", b"DELETE"),)
     assert site.request("WEBSOCKET", key=key, headers=asks).status == 403
+
+
+@pytest.mark.parametrize("header", [b"x_http_method_override", b"x-http_method-override"])
+def test_header_with_underscores_asks_as_well(
+    make_asgi_in_memory: Callable[..., Site], header: bytes
+):
+    """Servers of ASGI hand it on, and an application of WSGI behind ours reads it as any other."""
+    site = make_asgi_in_memory(routes=ROUTES)
+    some = site.issue(limits=Limits(methods=["GET", "POST"]))
+    for _ in range(2):
+        refused = site.request("POST", key=some, headers=((header, b"DELETE"),))
+        assert refused.problem["reason"] == "method_not_allowed"
+        assert site.request("POST", key=some, headers=((header, b"GET"),)).status == 200
+    assert site.request("GET", path="/open", headers=((header, b"DELETE"),)).status == 401

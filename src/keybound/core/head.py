@@ -43,3 +43,11 @@ class Head(Protocol):
         underscores is another name.
         """
         ...
+
+    def folded(self, name: str) -> Sequence[bytes]:
+        """Return those of every header that is this one to whoever takes ``_`` for ``-``.
+
+        An application may stand behind something that does, as WSGI has it: what narrows a request
+        is read so, and what is to be believed is not.
+        """
+        ...

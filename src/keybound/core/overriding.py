@@ -24,7 +24,7 @@ _NAME_MAX = 1_000
 
 def methods_asked(head: Head) -> tuple[str, ...]:
     """Return the methods, in capitals and in order; what is none of those known is ``?``."""
-    lines = [line for name in HEADERS for line in head.lines(name)]
+    lines = [line for name in HEADERS for line in head.folded(name)]
     asks = may_ask(head.query)
     if not (lines or asks):
         return ()

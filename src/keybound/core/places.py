@@ -127,7 +127,7 @@ class Places:
         for name, value in headers:
             if name == b"cookie" and self._cookies:
                 kept += [(name, line) for line in self.without_cookie([value])]
-            elif name not in self.headers:
+            elif name.replace(b"_", b"-") not in self.headers:
                 kept.append((name, value))
         return kept
 
@@ -173,9 +173,12 @@ def _in_authorization(head: Head, _: Place) -> bytes | Reason | None:
 
 
 def _in_header(head: Head, place: Place) -> bytes | Reason | None:
-    found = _only(head.lines(place.name.lower()))
+    name = place.name.lower()
+    found = _only(head.folded(name))
     if not isinstance(found, bytes):
         return found
+    if not head.lines(name):  # with underscores it is no credential, but may be one behind us
+        return Reason.MALFORMED_CREDENTIALS
     # A server may have joined two lines; no key has a comma.
     return Reason.DUPLICATE_CREDENTIALS if b"," in found else place.tag + found.strip(_BLANKS)
 

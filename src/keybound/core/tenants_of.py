@@ -93,7 +93,8 @@ class HeaderTenant(TenantSource):
         if not (self.anybody or trusts(head.peer)):
             return None
         lines = head.lines(self.name.lower())
-        value = lines[0].strip(b" \t") if len(lines) == 1 else b""
+        only = len(lines) == 1 and len(head.folded(self.name.lower())) == 1
+        value = lines[0].strip(b" \t") if only else b""
         return as_tenant(value.decode("ascii")) if value.isascii() else None
 
 

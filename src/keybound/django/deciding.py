@@ -25,6 +25,7 @@ from keybound.django.owners import find_owner
 from keybound.django.routers import reached, untouched
 from keybound.django.views import demand_of
 from keybound.heads import EnvironHead
+from keybound.installing import tell_rewritten
 from keybound.judge import UNSETTLED, Unguarded, denial
 
 if TYPE_CHECKING:
@@ -87,12 +88,15 @@ def decide(project: Project, request: GuardedRequest, asked: Asked) -> Steps[Den
 def _authorize(project: Project, request: GuardedRequest, asked: Asked) -> Steps[Outcome]:
     """Decide a request; read its body where that has the model."""
     method, path, _, routed = asked
-    guard = project.guard
+    guard, head = project.guard, EnvironHead(request.META, method, path)
+    if project.looks:
+        client = head.peer, request.META.get("REMOTE_PORT")
+        project.looks = not tell_rewritten(client, head)
     reading = reading_of(guard, request, asked)
     outcome: Outcome = yield from ask(Decide((method, path, *reading), routed))
     if not isinstance(outcome, NeedBody):
         return outcome
-    head, body_max = EnvironHead(request.META, method, path), guard.settings.body_max
+    body_max = guard.settings.body_max
     body = body_of(request, body_max) if is_worth_reading(head, body_max) else None
     told = with_models(reading.told, outcome.fields, head, body)
     outcome = yield from ask(Decide((method, path, *reading.telling(told)), routed))

@@ -65,6 +65,7 @@ class Project:
         self.async_guard = self.given_async.of(self)
         self.owned = self.configuration.owner is not None
         self.checked: object = None
+        self.looks = True
         self.views: dict[tuple[str, str], Remembered] = {}
         self.router: URLRouter | None = None
         self._own = self.guard.engine
