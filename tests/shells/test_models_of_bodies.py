@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from keybound import Limits, Route
+from keybound.core.limits.dimensions import DIMENSIONS
 from tests.shells.calls import Body
+from tests.shells.test_nodes import Whim
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -200,6 +202,40 @@ def test_body_is_read_only_for_who_is_limited_in_models(make_in_memory: Callable
     assert site.request("POST", body=body, headers=(JSON,)).status == 401
     assert told(site, limited(site, silent="write"), body, path="/silent") == "served"
     assert body.reads == 0 or reads_first(site)
+
+
+@pytest.mark.parametrize("how", ["body", "stream"])
+def test_body_that_is_too_long_to_name_a_model_is_handed_on_whole(
+    make_in_memory: Callable[..., Site], monkeypatch: pytest.MonkeyPatch, how: str
+):
+    """To whoever needs none: what was read of it comes first, and then the rest."""
+    monkeypatch.setitem(DIMENSIONS, "whim", Whim)
+    site = make_in_memory(**SETTINGS)
+    site.look(**READERS[how])
+    key = site.issue(limits=Limits(whim="permit"))
+    body = Body(CHAT, b" " * 300, b"end")
+    assert told(site, key, body) == "served"
+    by_wsgi = (site.application.framework, site.application.protocol) == ("django", "wsgi")
+    assert site.looked == (b"" if by_wsgi else b"".join(body.parts))  # it reads none in chunks
+    assert told(site, limited(site), Body(*body.parts)) == "model_unresolved"
+
+
+def test_body_that_is_cut_short_is_handed_on_as_it_came(
+    make_in_memory: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
+):
+    """To whoever needs no model; under ASGI the server says that the client is gone."""
+    monkeypatch.setitem(DIMENSIONS, "whim", Whim)
+    site = make_in_memory(**SETTINGS)
+    if site.application.protocol == "asgi":
+        return
+    site.look(
+        werkzeug=lambda request: request.environ["wsgi.input"].read(50),
+        django=lambda request: request.body,
+    )
+    key = site.issue(limits=Limits(whim="permit"))
+    body = Body(b'{"mod', b'el": "chat"}', cut=True)
+    assert post(site, key, body, (b"content-length", b"%d" % body.length)).status == 200
+    assert site.looked == b'{"mod'
 
 
 def test_body_that_never_comes_is_refused(make_in_memory: Callable[..., Site]):

@@ -16,12 +16,16 @@ from typing import TYPE_CHECKING, Any
 import keybound.asgi
 import keybound.wsgi
 from keybound import Guard, Route, current_key
+from keybound.core.limits.dimensions import register
+from tests.wire.mood import Mood
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 SEEN, TOLD = "x-seen", "x-told"
 BODY = b"served"
+BODY_MAX = 100
+"""Bytes of a body that are read to find a model."""
 
 ROUTES = (
     Route("/open", auth="exempt"),
@@ -30,11 +34,13 @@ ROUTES = (
     Route("/feed", methods="WEBSOCKET", access="read", tenant="~"),
     Route("/search", methods="POST", access="read", tenant="~"),
     Route("/own", tenant="~"),
+    Route("/chat", model="body(model)", tenant="~"),
     Route("/m/{model}", tenant="~"),
     Route("/d/{tenant}/x"),
 )
 
-guard = Guard.from_settings(routes=ROUTES)
+register(Mood)
+guard = Guard.from_settings(routes=ROUTES, body_max=BODY_MAX)
 
 _KEY = re.compile(r"kb_[a-z]+_[0-9A-Za-z]+")
 _FORGED = re.compile(r"X-KEYBOUND-|HTTP_X_KEYBOUND_", re.IGNORECASE)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from keybound import Guard
+from keybound.core.limits.dimensions import DIMENSIONS, register
+from tests.wire.mood import Mood
 from tests.wire.report import table_of
 from tests.wire.servers import sailing
 
@@ -34,6 +36,7 @@ KEYS: dict[str, dict[str, object]] = {
     "here": {"networks": "127.0.0.1"},
     "elsewhere": {"networks": "10.0.0.1"},
     "invoices": {"models": {"invoice": "read"}},
+    "moody": {"mood": "good"},
 }
 """Keys of acme, and their limits."""
 
@@ -44,11 +47,13 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     folder = tmp_path_factory.mktemp("wire")
     settings = {"database": str(folder / "keys.db"), "secret": SECRET}
     guard = Guard.from_settings(**settings)
+    register(Mood)
     issued = {
         name: guard.issue(name=name, tenant="acme", limits=limits) for name, limits in KEYS.items()
     }
     guard.revoke(issued["dead"].id)
     guard.close()
+    del DIMENSIONS[Mood.dimension]  # here; the servers have their own
     keys = {name: each.secret.reveal() for name, each in issued.items()}
     environment = {f"KEYBOUND_{name.upper()}": value for name, value in settings.items()}
     with sailing(folder, keys, environment) as fleet:

@@ -99,6 +99,32 @@ def chunked(data: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
     return b"%x\r\n%s\r\n%s" % (len(data), data, end)
 
 
+@pytest.mark.parametrize("size", [80, 300])
+def test_body_that_was_looked_into_reaches_the_application_whole(fleet: Fleet, size: int):
+    """To its end or to a cap, with a length or in chunks, and whatever it names."""
+    body = b'{"text": "%s"}' % (b"x" * size)
+    json = "Content-Type: application/json"
+    sent = {
+        "a length": request("moody", "POST /chat", json, f"Content-Length: {len(body)}") + body,
+        "one chunk": request("moody", "POST /chat", json, "Transfer-Encoding: chunked")
+        + chunked(body),
+        "two chunks": request("moody", "POST /chat", json, "Transfer-Encoding: chunked")
+        + chunked(body[:50], b"")
+        + chunked(body[50:]),
+    }
+    for shape, raw in sent.items():
+        for name, answer in fleet.ask(raw).items():
+            if shape != "a length" and name in UNCHUNKED:
+                continue
+            check(answer, {"moody"})
+            assert answer.told is not None, (name, shape, answer)
+            assert (name, shape, answer.told["body"]) == (name, shape, body.decode())
+
+
+UNCHUNKED = {"wsgiref"}
+"""Servers that hand no body in chunks to the application."""
+
+
 LENGTHS = {
     "length, then chunks": (f"Content-Length: {len(chunked(b''))}", "Transfer-Encoding: chunked"),
     "chunks, then length": ("Transfer-Encoding: chunked", "Content-Length: 4"),
