@@ -6,7 +6,15 @@ import threading
 from typing import Any
 
 import pytest
-from flask import Flask, Response, abort, g, request, stream_with_context
+from flask import (
+    Flask,
+    Response,
+    abort,
+    g,
+    has_request_context,
+    request,
+    stream_with_context,
+)
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
 
@@ -65,6 +73,22 @@ def test_identity_lasts_as_long_as_the_answer(app, client, key):
         return stream_with_context(body())
 
     assert client.get("/v1/x", headers=key()).text == "CI, acme"
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_pieces_know_who_calls_where_they_know_their_request(app, client, key, *, kept):
+    """Flask keeps its request for a body in ``stream_with_context``, and with it the identity."""
+
+    @app.get("/v1/x")
+    def x() -> Any:
+        def body():
+            caller = keybound.current_key()
+            assert has_request_context() is (caller is not None)
+            yield "nobody" if caller is None else caller.name
+
+        return Response(stream_with_context(body()) if kept else body())
+
+    assert client.get("/v1/x", headers=key()).text == ("CI" if kept else "nobody")
 
 
 def test_threads_have_their_own_identity(app, guard):

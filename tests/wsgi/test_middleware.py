@@ -216,6 +216,21 @@ def test_generator_has_its_identity_while_it_runs(guard, key):
     assert closed == [True, True]
 
 
+def test_what_is_no_generator_is_iterated_after_the_request(guard, key):
+    """It is handed to the server as it is, and may take along who called."""
+
+    class Pieces:
+        def __init__(self, _environ, start_response):
+            start_response("200 OK", [])
+            self.caller = keybound.current_key()
+
+        def __iter__(self):
+            yield f"{self.caller.name}, {keybound.current_key()}".encode()
+
+    answer = call_wsgi(APIKeyMiddleware(Pieces, guard), environ(authorization=key()))
+    assert answer.body == b"CI, None"
+
+
 def test_identity_is_gone_after_the_request(guard, key):
     """Also when the application fails; and within a request it is that of the innermost."""
 
