@@ -214,7 +214,7 @@ class APIKeyMiddleware:
     def _hide(self, scope: Scope, send: Send, head: Head, *, allowed: bool) -> Send:
         """Take the key out of what the application sees, where it is not to see it."""
         reader, query = self.guard.reader, scope.get("query_string")
-        hide_in_scope(scope, reader.places, everywhere=reader.hides(head, allowed=allowed))
+        hide_in_scope(scope, reader.places, reader.hidden(head, allowed=allowed))
         return send if scope.get("query_string") == query else deprecating(send)
 
     async def _watched(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 
     from keybound.core.places import Places
 
@@ -17,8 +17,10 @@ _STARTS = frozenset({"http.response.start", "websocket.http.response.start", "we
 _TARGETS = ("RAW_URI", "REQUEST_URI")
 
 
-def hide_in_scope(scope: MutableMapping[str, Any], places: Places, *, everywhere: bool) -> None:
-    """Take keys out of a scope: out of its query always, ``everywhere`` out of headers too."""
+def hide_in_scope(
+    scope: MutableMapping[str, Any], places: Places, hidden: Iterable[Places] = ()
+) -> None:
+    """Take keys out of a scope: out of its query always, out of headers where they are hidden."""
     query: bytes | str | None = scope.get("query_string")
     if isinstance(query, str):  # by Django's test client
         scope["query_string"] = _without(places, query)
@@ -27,11 +29,13 @@ def hide_in_scope(scope: MutableMapping[str, Any], places: Places, *, everywhere
     path, mark, rest = (scope.get("raw_path") or b"").partition(b"?")
     if mark:  # as some servers have it
         scope["raw_path"] = b"%s?%s" % (path, places.without_query(rest))
-    if everywhere:
-        scope["headers"] = places.without_headers(scope["headers"])
+    for each in hidden:
+        scope["headers"] = each.without_headers(scope["headers"])
 
 
-def hide_in_environ(environ: MutableMapping[str, Any], places: Places, *, everywhere: bool) -> None:
+def hide_in_environ(
+    environ: MutableMapping[str, Any], places: Places, hidden: Iterable[Places] = ()
+) -> None:
     """Take keys out of an environment in the same way."""
     query: str | None = environ.get("QUERY_STRING")
     if query:
@@ -41,13 +45,13 @@ def hide_in_environ(environ: MutableMapping[str, Any], places: Places, *, everyw
             path, mark, rest = target.partition("?")
             if mark:
                 environ[name] = f"{path}?{_without(places, rest)}"
-    if everywhere:
-        for header in (*places.headers, b"cookie"):
+    for each in hidden:
+        for header in (*each.headers, b"cookie"):
             key = f"HTTP_{header.decode().upper().replace('-', '_')}"
             value: str | None = environ.pop(key, None)
             if value is None:
                 continue
-            for _, kept in places.without_headers([(header, _bytes(value))]):
+            for _, kept in each.without_headers([(header, _bytes(value))]):
                 environ[key] = kept.decode("latin-1")
 
 

@@ -165,10 +165,10 @@ class APIKeyMiddleware:
     ) -> StartResponse:
         """Take the key out of what the application sees, where it is not to see it."""
         reader, query = self.guard.reader, environ.get("QUERY_STRING")
-        everywhere = reader.hides(EnvironHead(environ, "", ""), allowed=allowed)
-        hide_in_environ(environ, reader.places, everywhere=everywhere)
-        hidden = environ.get("QUERY_STRING") != query
-        return start_deprecating(start_response) if hidden else start_response
+        hidden = reader.hidden(EnvironHead(environ, "", ""), allowed=allowed)
+        hide_in_environ(environ, reader.places, hidden)
+        deprecated = environ.get("QUERY_STRING") != query
+        return start_deprecating(start_response) if deprecated else start_response
 
     def prepare(self, engine: Engine) -> None:
         """Do what comes before the first request under an engine; what it raises is a 503."""

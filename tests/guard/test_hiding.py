@@ -29,19 +29,19 @@ def test_scope_keeps_everything_but_keys():
         (b"b", b"2"),
     ]
     scope = {"query_string": b"a=1&key=x", "headers": headers, "raw_path": b"/p?key=x&a=1"}
-    hide_in_scope(scope, PLACES, everywhere=False)
+    hide_in_scope(scope, PLACES)
     assert scope == {"query_string": b"a=1", "headers": headers, "raw_path": b"/p?a=1"}
-    hide_in_scope(scope, PLACES, everywhere=True)
+    hide_in_scope(scope, PLACES, [PLACES])
     assert scope["headers"] == [(b"cookie", b"a=1"), (b"b", b"2")]
 
 
 def test_scope_without_a_query_stays():
     """Nothing is added to it."""
     scope: dict[str, Any] = {"headers": []}
-    hide_in_scope(scope, PLACES, everywhere=False)
+    hide_in_scope(scope, PLACES)
     assert scope == {"headers": []}
     scope = {"headers": [], "query_string": b"", "raw_path": b"/p"}
-    hide_in_scope(scope, PLACES, everywhere=True)
+    hide_in_scope(scope, PLACES, [PLACES])
     assert scope == {"headers": [], "query_string": b"", "raw_path": b"/p"}
 
 
@@ -56,11 +56,11 @@ def test_environment_keeps_everything_but_keys():
         "HTTP_COOKIE": "sid=x; a=1",
         "HTTP_B": "2",
     }
-    hide_in_environ(environ, PLACES, everywhere=False)
+    hide_in_environ(environ, PLACES)
     assert environ["QUERY_STRING"] == "b=%2F\xe9"
     assert (environ["RAW_URI"], environ["REQUEST_URI"]) == ("/p?b=%2F", "http://h/p?")
     assert environ["HTTP_AUTHORIZATION"] == "x"
-    hide_in_environ(environ, PLACES, everywhere=True)
+    hide_in_environ(environ, PLACES, [PLACES])
     hidden = {name: value for name, value in environ.items() if name.startswith("HTTP_")}
     assert hidden == {"HTTP_COOKIE": "a=1", "HTTP_B": "2"}
 
@@ -68,7 +68,7 @@ def test_environment_keeps_everything_but_keys():
 def test_environment_without_any_of_it_stays():
     """Nothing is added to it."""
     environ: dict[str, str] = {"RAW_URI": "/p"}
-    hide_in_environ(environ, PLACES, everywhere=True)
+    hide_in_environ(environ, PLACES, [PLACES])
     assert environ == {"RAW_URI": "/p"}
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from keybound import Limits, Route
 from keybound.hiding import DEPRECATION
-from tests.shells.test_forms import carried, revealed
+from tests.shells.test_forms import carried, merged, revealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -246,6 +246,42 @@ def test_key_is_hidden_where_none_is_needed(make_in_memory: Callable[..., Site])
     assert site.request(path="/open", **carried("bearer", key)).status == 200
     assert key.decode() not in repr(site.looked)
     assert site.served[0]["keybound"] is None
+
+
+@pytest.mark.parametrize(
+    "forms",
+    [
+        ("bearer", "header"),
+        ("bearer", "cookie"),
+        ("header", "cookie"),
+        ("bearer", "header", "cookie", "query"),
+        ("bearer", "bearer"),
+        ("header", "header"),
+        ("cookie", "cookie"),
+    ],
+    ids="+".join,
+)
+def test_every_key_is_hidden_where_none_is_needed(
+    make_in_memory: Callable[..., Site], forms: tuple[str, ...]
+):
+    """Two of them, of which nobody says which one counts, are not for an exempt route either."""
+    site = looking(make_in_memory, hide_credentials=True)
+    keys = [revealed(site) for _ in forms]
+    sent = merged(*map(carried, forms, keys))
+    assert site.request(path="/open", **sent).status == 200
+    for key in keys:
+        assert key.decode() not in repr(site.looked)
+        assert key.decode() not in repr(site.headers)
+
+
+@pytest.mark.parametrize("form", ["header", "cookie"])
+def test_own_credential_beside_a_key_is_not_hidden(make_in_memory: Callable[..., Site], form: str):
+    """The place that holds the key is, and no other."""
+    site = looking(make_in_memory, hide_credentials=True)
+    key, own = revealed(site), {"headers": ((b"authorization", b"Basic dTpw"),)}
+    assert site.request(path="/open", **merged(own, carried(form, key))).status == 200
+    assert key.decode() not in repr(site.looked)
+    assert (b"authorization", b"Basic dTpw") in site.headers
 
 
 def test_body_of_a_refusal_holds_no_key(make_in_memory: Callable[..., Site]):

@@ -24,7 +24,8 @@ Kind: TypeAlias = Literal["authorization", "header", "query", "cookie"]
 TAG = b"\0"
 """What a tag begins and ends with."""
 
-_BLANKS = b" \t"
+BLANKS = b" \t"
+"""What may stand around a value (RFC 9110 section 5.6.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,16 +153,16 @@ class Places:
             kept = [
                 self._alone(part) if len(part) > size else part
                 for part in kept
-                if len(part) <= size or _cookie(part) != name
+                if len(part) <= size or cookie_name(part) != name
             ]
         if kept == parts:
             return line
-        return b";".join(kept).lstrip(_BLANKS) or None
+        return b";".join(kept).lstrip(BLANKS) or None
 
     def _alone(self, part: bytes) -> bytes:
         """Return a part without what a server joined to it of another line."""
         first, *others = part.split(b",")
-        kept = [piece for piece in others if _cookie(piece) not in self._cookies]
+        kept = [piece for piece in others if cookie_name(piece) not in self._cookies]
         return b",".join((first, *kept))
 
 
@@ -180,7 +181,7 @@ def _in_header(head: Head, place: Place) -> bytes | Reason | None:
     if not head.lines(name):  # with underscores it is no credential, but may be one behind us
         return Reason.MALFORMED_CREDENTIALS
     # A server may have joined two lines; no key has a comma.
-    return Reason.DUPLICATE_CREDENTIALS if b"," in found else place.tag + found.strip(_BLANKS)
+    return Reason.DUPLICATE_CREDENTIALS if b"," in found else place.tag + found.strip(BLANKS)
 
 
 def _in_query(head: Head, place: Place) -> bytes | Reason | None:
@@ -198,11 +199,11 @@ def _in_cookie(head: Head, place: Place) -> bytes | Reason | None:
     for line in head.lines("cookie"):
         size = len(name)  # most parts cannot be it, by a look at their length
         for part in [part for part in line.split(b";") if len(part) > size]:
-            if _cookie(part) == name:
-                values.append(part.partition(b"=")[2].strip(_BLANKS))
+            if cookie_name(part) == name:
+                values.append(part.partition(b"=")[2].strip(BLANKS))
             # Two lines that a server joined: it is there, and with its comma no key.
             pieces = part.split(b",")[1:]
-            values += [b"," + piece for piece in pieces if _cookie(piece) == name]
+            values += [b"," + piece for piece in pieces if cookie_name(piece) == name]
     found = _only(values)
     if not isinstance(found, bytes):
         return found
@@ -231,10 +232,10 @@ def _is_parameter(part: bytes, name: bytes) -> bool:
     return unquote_to_bytes(written) == name
 
 
-def _cookie(part: bytes) -> bytes | None:
+def cookie_name(part: bytes) -> bytes | None:
     """Return the name of a cookie; what has no ``=`` has no name (RFC 6265 section 5.2)."""
     name, equals, _ = part.partition(b"=")
-    return name.strip(_BLANKS) if equals else None
+    return name.strip(BLANKS) if equals else None
 
 
 _FINDERS: dict[Kind, Callable[[Head, Place], bytes | Reason | None]] = {

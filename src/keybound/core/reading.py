@@ -8,6 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct, structs
 
+from keybound.core.carriers import Carriers
 from keybound.core.credentials import Credential, read_credential
 from keybound.core.head import Head
 from keybound.core.overriding import methods_asked
@@ -78,7 +79,9 @@ class Reader:
         not for the application; ``strangers``: what is let in may have come without one.
         """
         self.places = places
+        self._everywhere = (places,)
         self._forms = tuple(forms)
+        self._carriers = Carriers(self._forms)
         self._recognises = recognises
         self._hides = hides
         self._strangers = strangers
@@ -102,15 +105,20 @@ class Reader:
         """The headers that answers depend on, for ``Vary``."""
         return (*self.places.varies, *(self._tenants.varies if self._tenants else ()))
 
-    def hides(self, head: Head, *, allowed: bool) -> bool:
-        """Return whether the credential of a request is a key that is not for the application.
+    def hidden(self, head: Head, *, allowed: bool) -> tuple[Places, ...]:
+        """Return the places of a request that hold keys, which are not for the application.
 
-        The site's own credentials are, and so are those of a path that needs none.
+        The site's own credentials are, and so are those of a path that needs none. Such a path may
+        be sent several keys: no place that has one is left out.
         """
-        if not self._hides or (allowed and not self._strangers):
-            return self._hides
-        raw = self.places.find(head)
-        found = read_credential(raw, self._forms) if isinstance(raw, bytes) else raw
+        if not self._hides:
+            return ()
+        if allowed and not self._strangers:
+            return self._everywhere
+        return self._carriers.holding(head, self._is_key)
+
+    def _is_key(self, raw: bytes) -> bool:
+        found = read_credential(raw, self._forms)
         return isinstance(found, Credential) and self._recognises(found.token)
 
     def read(self, head: Head) -> Reading:

@@ -32,12 +32,12 @@ def hide(project: Project, request: GuardedRequest, identity: Identity | None) -
     """
     reader, meta = project.guard.reader, request.META
     query = meta.get("QUERY_STRING")
-    everywhere = reader.hides(EnvironHead(meta, "", ""), allowed=identity is not None)
+    hidden = reader.hidden(EnvironHead(meta, "", ""), allowed=identity is not None)
     drop_forged(meta)
-    hide_in_environ(meta, reader.places, everywhere=everywhere)
+    hide_in_environ(meta, reader.places, hidden)
     scope = getattr(request, "scope", None)
     if scope is not None:
-        hide_in_scope(scope, reader.places, everywhere=everywhere)
+        hide_in_scope(scope, reader.places, hidden)
     if meta.get("QUERY_STRING") != query:
         request.keybound_deprecated = True
     given: str = meta.get(_AUTHORIZATION) or ""
