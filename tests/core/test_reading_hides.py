@@ -83,7 +83,7 @@ HEADER, COOKIE = ("x-api-key", b"kb_key"), ("cookie", b"a=1; sid=kb_key")
         ((("cookie", b"sid=x; sid=kb_key"), ("cookie", b"sid=x")), ()),
         ((("cookie", b'sid=x,sid = "kb_key" ,b=2'),), ()),
         ((("cookie", b"a=1,sid=kb_key,b=2; c=3"),), (("cookie", b"a=1,b=2; c=3"),)),
-        ((("cookie", b"SID=kb_key; sids=kb_key; sid"),),) * 2,
+        ((("cookie", b"SID=kb_key; sids=kb_key; sid; sid=x"),),) * 2,
         ((("authorization", b",".join([b"Bearer kb_key"] * 100)),), ()),
         ((("authorization", b"Basic dTpw,Bearer kb_key"),), ()),
         ((("authorization", b"Basic dTpw,Bearer token"),),) * 2,
