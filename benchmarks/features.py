@@ -1,6 +1,6 @@
 """What each feature costs a request where it is configured, beside a guard with a plain key.
 
-    python benchmarks/features.py [--rounds 40]
+    python benchmarks/features.py [--rounds 40] [--cpu-time]
 
 A warm key in front of an ASGI application without a framework; what is added is to the request of
 the first line.
@@ -11,25 +11,33 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import platform
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from timing import Case, measure, report
 
-from keybound import Guard, Limits, Principal, Route
+from keybound import Guard, Limits, Principal
 from keybound.asgi import APIKeyMiddleware
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 BASE = "a key, and nothing else configured"
+SOCKET = "a socket, opened and closed"
+FIVE = ["bearer", "rest_api_key", "scheme(Token)", "param(api_key)", "basic(username)"]
 BODY = b'{"model": "message", "text": "' + b"x" * 900 + b'"}'
 
 
-async def application(_scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
-    """Read the body and answer the smallest thing."""
+async def application(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
+    """Read the body and answer the smallest thing; accept a socket and close it."""
     await receive()
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.close", "code": 1000})
+        return
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"ok"})
 
@@ -41,6 +49,7 @@ class Sent(Case):
     more: tuple[tuple[bytes, bytes], ...] = ()
     query: bytes = b""
     method: str = "GET"
+    type: str = "http"
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -50,13 +59,15 @@ class Sent(Case):
 
     def scope(self) -> dict[str, Any]:
         """Return the ASGI scope of the request."""
-        return {**super().scope(), "query_string": self.query, "method": self.method}
+        more = {"query_string": self.query, "method": self.method, "type": self.type}
+        return {**super().scope(), **more}
 
 
 def cases() -> list[Case]:
     """Return the cases; each has a guard and a key of its own."""
     return [
         case(BASE),
+        case("credentials: five of Authorization", credentials=FIVE),
         case(
             "credentials: header(X-API-Key)", "header", credentials=["bearer", "header(X-API-Key)"]
         ),
@@ -67,7 +78,19 @@ def cases() -> list[Case]:
         case("client_ip: cloudflare", client_ip="cloudflare", trusted_proxies=["203.0.113.0/24"]),
         case("tenant_from: host", tenant_from="host({tenant}.example.com)", tenant="api"),
         case("tenant_from: header", "tenant", tenant_from="header(X-Tenant, any)", tenant="api"),
+        case("tenant_from: a function", tenant_from=tenant, tenant="api"),
         case("exempt_preflight", exempt_preflight=True),
+        case(
+            "a header, hidden; a proxy; a host: all four",
+            "header",
+            credentials=["bearer", "header(X-API-Key)"],
+            hide_credentials=True,
+            client_ip="x-forwarded-for",
+            trusted_proxies=["203.0.113.0/24"],
+            tenant_from="host({tenant}.example.com)",
+            tenant="api",
+        ),
+        case("close_on_revoke: a request", close_on_revoke=True),
         case("authenticators, and a key", authenticators=[nobody]),
         case("authenticators, and no key", "none", authenticators=[somebody]),
         case("model_from: body, a key without models", "body", model_from="body(model)"),
@@ -84,6 +107,8 @@ def cases() -> list[Case]:
         case(
             "report_only, and something to report", "post", rights=["report_only"], read_only=True
         ),
+        case(SOCKET, "socket"),
+        case("close_on_revoke: a socket", "socket", base=SOCKET, close_on_revoke=True),
     ]
 
 
@@ -95,11 +120,11 @@ def case(
     limits: Limits | None = None,
     rights: tuple[str, ...] | list[str] = (),
     read_only: bool = False,
+    base: str = BASE,
     **settings: Any,  # noqa: ANN401 - as from_settings takes them
 ) -> Case:
     """Return a request that a guard with these settings allows."""
-    routes = [Route("/tenants/{tenant}/x")] if tenant is None and "tenant_from" in settings else []
-    guard = Guard.from_settings(database="memory://", routes=routes, **settings)
+    guard = Guard.from_settings(database="memory://", **settings)
     key = guard.issue(
         name=name[:60],
         tenant=tenant,
@@ -109,7 +134,7 @@ def case(
     bearer = None if sent in _WITHOUT else b"Bearer " + key.encode()
     how = _HOW[sent](key.encode()) if sent in _HOW else {}
     app = APIKeyMiddleware(application, guard.to_async())
-    return Sent(name, app, bearer, None if name == BASE else BASE, **how)
+    return Sent(name, app, bearer, None if name in {BASE, SOCKET} else base, **how)
 
 
 _WITHOUT = frozenset({"header", "query", "cookie", "none"})
@@ -122,7 +147,13 @@ _HOW: dict[str, Callable[[bytes], dict[str, Any]]] = {
     "encoded": lambda _: {"query": b"q=a%20b"},
     "post": lambda _: {"method": "POST"},
     "body": lambda _: {"method": "POST", "body": BODY},
+    "socket": lambda _: {"type": "websocket"},
 }
+
+
+def tenant(_head: object) -> str:
+    """Know the tenant."""
+    return "api"
 
 
 def nobody(_head: object) -> None:
@@ -138,10 +169,13 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=40)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--cpu-time", action="store_true", help="if others use the machine")
+    given = parser.parse_args()
+    rounds, clock = given.rounds, time.process_time if given.cpu_time else time.perf_counter
     logging.disable()
-    timings = asyncio.run(measure(cases(), rounds=rounds))
-    print(f"Python {platform.python_version()}, {rounds} rounds")
+    timings = asyncio.run(measure(cases(), rounds=rounds, clock=clock))
+    load = os.getloadavg()[0]
+    print(f"Python {platform.python_version()}, {rounds} rounds, load {load:.2f}")
     print(report(timings))
 
 
