@@ -78,6 +78,7 @@ HEADER, COOKIE = ("x-api-key", b"kb_key"), ("cookie", b"a=1; sid=kb_key")
         ((HEADER, ("x-api-key", b"x")), ()),
         ((("x-api-key", b"x, kb_key"), OWN), (OWN,)),
         ((OWN, HEADER), (OWN,)),
+        ((OWN, ("x_api-key", b"kb_key")), (OWN,)),
         ((OWN, COOKIE), (OWN, ("cookie", b"a=1"))),
         ((OWN, ("x-api-key", b"x"), ("cookie", b"sid=x")),) * 2,
         ((("cookie", b"sid=x; sid=kb_key"), ("cookie", b"sid=x")), ()),

@@ -39,7 +39,7 @@ def _values(head: Head, place: Place) -> set[bytes]:
 
 
 def _header(head: Head, place: Place) -> list[bytes]:
-    lines = head.lines(place.name.lower())
+    lines = head.folded(place.name.lower())
     return [value.strip(BLANKS) for line in lines for value in line.split(b",")]
 
 
