@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -38,6 +40,21 @@ settings.register_profile(
 settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default")
 )
+
+
+@pytest.fixture
+def no_threads():
+    """Return a context in which the system has no thread for anybody: none has so large a stack."""
+
+    @contextmanager
+    def none():
+        before = threading.stack_size(1 << 46)
+        try:
+            yield
+        finally:
+            threading.stack_size(before)
+
+    return none
 
 
 @pytest.hookimpl(optionalhook=True)

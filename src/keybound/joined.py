@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import contextmanager
-from threading import Thread
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from keybound.blocking import BlockingVerbs
@@ -13,6 +12,7 @@ from keybound.core.effects import HostCommit, ListNodes, LoadNode
 from keybound.core.errors import InputError, KeyboundError
 from keybound.core.lifecycle import settle
 from keybound.drivers import run
+from keybound.threads import begin
 from keybound.verbs import Verbs
 
 if TYPE_CHECKING:
@@ -73,14 +73,17 @@ class Joined(BlockingVerbs):
         except RuntimeError:
             self._settle(names)
         else:  # others run in this thread, and must not wait for the store
-            Thread(target=self._settle, args=(names,), name="keybound-stamp", daemon=True).start()
+            if begin(self._settle, names, name="keybound-stamp") is None:
+                logger.warning(_LEFT, "there is no thread to be had for it")
 
     def _settle(self, names: Iterable[str]) -> None:
         try:
             self.receipts += run(settle(self._engine.site, names), self._engine.perform)
         except KeyboundError as error:  # the host has committed, and is not to be told otherwise
-            logger.warning("the next sync has to stamp what was committed: %s", error)
+            logger.warning(_LEFT, error)
 
+
+_LEFT = "the next sync has to stamp what was committed: %s"
 
 _WITHIN = frozenset({HostCommit, ListNodes, LoadNode})
 """What is asked of the store as the host sees it: all that a verb asks of one."""

@@ -19,6 +19,7 @@ from keybound.core.errors import KeyboundError
 from keybound.core.usage import UncountedError, hand_over
 from keybound.counting import NOTED_MAX
 from keybound.drivers import run
+from keybound.threads import begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +37,7 @@ _LOOK_EVERY = 1.0
 
 
 class Recorder:
-    """Records what is counted about every ``every`` seconds, from the first use of a key on.
+    """Records what is counted about every ``every`` seconds, from the first of it on.
 
     It belongs to the process that made it, and its thread goes when nobody has it any more. Without
     ``background`` there is no thread, and all is recorded at the end.
@@ -98,20 +99,12 @@ class Recorder:
             if self._signal is not None:
                 return self._signal
             signal = self._signal = _Signal()
-        thread = threading.Thread(
-            target=_loop,
-            args=(weakref.WeakMethod(self.record), signal),
-            kwargs={"every": self._every},
-            name="keybound-usage",
-            daemon=True,
-        )
         # Not under the lock: to start a thread may let another greenlet run, which wants it.
-        try:
-            thread.start()
-        except RuntimeError:  # none can be had now: the next use tries again
+        method = weakref.WeakMethod(self.record)
+        signal.thread = begin(_loop, method, signal, self._every, name="keybound-usage")
+        if signal.thread is None:  # the next use tries again
             self._signal = None
         else:
-            signal.thread = thread
             _finish_with_children()
         return signal
 
@@ -125,7 +118,7 @@ class _Signal:
         self.thread: threading.Thread | None = None
 
 
-def _loop(method: weakref.WeakMethod[Callable[[], None]], signal: _Signal, *, every: float) -> None:
+def _loop(method: weakref.WeakMethod[Callable[[], None]], signal: _Signal, every: float) -> None:
     last = False
     while not last:
         until = monotonic() + every * random.uniform(0.8, 1.0)  # noqa: S311 - jitter, no secret

@@ -7,13 +7,13 @@ made elsewhere are seen within ``sync_every``, and no request waits for that.
 from __future__ import annotations
 
 import logging
-import os
 import random
 import threading
 import weakref
 from typing import TYPE_CHECKING
 
 from keybound.core.errors import KeyboundError
+from keybound.threads import begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,14 +29,15 @@ class Syncer:
 
     ``wake`` makes it sync at once, or a moment after it has just done so. It holds ``sync`` weakly,
     so that a guard nobody uses any more takes its thread with it, and it belongs to the process
-    that started it: after a fork the next ``start`` starts another.
+    that started it: after a fork the next ``start`` starts another. So it does where none could be
+    had before.
     """
 
     def __init__(self, sync: Callable[[], None], *, interval: float) -> None:
         """Prepare; no thread is started."""
         self._sync = weakref.WeakMethod(sync)
         self.interval = interval
-        self._process: int | None = None
+        self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._lock = threading.RLock()  # a signal's handler may stop what is being started
@@ -44,7 +45,8 @@ class Syncer:
     @property
     def runs(self) -> bool:
         """Whether this process has the thread."""
-        return self._process == os.getpid()
+        thread = self._thread
+        return thread is not None and thread.is_alive()
 
     def start(self) -> None:
         """Start the thread unless this process has it already."""
@@ -53,21 +55,15 @@ class Syncer:
         with self._lock:
             if self.runs:
                 return
-            self._process = os.getpid()
-            self._stop, self._wake = threading.Event(), threading.Event()
-            threading.Thread(
-                target=_loop,
-                args=(self._sync, self._stop, self._wake, self.interval),
-                name="keybound-sync",
-                daemon=True,
-            ).start()
+            stop, wake = self._stop, self._wake = threading.Event(), threading.Event()
+            self._thread = begin(_loop, self._sync, stop, wake, self.interval, name="keybound-sync")
 
     def stop(self) -> None:
         """Let the thread end; it may be started again."""
         with self._lock:
             self._stop.set()
             self._wake.set()
-            self._process = None
+            self._thread = None
 
     def wake(self) -> None:
         """Let it sync now; what is called during that, or right after it, makes one more."""

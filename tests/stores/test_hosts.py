@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sqlite3
 import time
@@ -23,6 +24,7 @@ from tests.stores.together import start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from sqlalchemy import Engine
@@ -449,6 +451,27 @@ def test_session_goes_on_with_its_next_transaction(guard: Guard, engine: Engine)
     assert [receipt.rev for receipt in joined.receipts] == [2, 3]
     assert not guard.show(key).node.enabled
     session.remove()
+
+
+def test_what_no_thread_can_stamp_the_next_sync_does(
+    guard: Guard,
+    engine: Engine,
+    no_threads: Callable[[], AbstractContextManager[None]],
+    caplog: pytest.LogCaptureFixture,
+):
+    """The host, which has committed in an event loop, is not told otherwise."""
+    issued = guard.issue(name="before")
+    assert accepts(guard, issued)
+
+    async def commits() -> None:
+        with Session(engine) as session, guard.joining(session) as joined, no_threads():
+            joined.revoke(issued.id)
+            session.commit()
+
+    asyncio.run(commits())
+    assert "the next sync has to stamp what was committed: there is no thread" in caplog.text
+    sync_now(guard)
+    assert not accepts(guard, issued)
 
 
 def test_sqlite_driver_begins_late(guard: Guard, engine: Engine, place: Place):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
-from threading import Lock, Thread
+from threading import Lock
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from keybound.clocks import monotonic
+from keybound.core.errors import CacheError
+from keybound.threads import begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +36,10 @@ class Late(Generic[T]):
         self._answered_at = 0.0
 
     def begin(self) -> Future[T]:
-        """Return the call that is under way, or its answer if nobody had it yet, or a new one."""
+        """Return the call that is under way, or its answer if nobody had it yet, or a new one.
+
+        It raises ``CacheError`` where no thread can be had; the next who asks tries again.
+        """
         with self._lock:
             future = self._under_way
             if future is not None and future.done():
@@ -42,9 +47,11 @@ class Late(Generic[T]):
                 if late or future.exception() is not None:
                     future = None
             if future is None:
-                future = self._under_way = Future[T]()
+                future = Future[T]()
                 future.set_running_or_notify_cancel()  # who goes away does not take it along
-                Thread(target=self._call, args=(future,), name=self._name, daemon=True).start()
+                if begin(self._call, future, name=self._name) is None:
+                    future.set_exception(CacheError("there is no thread to be had for it"))
+                self._under_way = future
             return future
 
     def taken(self, future: Future[T]) -> None:
@@ -54,7 +61,7 @@ class Late(Generic[T]):
                 self._under_way = None
 
     def within(self, seconds: float) -> T:
-        """Return what it answers, or raise what it raises, or ``TimeoutError``."""
+        """Return what it answers, or raise what it raises, ``CacheError`` or ``TimeoutError``."""
         future = self.begin()
         try:
             answer = future.result(timeout=max(0.0, seconds))

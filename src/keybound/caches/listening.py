@@ -8,7 +8,6 @@ its connection, and a new one costs a sync.
 from __future__ import annotations
 
 import logging
-import os
 import random
 import threading
 import weakref
@@ -24,6 +23,7 @@ from keybound.caches.redis_wires import Wire
 from keybound.clocks import monotonic
 from keybound.core.errors import CacheError
 from keybound.drivers import run
+from keybound.threads import begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,7 +76,8 @@ class Listener:
 
     ``listens`` says whether it is subscribed, ``rebuilds`` how often that had to be done again. It
     holds the ear weakly, so that a guard nobody uses any more takes its thread with it, and it
-    belongs to the process that started it: a forked child makes its own.
+    belongs to the process that started it: a forked child makes its own. Where no thread can be
+    had, the next ``start`` tries again.
     """
 
     def __init__(
@@ -93,33 +94,34 @@ class Listener:
         self._location = location
         self._ear = weakref.ref(ear)
         self._link: _Link | None = None
-        self._process: int | None = None
+        self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._lock = threading.Lock()
 
     def start(self) -> None:
         """Start the thread unless this process has it already."""
-        if self._process == os.getpid():
+        if self._runs():
             return
         with self._lock:
-            if self._process == os.getpid():
+            if self._runs():
                 return
-            self._process = os.getpid()
             self._stop = threading.Event()
-            threading.Thread(
-                target=self._work, args=(self._stop,), name="keybound-listen", daemon=True
-            ).start()
+            self._thread = begin(self._work, self._stop, name="keybound-listen")
 
     def stop(self) -> None:
         """Let the thread end; it may be started again."""
         with self._lock:
             self._stop.set()
-            self._process = None
+            self._thread = None
 
     def leave(self) -> None:
         """Let go, in a forked child, of a connection that goes on in the parent."""
         if self._link is not None:
             self._link.close()
+
+    def _runs(self) -> bool:
+        thread = self._thread
+        return thread is not None and thread.is_alive()
 
     def _work(self, stop: threading.Event) -> None:
         lost, failures, trusts_until = False, 0, float("-inf")

@@ -7,8 +7,10 @@ and needs no task, and while there is nothing to write there is no thread.
 from __future__ import annotations
 
 from collections import deque
-from threading import Condition, Thread
+from threading import Condition
 from typing import TYPE_CHECKING
+
+from keybound.threads import begin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,16 +43,17 @@ class Offers:
     def add(self, offers: Sequence[Offer]) -> None:
         """Take values, or drop them; return at once."""
         with self._changed:
-            if len(self._waiting) + len(offers) > OFFERS_MAX:
+            if len(self._waiting) + len(offers) <= OFFERS_MAX:
+                self._waiting.extend(offers)
+            else:
                 self.dropped += len(offers)
-                return
-            self._waiting.extend(offers)
             self._closing = False
             if self._works:
                 self._changed.notify()
                 return
             self._works = True
-        Thread(target=self._work, name="keybound-offers", daemon=True).start()
+        if begin(self._work, name="keybound-offers") is None:
+            self._works = False  # they wait for the next
 
     def close(self) -> None:
         """Let the thread end as soon as it has written what is there; ``add`` starts another."""

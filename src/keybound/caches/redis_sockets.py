@@ -173,7 +173,10 @@ class Names:
         self._asked: dict[tuple[str, int], Late[Found]] = {}
 
     def find(self, host: str, port: int, within: float) -> Found:
-        """Return what ``getaddrinfo`` says. Raises ``OSError``, also for what takes too long."""
+        """Return what ``getaddrinfo`` says.
+
+        Raises ``OSError``, also for what takes too long, and ``CacheError``.
+        """
         try:
             return _look_up(host, port, flags=socket.AI_NUMERICHOST)
         except socket.gaierror:  # a name, as most are
