@@ -40,7 +40,8 @@ KEYS_MAX = 100_000
 class Counts:
     """What one process counted and has not handed over to the store; safe for threads.
 
-    ``attend`` is called when an entry comes into the line, with how many are in it.
+    ``attend`` is called when an entry comes into the line, and when something is counted without
+    one, with how many keys wait to be handed over for the first time.
     """
 
     def __init__(self, *, counting: bool = True) -> None:
@@ -51,6 +52,7 @@ class Counts:
         self._noted: deque[Used] = deque()
         self._lock = Lock()
         self._tallies: dict[str, UsageRow] = {}
+        self._returned = 0
         self._lost = 0
         self._uses = 0
 
@@ -67,10 +69,10 @@ class Counts:
         if not self.counting:
             return
         self._noted.append(entry)
-        waiting = len(self._noted)
+        noted = len(self._noted)
         if self.attend is not None:
-            self.attend(waiting)
-        if waiting >= 2 * NOTED_MAX:  # nobody came: an entry takes more room than its numbers
+            self.attend(noted + len(self._tallies) - self._returned)
+        if noted >= 2 * NOTED_MAX:  # nobody came: an entry takes more room than its numbers
             with self._lock:
                 self._look_through()
 
@@ -105,7 +107,10 @@ class Counts:
         """Keep what was taken and not recorded."""
         with self._lock:
             newer, self._tallies = self._tallies, {}
-            for row in (*rows, *newer.values()):  # what is kept longest comes first
+            for row in rows:  # what is kept longest comes first
+                self._add(row)
+            self._returned = len(self._tallies)
+            for row in newer.values():
                 self._add(row)
 
     def lose(self, rows: Iterable[UsageRow]) -> None:
@@ -120,10 +125,14 @@ class Counts:
             return lost
 
     def _count(self, row: UsageRow) -> None:
-        if self.counting:
-            with self._lock:
-                self._uses += row.uses
-                self._add(row)
+        if not self.counting:
+            return
+        with self._lock:
+            self._uses += row.uses
+            self._add(row)
+            waiting = len(self._noted) + len(self._tallies) - self._returned
+        if self.attend is not None:
+            self.attend(waiting)
 
     def _look_through(self) -> None:
         for _ in range(len(self._noted)):

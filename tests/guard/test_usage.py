@@ -34,9 +34,11 @@ class Store(MemoryStore):
         super().__init__()
         self.away = self.loses = self.old = False
         self.recorded = []
+        self.tries = 0
 
     def perform(self, effect):
         """Answer an effect."""
+        self.tries += isinstance(effect, RecordUsage)
         if isinstance(effect, RecordUsage | ReadUsage):
             if self.old:
                 raise NotImplementedError
@@ -247,6 +249,51 @@ def test_many_keys_do_not_wait_for_the_interval(of, monkeypatch):
     assert used(guard, keys[0]) == (0, 0)
     ask(guard, keys[-1])
     wait_until(lambda: {used(guard, each) for each in keys} == {(1, 0)})
+
+
+def test_keys_that_are_only_refused_are_recorded_now_and_then(of):
+    """A thief's requests are seen, whoever else comes or not."""
+    guard = of(background=True, usage_every=0.05)
+    issued = guard.issue(name="a key")
+    guard.revoke(issued.id)
+    for _ in range(3):
+        assert ask(guard, issued).reason == "revoked"
+    wait_until(lambda: used(guard, issued) == (0, 3))
+
+
+def test_many_keys_that_are_packed_do_not_wait_for_the_interval(of, monkeypatch):
+    """Those that are allowed by their terms alone count as the others do."""
+    guard = of(background=True, usage_every=3_600, cache_size_max=100, cache_compiled_max=1)
+    keys = [guard.issue(name="a key") for _ in range(20)]
+    for each in keys:
+        ask(guard, each)
+    guard.engine.recorder.record()
+    monkeypatch.setattr("keybound.recording.NOTED_MAX", 20)
+    for each in keys[:-1]:
+        ask(guard, each)
+    time.sleep(0.1)
+    assert used(guard, keys[0]) == (1, 0)
+    ask(guard, keys[-1])
+    wait_until(lambda: {used(guard, each) for each in keys} == {(2, 0)})
+
+
+def test_what_is_kept_hurries_nobody(of, monkeypatch, store):
+    """A store that is away is not asked again for each request; only new keys are more work."""
+    monkeypatch.setattr("keybound.recording.NOTED_MAX", 3)
+    guard = of(background=True, usage_every=3_600)
+    keys = [guard.issue(name="a key") for _ in range(6)]
+    for each in keys:
+        guard.revoke(each.id)
+    store.away = True
+    for each in keys[:3]:
+        ask(guard, each)
+    wait_until(lambda: store.tries == 1)
+    for each in keys[:5] * 3:
+        ask(guard, each)
+    time.sleep(0.1)
+    assert store.tries == 1
+    ask(guard, keys[5])
+    wait_until(lambda: store.tries == 2)
 
 
 def test_thread_goes_with_its_guard():
