@@ -156,6 +156,29 @@ def test_a_node_that_hangs_costs_one_request_a_timeout(nodes, new_client):
     assert sum(each > TIMEOUT * 0.75 for each in took) == 1
 
 
+def test_a_node_that_takes_no_records_is_said_once(nodes, new_client, caplog):
+    """While the others take theirs; and once more when it has taken what it did not."""
+    client = new_client(nodes.url())
+    names = one_on_each(nodes)
+    for name in names:
+        client.write(name, b"before", nodes)
+    full = nodes.owner(names[1])
+    full.say("CONFIG", "SET", "maxmemory", "1")
+    try:
+        for value in (b"1", b"2", b"3"):
+            client.shared.link.offers.add([Offer(names[1], value, replace=True)])
+            for other in (names[0], names[2]):
+                client.write(other, value, nodes)
+        assert caplog.text.count("takes no records: it has no room") == 1
+        assert "takes records again" not in caplog.text
+    finally:
+        full.say("CONFIG", "SET", "maxmemory", "0")
+    client.write(names[0], b"after", nodes)
+    wait_until(lambda: "takes records again" in caplog.text)
+    assert full.say("GET", names[1]) != b"before"
+    assert caplog.text.count("takes no records") == 1
+
+
 def test_names_that_move_are_followed(nodes, new_client):
     """While a slot moves (ASK), and when it has moved (MOVED): no answer is lost."""
     name = b"keybound:moving"

@@ -65,7 +65,7 @@ class RedisLink:
         self._boot = boot
         self._writer = self.dialler.routed()
         self._wire = Wire(self._writer.connection)
-        self._writes = True
+        self._untaken: Offer | None = None
         self.offers = Offers(self._write, self._hang_up)
         self.announcements = Announcements(
             self.dialler.routed(), timeout=timeout, location=self.location
@@ -127,29 +127,35 @@ class RedisLink:
         self._writer.connection.until.at = monotonic() + self.timeout
         offer = Offer(PROBE, b"0", replace=True)
         try:
-            problem = run(self._writing([offer]), self._wire)
+            refusal = run(self._writing([offer]), self._wire)
         finally:
             self._hang_up()
-        return None if problem is None else f"it takes no records: {problem}"
+        return None if refusal is None else f"it takes no records: {refusal[1]}"
 
     def _write(self, offers: Sequence[Offer]) -> None:
         if self.breaker.open:
             return
+        before = self._untaken
+        if before is not None:  # the servers of a Cluster differ: this one is asked again
+            offers = (before, *offers)
         self._writer.connection.until.at = monotonic() + OFFERED_WITHIN
         try:
-            problem = run(self._writing(offers), self._wire)
+            refusal = run(self._writing(offers), self._wire)
         except CacheError as error:
-            problem = str(error)
-        if self._writes and problem is not None:
-            logger.warning("redis at %s takes no records: %s", self.location, problem)
-        elif problem is None and not self._writes:
+            refusal = offers[0], str(error)
+        self._untaken = None if refusal is None else refusal[0]
+        if refusal is not None and before is None:
+            logger.warning("redis at %s takes no records: %s", self.location, refusal[1])
+        elif refusal is None and before is not None:
             logger.warning("redis at %s takes records again", self.location)
-        self._writes = problem is None
 
-    def _writing(self, offers: Sequence[Offer]) -> Steps[str | None]:
-        """Write these values; return what the server has against any of them."""
+    def _writing(self, offers: Sequence[Offer]) -> Steps[tuple[Offer, str] | None]:
+        """Write these values; return the first that was not taken, and why."""
         replies = yield from evaluate(self._writer, [(each, None) for each in offers])
-        return next((explain(each) for each in replies if isinstance(each, Exception)), None)
+        for offer, reply in zip(offers, replies, strict=True):
+            if isinstance(reply, Exception):
+                return offer, explain(reply)
+        return None
 
     def _hang_up(self) -> None:
         self._writer.stands = False
