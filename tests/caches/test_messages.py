@@ -92,6 +92,16 @@ def test_a_revocation_is_heard_before_any_sync(pair):
     assert pair.engine.listener.rebuilds == 0
 
 
+def test_a_message_before_the_first_sync_is_nobody_elses(pair):
+    """A process that forgot everything cannot tell of which epoch it is, and syncs."""
+    pair.engine.renew()
+    receipt = pair.first.revoke(pair.issued.id)
+    ear = pair.engine.ear
+    wait_until(lambda: pair.engine.cache.fence.since == receipt.rev)
+    assert (ear.received, ear.ahead, ear.refused) == (1, 1, 0)
+    assert pair.other.ask(pair.issued).reason is Reason.REVOKED
+
+
 def test_what_ends_a_group_or_a_parent_is_heard_of_every_key_below(fleet):
     """Each node of a chain is announced for itself."""
     first = fleet.join()

@@ -204,9 +204,18 @@ def test_a_hint_counts_if_no_sync_can_have_seen_it(fence, rev, epoch, heard):
     assert fence.hinted == int(ahead)
 
 
-def test_nothing_is_heard_before_the_first_sync():
-    """There is no epoch yet, and nothing that a message could end."""
-    assert Fence().hint(["m"], 6, b"epoch") is Heard.FOREIGN
+def test_before_the_first_sync_any_epoch_may_be_that_of_the_store():
+    """Nobody can tell yet whose it is; a sync that was sent before may not know of the change."""
+    fence = Fence()
+    asked = fence.hinted
+    assert fence.hint(["m"], 6, b"epoch") is Heard.AHEAD
+    assert fence.hint(["n"], 7, b"other") is Heard.AHEAD
+    assert sync(fence, 5, hinted=asked) is Applied.DONE
+    assert (fence.floor("m"), fence.floor("n")) == (6, 7)
+    assert fence.hint(["n"], 7, b"other") is Heard.FOREIGN
+    assert sync(fence, 5) is Applied.DONE
+    assert fence.floor("m") == fence.floor("n")
+    assert fence.floor("m") < 6
 
 
 def test_a_hint_ends_with_the_first_sync_that_was_sent_after_it(fence):

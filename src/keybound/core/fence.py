@@ -161,10 +161,10 @@ class Fence:
     def hint(self, nodes: Iterable[str], rev: int, epoch: bytes) -> Heard:
         """Take in that a change of these nodes is said to have been committed.
 
-        It can only make things stricter, until the first sync that is sent from now on. What that
-        sync knows already is ignored, and so is a change of another epoch.
+        It can only make things stricter, until the first sync that is sent from now on. What the
+        last sync knew is ignored, and so is a change of another epoch, once there was a sync.
         """
-        if epoch != self.epoch:
+        if self.epoch is not None and epoch != self.epoch:
             return Heard.FOREIGN
         if rev <= self.since:
             return Heard.BEHIND
