@@ -55,6 +55,18 @@ def test_check_counts_and_warns(site: Callable[..., Ran], folder: Path):
     assert "secret" in site("check").out
 
 
+def test_check_tells_the_bound_by_which_changes_are_said_to_hold(
+    site: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+):
+    """Nobody can see from here what the servers have: it must be the same, or --wait is wrong."""
+    monkeypatch.setenv("KEYBOUND_REVOKE_WITHIN", "30")
+    ran = site("check --json")
+    assert (ran.data["revoke_within"], ran.data["stale_grace"], ran.err) == (30.0, 0.0, "")
+    ran = site("check")
+    assert "30 s" in ran.out
+    assert "servers must have the same revoke_within" in ran.err
+
+
 def test_check_says_whether_redis_answers(
     site: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch, redis_server, redis_url
 ):
@@ -365,6 +377,37 @@ def test_enable_disable_and_revoke(site: Callable[..., Ran]):
     ran = site(f"enable {node}")
     assert ran.status == 2
     assert "for ever" in ran.err
+
+
+@pytest.mark.parametrize("every", ["first", "last"])
+def test_the_end_of_a_change_is_never_told_too_early(
+    site: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch, every: str
+):
+    """It is told to the second, and until that second somebody may still accept the key."""
+    at = {"first": 1_700_000_000.000_001, "last": 1_700_000_000.999_999}[every]
+    node = issued(site, "--tenant", "acme")["id"]
+    monkeypatch.setattr("keybound.clocks.time.time", lambda: at)
+    assert site(f"disable {node} --json").data["effective_by"] == "2023-11-14T22:13:26Z"
+    out = site(f"enable {node}").out
+    assert "holds everywhere by 2023-11-14T22:13:26Z" in " ".join(out.split())
+    monkeypatch.setattr("keybound.clocks.time.time", lambda: 1_700_000_000.0)
+    assert site(f"disable {node} --json").data["effective_by"] == "2023-11-14T22:13:25Z"
+
+
+def test_people_are_told_whether_a_change_was_announced(
+    site: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch, redis_server, redis_url
+):
+    """Where there is a Redis to announce it; by whatever word, it holds by the same moment."""
+    node = issued(site, "--tenant", "acme")["id"]
+    assert "announced" not in site(f"disable {node}").out
+    monkeypatch.setenv("KEYBOUND_SECRET", "correct-horse-battery-staple-0123456789")
+    monkeypatch.setenv("KEYBOUND_REDIS", redis_url)
+    out = site(f"enable {node}").out
+    assert ", announced, holds" in " ".join(out.split())
+    assert "announced" not in site(f"disable {node} --dry-run").out
+    monkeypatch.setenv("KEYBOUND_REDIS", redis_server.url(user="somebody:hunter2@"))
+    out = site(f"disable {node}").out
+    assert ", not announced, holds" in " ".join(out.split())
 
 
 def test_dry_run_writes_nothing(site: Callable[..., Ran]):

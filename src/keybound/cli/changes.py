@@ -19,7 +19,7 @@ from keybound.cli.options import (
     read_metadata,
     read_rights,
 )
-from keybound.cli.render import moment
+from keybound.cli.render import deadline
 from keybound.cli.session import Session
 from keybound.core.errors import InputError
 
@@ -118,15 +118,13 @@ def _change(
     with session.guard() as guard:
         receipt = act(guard)
         now = guard.engine.clock.wall()
+        shares = guard.engine.shared is not None
     node = receipt.node
     if change.dry_run:
         said = f"would be {done}, nothing was written: {node.id}"
     else:
-        held = (
-            "holds everywhere"
-            if change.wait
-            else f"holds everywhere by {moment(receipt.effective_by)}"
-        )
-        said = f"{done}: {node.id} at revision {receipt.rev}, {held}"
+        told = f"{'' if receipt.announced else 'not '}announced, " if shares else ""
+        by = "" if change.wait else f" by {deadline(receipt.effective_by)}"
+        said = f"{done}: {node.id} at revision {receipt.rev}, {told}holds everywhere{by}"
     data = receipt_data(receipt, now, dry_run=change.dry_run)
     session.out.result(data, said, node_card(node, now))

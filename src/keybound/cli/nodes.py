@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from keybound.cli.render import card, cut, moment, to_seconds
+from keybound.cli.render import card, cut, deadline, moment, to_seconds
 from keybound.core.limits import Lifetime
 from keybound.core.nodes import APIKey, StoredNode, encode_node
 
@@ -39,7 +39,7 @@ def receipt_data(receipt: Receipt, now: float, *, dry_run: bool = False) -> dict
         "revision": receipt.rev,
         "dry_run": dry_run,
         "announced": receipt.announced,
-        "effective_by": moment(receipt.effective_by),
+        "effective_by": deadline(receipt.effective_by),
         "node": node_data(receipt.node, now),
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 from rich import box
@@ -150,3 +151,8 @@ def moment(value: datetime | None) -> str | None:
     return (
         None if value is None else value.replace(microsecond=0).isoformat().replace("+00:00", "Z")
     )
+
+
+def deadline(value: datetime | None) -> str | None:
+    """Return a moment as ``moment`` does, but never an earlier one: the next whole second."""
+    return moment(None if value is None else value + timedelta(microseconds=999_999))
