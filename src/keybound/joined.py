@@ -16,7 +16,7 @@ from keybound.threads import begin
 from keybound.verbs import Verbs
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Generator, Iterable, Mapping
 
     from keybound.core.effects import Effect, Steps
     from keybound.core.lifecycle import Receipt
@@ -44,6 +44,7 @@ class Joined(BlockingVerbs):
         self._host = host
         self._store: HostedStore | None = store
         self._names: list[str] = []
+        self._before: dict[str, int] = {}
 
     def end(self) -> None:
         """Take no further changes; those that were made are stamped once they are committed."""
@@ -55,9 +56,13 @@ class Joined(BlockingVerbs):
     def _perform(self, effect: Effect[Any]) -> Any:  # noqa: ANN401 - the effect says what
         if self._store is None:
             raise InputError("joined", "is over", fix="use it in the block of its `with`")
-        if effect.__class__ in _WITHIN:
-            return self._store.perform(effect)
-        return self._engine.perform(effect)
+        if effect.__class__ not in _WITHIN:
+            return self._engine.perform(effect)
+        if isinstance(effect, HostCommit):
+            seen = {put.node.id: put.expected for put in effect.commit.puts}
+            # Below zero it is a change of this very transaction.
+            self._before |= {name: rev for name, rev in seen.items() if rev is not None and rev > 0}
+        return self._store.perform(effect)
 
     def _note(self, names: Iterable[str]) -> None:
         self._names += names
@@ -65,22 +70,25 @@ class Joined(BlockingVerbs):
         self._host.after_commit(self._committed)
 
     def _committed(self) -> None:
-        names, self._names = self._names, []
+        names, before = self._names, self._before
+        self._names, self._before = [], {}
         if not names:
             return
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            self._settle(names)
+            self._settle(names, before)
         else:  # others run in this thread, and must not wait for the store
-            if begin(self._settle, names, name="keybound-stamp") is None:
+            if begin(self._settle, names, before, name="keybound-stamp") is None:
                 logger.warning(_LEFT, "there is no thread to be had for it")
 
-    def _settle(self, names: Iterable[str]) -> None:
+    def _settle(self, names: Iterable[str], before: Mapping[str, int]) -> None:
         try:
-            self.receipts += run(settle(self._engine.site, names), self._engine.perform)
+            settled = run(settle(self._engine.site, names), self._engine.perform)
         except KeyboundError as error:  # the host has committed, and is not to be told otherwise
             logger.warning(_LEFT, error)
+        else:  # without what a savepoint took back: that is of the revision of before
+            self.receipts += tuple(each for each in settled if each.rev != before.get(each.node.id))
 
 
 _LEFT = "the next sync has to stamp what was committed: %s"

@@ -182,8 +182,21 @@ def test_savepoint_takes_back_what_was_changed_in_it(guard: Guard, begin: Any):
     assert accepts(guard, kept)
     assert not accepts(guard, ended)
     assert guard.show(ended.id).node.name == "renamed"
-    told = {receipt.node.id: receipt.node.enabled for receipt in joined.receipts}
-    assert told == {ended.id: False, kept.id: True}  # as they are, not as they were meant to be
+    (told,) = joined.receipts
+    assert (told.node.id, told.node.enabled, told.node.name) == (ended.id, False, "renamed")
+
+
+def test_what_is_changed_again_after_a_savepoint_has_its_receipt(guard: Guard, begin: Any):
+    """It was taken back once, and changed all the same."""
+    issued = guard.issue(name="before")
+    with begin() as host, guard.joining(host) as joined:
+        with pytest.raises(RollbackError), host.begin_nested():
+            fail_after(joined.revoke, issued.id)
+        joined.disable(issued.id)
+        joined.update(issued.id, name="after")
+    (told,) = joined.receipts
+    assert (told.node.enabled, told.node.name, told.node.revoked_at) == (False, "after", None)
+    assert told.rev == guard.show(issued.id).rev == 2
 
 
 def test_other_workers_learn_of_it_at_their_next_sync(
