@@ -83,7 +83,8 @@ class Settings:
     :param exempt_preflight: let CORS preflights, in their exact form, pass without a key.
     :param close_on_revoke: close an open WebSocket when its key ends.
     :param authenticators: functions that know who sends what is no key.
-    :param revoke_within: a revoked key may live this long, whatever fails.
+    :param revoke_within: a revoked key may live this long, whatever fails; the same in every
+        process, that of the command line too: receipts and ``--wait`` count by it.
     :param sync_every: how often a process asks the store what changed; at most a third of
         ``revoke_within``. Unless chosen, that third, and no more than a second.
     :param stale_grace: how much longer known keys are served while the store cannot be reached; a

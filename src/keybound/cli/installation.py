@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 MAKE_SECRET = 'export KEYBOUND_SECRET="$({})"'.format(HOW_TO_MAKE_ONE.partition(": ")[2])
 UNPROTECTED = "no secret is set, so digests of keys and ids of denials rest on the store alone"
+SAME_BOUND = (
+    "servers must have the same revoke_within and stale_grace, or --wait and effective_by are wrong"
+)
 
 _COUNTED_MAX = 10_000
 _PAGE = 1_000
@@ -59,6 +62,8 @@ def check(session: Session) -> None:
     try:
         found.facts["settings"] = _sources(session)
         guard = session.find_guard()
+        if session.reads_settings:
+            session.out.note(SAME_BOUND)
         _look(guard, found)
     except KeyboundError as error:
         found.problems.append(str(error))
@@ -84,6 +89,8 @@ def _look(guard: Guard, found: Findings) -> None:
         "secret": settings.secret is not None,
         "protect": list(settings.protect),
         "routes": len(routes),
+        "revoke_within": settings.revoke_within,
+        "stale_grace": settings.stale_grace,
     }
     if settings.secret is None:
         found.warnings.append(f"{UNPROTECTED}; make one: {MAKE_SECRET}")
@@ -146,4 +153,6 @@ def _count(guard: Guard, kind: str) -> int | str:
 def _text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g} s"
     return ", ".join(cast("list[str]", value)) if isinstance(value, list) else str(value)

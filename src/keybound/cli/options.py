@@ -138,7 +138,7 @@ class ChangeFlags(Bundle):
         typer.Option(
             "--wait",
             metavar=NO_TYPE,
-            help="Return when it holds everywhere.",
+            help="Return when it holds everywhere, by the revoke_within that is set here.",
             rich_help_panel=_CHANGES,
         ),
     ] = False

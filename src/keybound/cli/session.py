@@ -129,6 +129,11 @@ class Session:
             raise InputError("--app", "has its own settings and store", fix=fix)
         return Guard(import_guard(chosen.app).engine)
 
+    @property
+    def reads_settings(self) -> bool:
+        """Whether they are read for this command, and are not those of an application."""
+        return self.chosen.app is None and APPLICATION.get() is None
+
     def confirm(self, question: str) -> bool:
         """Return what the person at the terminal answers; without one, ``--yes`` is needed."""
         if self.chosen.yes:

@@ -61,6 +61,7 @@ class Site:
 class Receipt:
     """A committed change: no worker accepts what it ended after ``effective_by``.
 
+    That is counted by the bound of whoever made it, which all workers must have as well.
     ``announced`` says whether other workers were also told at once, by a shared cache that took
     the message; ``node`` is the key or group as the change left it. In the transaction of a host
     there is neither a revision nor such a moment: both are known once the host has committed.
