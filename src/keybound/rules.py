@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from keybound.clocks import Clock
     from keybound.core.announcing import Announcer
+    from keybound.core.budget import Budget
     from keybound.core.credentials import CredentialForm
     from keybound.core.decision import Denied
     from keybound.core.joining import Flights
@@ -66,6 +67,7 @@ class Rules:
         report: Callable[[Denied], None],
         counts: Counts,
         tally: Tally,
+        unknown: Budget,
     ) -> None:
         """Compile; nothing is known of any key yet."""
         self.table = _table(settings, routes, *declared.values())
@@ -102,6 +104,7 @@ class Rules:
             flights=flights,
             records=records,
             tally=tally,
+            unknown=unknown,
             bound=settings.revoke_within,
             grace=settings.stale_grace,
         )

@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary, WeakMethod
 
 from keybound.authenticators import Authenticators
 from keybound.core.announcing import Announcer
+from keybound.core.budget import Budget
 from keybound.core.credentials import parse_forms
 from keybound.core.keys import Peppers
 from keybound.core.messages import Messages
@@ -62,6 +63,7 @@ class Ruling:
         self._sources: dict[WeakMethod[Callable[[Any], None]], None] = {}
         self._renewing = ForkLock()
         self.tally = Tally()
+        self._unknown = Budget(settings.unknown_keys_max)
 
     def renew(self) -> None:
         """Start anew with an empty cache, as after the routes changed."""
@@ -81,6 +83,7 @@ class Ruling:
                 report=self.refuser.report,
                 counts=self.counts,
                 tally=self.tally,
+                unknown=self._unknown,
             )
 
     @property

@@ -62,6 +62,9 @@ class Settings:
     :param cache_compiled_max: of those, keys that are ready to decide with, at about 2,000 bytes
         each; to get another one ready takes longer than to decide with it. A full garbage
         collection looks into them: 5,000 add some 7 ms to it.
+    :param unknown_keys_max: keys a second that one process asks the store for in vain, as many at
+        once after a quiet second; beyond that, keys that are neither in memory nor in Redis are a
+        503, and the store is not asked. 0: no limit.
     :param secret: what digests and denial ids rest on; at least 32 characters. Losing it ends
         every key; changing it needs the old one in ``retired_secrets``.
     :param retired_secrets: earlier secrets: keys issued under them still work.
@@ -105,6 +108,7 @@ class Settings:
     redis_timeout: float = 0.05
     cache_size_max: int = 100_000
     cache_compiled_max: int = 5_000
+    unknown_keys_max: int = 1_000
     secret: Secret | None = None
     retired_secrets: tuple[Secret, ...] = ()
     prefix: str = "kb"
@@ -214,6 +218,7 @@ _READERS: dict[str, Callable[[str, object], object]] = {
     "redis_timeout": read.redis_timeout,
     "cache_size_max": read.of_type(Annotated[int, msgspec.Meta(ge=1, le=100_000_000)]),
     "cache_compiled_max": read.of_type(Annotated[int, msgspec.Meta(ge=1, le=100_000_000)]),
+    "unknown_keys_max": read.of_type(Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]),
     "secret": read.secret,
     "retired_secrets": read.secrets,
     "prefix": read.of_type(read.Text),

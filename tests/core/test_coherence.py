@@ -8,11 +8,13 @@ from dataclasses import replace
 import pytest
 
 from keybound.caches.local import LocalCache
+from keybound.core.budget import Budget
 from keybound.core.coherence import ATTEMPTS, Worker, look_up, sync
 from keybound.core.effects import LoadByDigest, LogHead, Put, ReplaceEpoch, Sync
-from keybound.core.errors import RecordCorruptError, StoreUnavailableError
-from keybound.core.joining import Join, Unshared
+from keybound.core.errors import RecordCorruptError, StoreBusyError, StoreUnavailableError
+from keybound.core.joining import Join, Unshared, alone
 from keybound.drivers import run
+from keybound.flights import Flights
 from keybound.stores.memory import MemoryStore
 from keybound.testing.records import a_digest, a_group, a_key, commit, new, row_of
 from tests.core.test_sharing import Busy
@@ -288,3 +290,84 @@ def test_a_sync_that_was_sent_before_a_message_is_not_waited_for_in_vain(place):
     run(steps, lambda effect: None if isinstance(effect, Join) else place(effect))
     assert KEY in place.cache.entries
     assert place.store.asked == 2
+
+
+@pytest.fixture
+def frugal(place):
+    """Return the place, with a worker that may ask for two unknown keys a second."""
+    place.worker = replace(place.worker, unknown=Budget(2))
+    return place
+
+
+def exhaust(place):
+    """Look for as many unknown keys as the worker may."""
+    for number in (11, 12):
+        assert find(place, a_digest(number)).chain is None
+    place.store.asked = 0
+
+
+def test_unknown_keys_are_looked_for_only_so_often(frugal):
+    """Then the store is not asked, until time has passed; nothing is said about the key."""
+    exhaust(frugal)
+    with pytest.raises(StoreBusyError, match="unknown_keys_max"):
+        find(frugal, UNKNOWN)
+    assert frugal.store.asked == 0
+    assert UNKNOWN not in frugal.cache.absent
+    frugal.clock.advance(seconds=0.5)
+    assert find(frugal, UNKNOWN).chain is None
+    with pytest.raises(StoreBusyError):
+        find(frugal, a_digest(13))
+
+
+def test_keys_that_exist_are_looked_for_as_often_as_one_likes(frugal):
+    """They are charged to nobody, whatever state they are in."""
+    change(frugal, "key_1", enabled=False)
+    for digest in (KEY, OTHER):
+        assert find(frugal, digest).chain is not None
+    exhaust(frugal)
+
+
+def test_what_is_known_costs_nothing_and_stays_known(frugal):
+    """Keys and strangers alike are decided from memory while nobody may be looked for."""
+    find(frugal, KEY)
+    exhaust(frugal)
+    assert find(frugal, KEY).chain.key.id == "key_1"
+    assert find(frugal, a_digest(11)).chain is None
+    assert frugal.store.asked == 0
+
+
+def test_what_lacks_nothing_but_a_sync_is_known_after_it(frugal):
+    """That the lease was out makes no stranger of a key; one that has changed meanwhile waits."""
+    find(frugal, KEY)
+    find(frugal, OTHER)
+    change(frugal, "key_2", enabled=False)
+    frugal.clock.advance(seconds=5.5)
+    for _ in range(2):
+        frugal.worker.unknown.charge(frugal.clock.boot())
+    frugal.store.asked = 0
+    assert find(frugal, KEY).chain.key.id == "key_1"
+    assert frugal.store.asked == 1
+    with pytest.raises(StoreBusyError):
+        find(frugal, OTHER)
+    assert frugal.store.asked == 1
+
+
+def test_a_failure_is_no_look_up_in_vain(frugal):
+    """Nobody was told that there is no such key."""
+    find(frugal, KEY)
+    frugal.store.down = True
+    for number in (11, 12, 13):
+        with pytest.raises(StoreUnavailableError, match="down"):
+            find(frugal, a_digest(number))
+    frugal.store.down = False
+    exhaust(frugal)
+
+
+def test_whoever_is_refused_lets_the_next_one_try(frugal):
+    """What is asked about the same key ends with the refusal, and so do those who wait for it."""
+    exhaust(frugal)
+    flights = Flights()
+    steps = look_up(frugal.worker, UNKNOWN, UNKNOWN, lambda: (UNKNOWN,))
+    with pytest.raises(StoreBusyError):
+        frugal.do(alone(flights, UNKNOWN, steps))
+    assert flights.join(UNKNOWN) is None

@@ -8,9 +8,15 @@ from dataclasses import replace
 import pytest
 
 from keybound.caches.local import LocalCache
+from keybound.core.budget import Budget
 from keybound.core.coherence import ATTEMPTS, Worker, catch_up, look_up, sync
 from keybound.core.effects import LoadByDigest, LogHead, OfferShared, Put, ReadShared, Sync
-from keybound.core.errors import CacheError, RecordCorruptError, StoreUnavailableError
+from keybound.core.errors import (
+    CacheError,
+    RecordCorruptError,
+    StoreBusyError,
+    StoreUnavailableError,
+)
 from keybound.core.joining import Join, Unshared
 from keybound.core.secret import Secret
 from keybound.core.shared import SharedRecords
@@ -344,3 +350,14 @@ def test_a_node_above_that_is_newer_than_the_last_sync_is_caught_up_with(place):
     place.asked.clear()
     assert place.find(worker, KEY).chain.nodes["group_1"].enabled is False
     assert place.asked == [1, 2, Sync]
+
+
+def test_what_is_shared_is_found_while_no_stranger_is_looked_for(place):
+    """A flood of keys that do not exist costs keys in the shared cache nothing."""
+    worker = replace(place.worker(), unknown=Budget(1))
+    assert place.find(worker, UNKNOWN).chain is None
+    for digest in (KEY, OTHER):
+        assert place.find(worker, digest).chain is not None
+    with pytest.raises(StoreBusyError):
+        place.find(worker, a_digest(9))
+    assert place.asked == [1, LoadByDigest, 1, 2, 1, 1]

@@ -14,6 +14,7 @@ from keybound import Guard, Limits, Reason, Settings
 from keybound.clocks import SystemClock
 from keybound.core.decision import Allowed, Denied
 from keybound.core.errors import RecordCorruptError, StoreUnavailableError
+from keybound.core.keys import ENTROPY_BYTES
 from keybound.engine import Engine
 from keybound.sparing import PAUSE
 from keybound.stores.memory import MemoryStore
@@ -138,6 +139,46 @@ def test_a_grace_for_outages_extends_the_bound_and_is_part_of_it(make, store, cl
     assert isinstance(ask(guard, issued), Allowed)
     clock.advance(seconds=40)
     assert ask(guard, issued).reason is Reason.STORE_UNAVAILABLE
+
+
+def test_a_flood_of_strangers_ends_at_the_process(make, store, clock, caplog):
+    """Beyond ``unknown_keys_max`` a second the store is not asked; whoever is known is served."""
+    guard = make(unknown_keys_max=10)
+    issued, late = guard.issue(name="CI"), guard.issue(name="late")
+    ask(guard, issued)
+
+    def stranger(number):
+        key = guard.engine.format.generate(bytes([number]) * ENTROPY_BYTES)
+        return guard.authorize("GET", "/", None, b"Bearer " + key.reveal().encode())
+
+    asked = store.asked
+    reasons = [stranger(number).reason for number in range(30)]
+    assert reasons == [Reason.UNKNOWN_KEY] * 10 + [Reason.STORE_UNAVAILABLE] * 20
+    assert guard.authorize("GET", "/", None, b"Bearer rubbish").reason is not None
+    assert store.asked == asked + 10
+    assert stranger(0).reason is Reason.UNKNOWN_KEY
+    assert isinstance(ask(guard, issued), Allowed)
+    refused = ask(guard, late)  # nobody can tell it from a stranger
+    assert dict(guard.refuse(refused).headers)["retry-after"] == "1"
+    assert guard.refuse(refused).status == 503
+    assert store.asked == asked + 10
+    assert caplog.text.count("unknown_keys_max") == 1
+    guard.engine.use_routes([])  # which forgets who is known, not what was asked
+    assert stranger(40).reason is Reason.STORE_UNAVAILABLE
+    clock.advance(seconds=1)
+    assert isinstance(ask(guard, late), Allowed)
+    assert stranger(40).reason is Reason.UNKNOWN_KEY
+
+
+def test_strangers_of_one_process_cost_another_nothing(make):
+    """Each has its own budget; and without a limit there is none."""
+    one, other = make(unknown_keys_max=1), make(unknown_keys_max=0)
+    keys = [one.engine.format.generate(bytes([n]) * ENTROPY_BYTES) for n in range(50)]
+    raws = [b"Bearer " + key.reveal().encode() for key in keys]
+    assert one.authorize("GET", "/", None, raws[0]).reason is Reason.UNKNOWN_KEY
+    assert one.authorize("GET", "/", None, raws[1]).reason is Reason.STORE_UNAVAILABLE
+    for raw in raws:
+        assert other.authorize("GET", "/", None, raw).reason is Reason.UNKNOWN_KEY
 
 
 def test_an_unknown_key_is_remembered_and_known_as_soon_as_it_is_issued(make, store):

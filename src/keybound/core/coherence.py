@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from keybound.core.budget import Budget
 from keybound.core.chain import Chain
 from keybound.core.effects import (
     LoadByDigest,
@@ -21,7 +22,7 @@ from keybound.core.effects import (
     absence_id,
     ask,
 )
-from keybound.core.errors import RecordCorruptError, StoreUnavailableError
+from keybound.core.errors import RecordCorruptError, StoreBusyError, StoreUnavailableError
 from keybound.core.fence import Applied
 from keybound.core.joining import Unshared, alone
 from keybound.core.nodes import APIKey
@@ -41,6 +42,11 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 6
 EPOCH_BYTES = 16
+
+_TOO_MANY = (
+    "too many keys are asked for that do not exist, so those neither in memory nor in Redis are "
+    "refused: limit rates in front, or raise unknown_keys_max"
+)
 
 _CLOCK = ReadClock()
 _SYNC = b"sync"
@@ -87,7 +93,8 @@ class Cache(Protocol):
 class Worker:
     """One process: its cache, and how long that may be relied on without a sync (seconds).
 
-    ``records`` reads and writes the shared cache, where there is one.
+    ``records`` reads and writes the shared cache, where there is one. ``unknown`` is how often the
+    store is asked for keys that it does not have.
     """
 
     cache: Cache
@@ -96,6 +103,7 @@ class Worker:
     records: SharedRecords | None = None
     bound: float = 5.0
     grace: float = 0.0
+    unknown: Budget = field(default_factory=lambda: Budget(0), compare=False)
     tally: Tally = field(default_factory=Tally, compare=False)
     search: Search | None = field(init=False, default=None, repr=False, compare=False)
 
@@ -163,8 +171,9 @@ def look_up(
 
     ``digest`` is what it would be stored under today, which is how it is shared, and ``candidates``
     are all that it may be stored under. ``now`` is a moment ago, if that was read already: too
-    early is only stricter. Raises ``StoreError``. Nothing enters the cache that was not read at a
-    revision which this worker has seen in the primary's log.
+    early is only stricter. Raises ``StoreError``, also where too many were asked for that do not
+    exist: nobody can tell this one from those without asking. Nothing enters the cache that was not
+    read at a revision which this worker has seen in the primary's log.
     """
     cache = worker.cache
     asked_at = now or (yield from ask(_CLOCK))
@@ -186,7 +195,12 @@ def look_up(
         if found is not None and cache.admit(index, found[0], heads=found[1], proof=None):
             worker.tally.from_shared += 1
             return
-    loaded, chain = yield from _load(worker, index, candidates())
+    try:
+        loaded, chain = yield from _load(worker, index, candidates())
+    except StoreBusyError:
+        if cache.knows(index, asked_at):  # all that it lacked was the sync
+            return
+        raise
     worker.tally.from_store += 1
     if worker.records is not None and chain is not None:
         yield from offer(worker.records, loaded, chain, digest, suspects)
@@ -203,11 +217,15 @@ def _load(
     cache = worker.cache
     for _ in range(ATTEMPTS):
         proof = yield from ask(_CLOCK)
+        if worker.unknown.spent(proof.boot):
+            raise StoreBusyError(_TOO_MANY)
         loaded = yield from ask(LoadByDigest(digests))
         if loaded.unstamped:
             yield from stamp()
             continue
         chain = _chain(loaded, digests, worker.policy)
+        if chain is None:
+            worker.unknown.charge(proof.boot)
         nodes = chain.nodes if chain is not None else [absence_id(each) for each in digests]
         heads = dict.fromkeys(nodes, loaded.head)
         if cache.admit(index, chain, heads=heads, proof=proof):
