@@ -13,6 +13,8 @@ round; their median is printed, and the tenth and the ninetieth percentile.
   client, each to each; those of tasks to a single GET as well. Those of threads are not, since a
   GET among a hundred threads is slow, and one without them is on another machine. How often Redis
   was asked is counted: that is what asking together saves. The rest is Python, one at a time.
+- A hundred misses at once of one key that is not in Redis, and floods of what is no key, are not
+  timed: how often Redis and the store are asked for a key is counted.
 - Keys take turns, so that no record is met twice in a row; those with every limit expire at
   different moments, so that no two have the same limits.
 
@@ -35,6 +37,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -47,21 +50,28 @@ import redis
 import redis.asyncio
 
 from keybound import AsyncGuard, Guard, Limits, Route, Settings
+from keybound.caches.local import ABSENT_MAX
 from keybound.clocks import SystemClock
 from keybound.core.decision import Allowed, Denied
+from keybound.core.effects import LoadByDigest, ReadShared
+from keybound.core.keys import ENTROPY_BYTES
 from keybound.core.secret import Secret
 from keybound.engine import Engine
 from keybound.stores import open_store
+from keybound.testing import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
+    from keybound.clocks import Clock
+    from keybound.core.effects import Effect
     from keybound.core.issuing import IssuedKey
 
 CROWD = 100
 WARM_UP, TURNS = 2, 9
 ALONE_MAX, TOGETHER_MAX = 1.5, 0.5
 WHOLE = 20
+FLOOD, UNKNOWN_MAX = 8_000, 5_000
 PEER = "203.0.113.7"
 
 
@@ -151,7 +161,7 @@ class Place:
             client.set("k", b"x" * 400)  # about the size of a record
         guard.close()
 
-    def guard(self, *, shared: bool) -> Guard:
+    def guard(self, *, shared: bool, clock: Clock | None = None) -> Guard:
         """Return a guard of a process of its own; without background syncs, which would disturb."""
         settings = Settings(
             database=self._database,
@@ -159,11 +169,13 @@ class Place:
             redis=Secret(f"redis://127.0.0.1:{self.port}/0") if shared else None,
             redis_timeout=1.0,
             cache_size_max=4 * CROWD,
+            unknown_keys_max=UNKNOWN_MAX,
             revoke_within=3_600.0,
             routes=(Route("/", model="message", tenant="acme", scopes="rest"),),
         )
         store = open_store(settings.database)
-        self._guards.append(Guard(Engine(settings, store, SystemClock(), background=False)))
+        clock = clock or SystemClock()
+        self._guards.append(Guard(Engine(settings, store, clock, background=False)))
         return self._guards[-1]
 
     def close(self) -> None:
@@ -427,6 +439,85 @@ def reads(place: Place, call: Callable[[], float]) -> int:
         return int(client.info("stats")["total_reads_processed"] - before - 1)
 
 
+class Asked:
+    """How often a guard asks Redis and the store for a key, from now on."""
+
+    def __init__(self, guard: Guard | AsyncGuard) -> None:
+        """Begin to count."""
+        self._effects: Counter[type[Effect[Any]]] = Counter()
+        guard.engine.performer.timed = self._count
+
+    def _count(self, effect: Effect[Any], _seconds: float) -> None:
+        self._effects[type(effect)] += 1
+
+    def show(self, name: str, redis_most: int, store_most: int, *, exactly: bool = True) -> None:
+        """Print what was asked, and whether that is as many as it may be."""
+        shared, store = self._effects[ReadShared], self._effects[LoadByDigest]
+        most = redis_most, store_most
+        holds = (shared, store) == most if exactly else shared <= most[0] and store <= most[1]
+        limit = f"{redis_most:,} and {store_most:,}"
+        print(f"{name:38} {shared:7,} {store:6,}  {limit:>15}  {'holds' if holds else 'MISSED'}")
+
+
+def count_together(place: Place, loop: asyncio.AbstractEventLoop) -> None:
+    """Print what a hundred misses at once of one key ask, which Redis does not have either."""
+    raw = raw_of(place.plain[0])
+    print(f"\n{'asked of':38} {'Redis':>7} {'store':>6}  {'limit':>15}")
+
+    def lose(guard: Guard | AsyncGuard) -> Asked:
+        forget(guard)
+        with redis.Redis(port=place.port) as client:
+            client.flushdb()
+        return Asked(guard)
+
+    awaiting = place.guard(shared=True).to_async()
+
+    async def crowd() -> None:
+        asked = [awaiting.authorize("GET", "/", PEER, raw) for _ in range(CROWD)]
+        for decision in await asyncio.gather(*asked):
+            check(decision)
+
+    loop.run_until_complete(crowd())  # in sync
+    asked = lose(awaiting)
+    loop.run_until_complete(crowd())
+    asked.show("100 misses of one key: tasks", 1, 1)
+
+    guard = place.guard(shared=True)
+    misses = Crowd([lambda: check(guard.authorize("GET", "/", PEER, raw))] * CROWD)
+    misses()
+    asked = lose(guard)
+    misses()
+    asked.show("100 misses of one key: threads", 1, 1)
+
+
+def count_floods(place: Place) -> None:
+    """Print what floods of what is no key ask, within one second of the guard's clock."""
+    guard = place.guard(shared=True, clock=FakeClock())
+    check(guard.authorize("GET", "/", PEER, raw_of(place.plain[0])))
+    text = place.plain[0].secret.reveal()
+
+    asked = Asked(guard)
+    for number in range(FLOOD):
+        garbage = f"Bearer {text[:-8]}{number:08}".encode()
+        _refused(guard, garbage)
+    asked.show(f"{FLOOD:,} that are garbage", 0, 0)
+
+    asked = Asked(guard)
+    for _ in range(FLOOD):
+        unknown = guard.engine.format.generate(random.randbytes(ENTROPY_BYTES))
+        _refused(guard, b"Bearer " + unknown.reveal().encode())
+    asked.show(f"{FLOOD:,} that are well-formed", FLOOD, UNKNOWN_MAX, exactly=False)
+    kept = len(guard.engine.cache.absent)
+    print(f"{'  of which remembered':38} {kept:7,} {'':6}  {ABSENT_MAX:15,}  ", end="")
+    print("holds" if kept <= ABSENT_MAX else "MISSED")
+    check(guard.authorize("GET", "/", PEER, raw_of(place.plain[0])))
+
+
+def _refused(guard: Guard, raw: bytes) -> None:
+    if not isinstance(guard.authorize("GET", "/", PEER, raw), Denied):
+        raise SystemExit("allowed, and no key")
+
+
 def _answers(client: redis.Redis) -> bool:
     try:
         return bool(client.ping())
@@ -460,6 +551,8 @@ def main() -> None:
         report("a hundred tasks, each", place, task_crowds(place, loop), rounds)
         # Last: its threads stay, and what is measured beside them is slower.
         report("a hundred threads, each", place, thread_crowds(place), rounds)
+        count_together(place, loop)
+        count_floods(place)
         place.close()
 
 
