@@ -17,14 +17,23 @@ def head(rev, *, line="a", epoch=b"epoch"):
 
 
 def sync(
-    fence, at, *changes, since=None, hinted=None, sent=0.0, line="a", epoch=b"epoch", tags=None
+    fence,
+    at,
+    *changes,
+    since=None,
+    hinted=None,
+    sent=0.0,
+    line="a",
+    epoch=b"epoch",
+    tags=(),
+    names=None,
 ):
     """Let a sync answer that the store is at a revision, after these changes."""
     asked = fence.since if since is None else since
     answer = SyncAnswer(
         head=head(at, line=line, epoch=epoch),
         changes=tuple(Change(*change) for change in changes),
-        tags={rev: head(rev, line=line).tag for rev in (range(at + 1) if tags is None else tags)},
+        tags=names or {rev: head(rev, line=line).tag for rev in (tags or range(at + 1))},
     )
     sent_at = Moment(NOW.boot + sent, NOW.wall + sent)
     known = fence.hinted if hinted is None else hinted
@@ -174,6 +183,51 @@ def test_a_change_at_a_revision_that_had_another_name_ends_everything(fence):
     fence.wrote(["m"], head(5, line="b"))
     assert fence.resets == before + 1
     assert (fence.floor("m"), fence.synced_at) == (5, None)
+
+
+def test_a_sync_that_was_answered_of_lost_commits_is_repeated_after_a_change(fence):
+    """The store went back before the change, and what it had before that is not believed of it."""
+    asked = fence.hinted
+    fence.wrote(["m"], head(6, line="b"))
+    fence.wrote(["n"], head(7, line="b"))
+    assert sync(fence, 8, (8, "m"), hinted=asked) is Applied.AGAIN
+    assert sync(fence, 8, (8, "m"), hinted=asked + 1) is Applied.AGAIN
+    assert (fence.since, fence.has_seen(head(8))) == (5, False)
+    assert sync(fence, 8, (8, "m"), hinted=asked + 2) is Applied.DONE  # sent after: they were lost
+    assert fence.has_seen(head(8))
+
+
+def test_a_change_contradicts_no_sync_that_knows_of_it_or_was_answered_before(fence):
+    """However busy a worker is with changes, its syncs go on."""
+    asked = fence.hinted
+    fence.wrote(["m"], head(6))
+    fence.wrote(["m"], head(7))
+    assert sync(fence, 5, hinted=asked) is Applied.DONE
+    assert sync(fence, 6, (6, "m"), hinted=asked) is Applied.DONE
+    assert sync(fence, 7, hinted=asked, line="b", tags=[6, 7]) is Applied.AGAIN
+    assert sync(fence, 7, (7, "m"), hinted=asked) is Applied.DONE
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_a_change_is_held_against_syncs_until_one_that_was_sent_after_it(fence, late):
+    """From then on the store is believed, also if it lost the change."""
+    asked = fence.hinted
+    fence.wrote(["m"], head(6))
+    assert sync(fence, 5, hinted=asked + late) is Applied.DONE
+    names = {5: head(5).tag, 6: head(6, line="b").tag}
+    told = sync(fence, 6, (6, "m"), hinted=asked, names=names)
+    assert told is (Applied.DONE if late else Applied.AGAIN)
+
+
+def test_a_sync_from_before_a_change_tells_nothing_once_all_is_forgotten(fence):
+    """Otherwise what the change ended would come back, since nothing holds it any more."""
+    asked = fence.hinted
+    fence.wrote(["m"], head(6))
+    assert sync(fence, 900, (900, "m"), tags=range(800, 901)) is Applied.AGAIN
+    assert fence.since == 0
+    assert sync(fence, 5, (5, "k"), hinted=asked) is Applied.AGAIN
+    assert fence.synced_at is None
+    assert sync(fence, 6, (6, "m"), hinted=asked + 1) is Applied.DONE
 
 
 def test_a_hint_is_required_of_its_nodes_and_of_nothing_else(fence):

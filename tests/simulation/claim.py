@@ -2,7 +2,8 @@
 
 What a worker decides is what the store said at some moment of the last ``allowance`` seconds of
 real time, and never from before a change that the same worker has finished itself, or has heard of.
-That holds for refusals as well: a key that was issued or enabled works within the same time.
+That holds for refusals as well: a key that was issued or enabled works within the same time, and at
+once where the worker knew of all that was changed before.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ class Claim:
         did = "accepted" if permitted else "refused"
         if age > self._allowance:
             self.violate(f"{worker.name} {did} {question} {age:.2f} s after that had changed")
+        if not permitted and verdict.turn in worker.blind:
+            return
         if worker.own.get(question) == verdict.turn:
             self.violate(f"{worker.name} {did} {question} after it had changed that itself")
         if worker.heard.get(question) == verdict.turn:

@@ -99,7 +99,7 @@ CHANGES: Mapping[str, Callable[[Verbs, str], Steps[Any]]] = {
     "disable": lambda verbs, node: verbs.disable(node),
     "enable": lambda verbs, node: verbs.enable(node),
     "restrict": lambda verbs, node: verbs.restrict(node, READ_ONLY),
-    "widen": lambda verbs, node: verbs.update(node, limits={"read_only": "*"}),
+    "widen": lambda verbs, node: verbs.update(node, limits={"read_only": False}),
     "rename": lambda verbs, node: verbs.update(node, name="renamed"),
     "revoke": lambda verbs, node: verbs.revoke(node),
 }

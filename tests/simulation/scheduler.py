@@ -163,6 +163,17 @@ class Scheduler:
             self._advance(ahead, Fate.ANSWERED)
         return task not in self.tasks
 
+    def answer(self, task: Task) -> bool:
+        """Take a sync as far as to be answered, but not told yet; return whether it got there."""
+        for _ in range(STEPS_MAX):
+            if task not in self.tasks or task.error is not None or not self._ready(task):
+                return False
+            if isinstance(task.answer, SyncAnswer) and not task.answer.unstamped:
+                return True
+            self.steps += 1
+            self._advance(task, Fate.ANSWERED)
+        return False
+
     def kill(self, task: Task) -> None:
         """Cancel a task where it stands."""
         self.tasks.remove(task)
@@ -233,6 +244,8 @@ class Scheduler:
         except KeyboundError as error:
             task.error = error
         else:
+            if isinstance(task.effect, Commit | Stamp):
+                task.worker.wrote.add(task.effect.tag)
             if isinstance(task.effect, Commit | HostCommit):
                 turned = self._committed()
                 task.turned += turned
@@ -281,6 +294,8 @@ class Scheduler:
             self.tasks.remove(task)
             task.result = stop.value
             task.worker.own.update(task.turned)
+            if self._store.unseen(task.worker.engine.cache.fence.since, task.worker.wrote):
+                task.worker.blind.update(turn for _, turn in task.turned)
             self.note(f"{task}: done")
         except KeyboundError as failure:
             self.tasks.remove(task)

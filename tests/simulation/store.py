@@ -9,6 +9,7 @@ from keybound.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
     from keybound.core.effects import Change, LogHead
     from keybound.core.nodes import StoredNode
@@ -54,6 +55,11 @@ class SimulatedStore(MemoryStore):
         self._changes = list(backup.changes)
         self._tags = dict(backup.tags)
         self._unstamped = list(backup.unstamped)
+
+    def unseen(self, since: int, known: AbstractSet[bytes]) -> int:
+        """Return how many revisions there are after one, but for those that are known by name."""
+        kept = [rev for rev, tag in self._tags.items() if rev > since and tag in known]
+        return max(0, self._current.rev - since) - len(kept)
 
     def nodes(self) -> dict[str, StoredNode]:
         """Return what is stored at this very moment."""

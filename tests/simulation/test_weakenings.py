@@ -10,7 +10,7 @@ from tests.simulation.message_weakenings import MESSAGE_WEAKENINGS
 from tests.simulation.shared_weakenings import SHARED_WEAKENINGS
 from tests.simulation.store import SimulatedStore
 from tests.simulation.walk import walk
-from tests.simulation.weakenings import STEPS, WALKS_MAX, WEAKENINGS
+from tests.simulation.weakenings import OUT_OF_ORDER, STEPS, WALKS_MAX, WEAKENINGS
 
 
 @pytest.mark.usefixtures("_untraced")
@@ -18,6 +18,13 @@ from tests.simulation.weakenings import STEPS, WALKS_MAX, WEAKENINGS
 def test_every_weakening_is_found(weaken, patch):
     """A protocol that lacks any one of its rules does not get through the simulation."""
     find(weaken, patch)
+
+
+@pytest.mark.usefixtures("_untraced")
+@pytest.mark.parametrize("weaken", OUT_OF_ORDER, ids=lambda weaken: weaken.__name__)
+def test_every_sync_that_is_taken_in_too_late_is_found(weaken, patch):
+    """What a store lost does not come back because its answer came late."""
+    find(weaken, patch, shared=True, moods=("overtakings",))
 
 
 @pytest.mark.usefixtures("_untraced")

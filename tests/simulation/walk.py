@@ -44,6 +44,7 @@ MOODS: Mapping[str, Mapping[str, float]] = {
     "misuses": {"misuse": 10, "deliver": 4, "restore": 3, "prune": 0.1, "clock": 0, "change": 2},
     "hosts": _NO_RESTORES | {"host_change": 10, "host_issue": 4, "change": 0.5, "prune": 0.2},
     "losses": {"host_loss": 80, "host_change": 3, "change": 0.5, "clock": 0, "prune": 0.1},
+    "overtakings": {"overtake": 80, "change": 0.5, "restore": 0.1, "clock": 0, "prune": 0.1},
     "clocks": _NO_RESTORES | {"clock": 8, "pass_time": 2, "prune": 0.2},
 }
 """What is more, or less, frequent than usual: some faults only show while others stay away."""
@@ -146,6 +147,11 @@ def _host_loss(world: World, chance: random.Random) -> None:
     world.restore()
 
 
+def _overtake(world: World, chance: random.Random) -> None:
+    verbs = chance.choices(list(_VERBS), list(_VERBS.values()), k=chance.choice((2, 3, 3)))
+    world.overtake(_any(chance), _any(chance), verbs, synced=chance.random() < 0.5)
+
+
 def _switch_several(world: World, chance: random.Random) -> None:
     count = chance.choice((2, 2, 3, 4))
     world.switch_several(_any(chance), _any(chance), count, enabled=chance.random() < 0.6)
@@ -186,6 +192,7 @@ _EVENTS: Mapping[str, tuple[Callable[[World, random.Random], object], float]] = 
     "host_change": (_host_change, 3),
     "host_issue": (_host_issue, 0.3),
     "host_loss": (_host_loss, 0.2),
+    "overtake": (_overtake, 0.2),
     "issue": (lambda world, chance: world.issue(_any(chance), _any(chance)), 1.5),
     "clock": (_clock, 3),
     "pause": (_pause, 2),

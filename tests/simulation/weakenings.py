@@ -1,10 +1,17 @@
-"""Every way to weaken the protocol that exists so far, patched into the real code.
+"""Every way to weaken the protocol, patched into the real code.
 
-Not here, since nothing of it exists yet: what concerns host transactions. What concerns the shared
-cache is in ``shared_weakenings``, what concerns messages in ``message_weakenings``. Not here, since
-it only shortens the lease and is found once in 500 walks: taking in a sync that was overtaken. A
-revision from a sequence is a matter of the stores: here a commit is atomic. That two threads look
-at the fence between two steps of a procedure is a matter of the cache's lock.
+What concerns the shared cache is in ``shared_weakenings``, what concerns messages in
+``message_weakenings``, what concerns the transactions of hosts in ``host_weakenings``.
+
+Syncs that are taken in out of order are dropped for two reasons: one that was sent later is known
+already (``OVERTAKEN``), or the revision that was asked about is no longer the one that is known
+(``AGAIN``). The first one alone cannot be missed here: what it drops and the second would not asks
+about the same revision as all that was taken in since, and floors never sink, so that it could only
+shorten the lease. ``test_a_sync_that_was_overtaken_is_dropped``, of the fence, shows that nothing
+does. Nor is it missed within these walks that a sync from before everything was forgotten is late:
+``test_a_sync_from_before_a_change_tells_nothing_once_all_is_forgotten``.
+
+That two threads look at the fence between two steps of a procedure is a matter of the cache's lock.
 """
 
 # ruff: noqa: SLF001 - what is weakened is within
@@ -25,7 +32,12 @@ from keybound.core.effects import (
 )
 from keybound.core.fence import Applied, Fence
 from tests.simulation.store import SimulatedStore
-from tests.simulation.weak_stores import HalfPrunedStore, ReplicatedStore, TwoStatementStore
+from tests.simulation.weak_stores import (
+    HalfPrunedStore,
+    ReplicatedStore,
+    SequencedStore,
+    TwoStatementStore,
+)
 from tests.simulation.worker import CLOCKS
 
 if TYPE_CHECKING:
@@ -199,6 +211,43 @@ def tags_ignored(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
     return SimulatedStore
 
 
+def syncs_out_of_order(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """Whatever a sync was answered is taken in, although one that was sent later was before."""
+    return _taking_in_late(patch, {"synced_at": None})
+
+
+def syncs_about_another_revision(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """It is, unless the clock tells that one which was sent later was taken in before."""
+    return _taking_in_late(patch, {})
+
+
+def _taking_in_late(
+    patch: pytest.MonkeyPatch, forgotten: Mapping[str, None]
+) -> type[SimulatedStore]:
+    apply = Fence.apply
+
+    def late(self: Fence, answer: SyncAnswer, *, since: int, **asked: Any) -> Applied:
+        known = {"since": self.since, "synced_at": self.synced_at}
+        if answer.head.epoch == self.epoch:
+            for name, value in {"since": since, **forgotten}.items():
+                setattr(self, name, value)
+        resets = self.resets
+        applied = apply(self, answer, since=since, **asked)
+        if applied is not Applied.DONE and self.resets == resets:
+            for name, before in known.items():
+                setattr(self, name, before)
+        return applied
+
+    patch.setattr(Fence, "apply", late)
+    return SimulatedStore
+
+
+def own_changes_not_held_against_syncs(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """A sync may have been answered of commits that were lost before a change of one's own."""
+    patch.setattr(Fence, "_contradicts_own", lambda _fence, _answer, _hinted: False)
+    return SimulatedStore
+
+
 def own_changes_unfenced(patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
     """A worker learns of its own changes from the next sync."""
     patch.setattr(LocalCache, "raise_floors", lambda _cache, _nodes, _head: None)
@@ -241,6 +290,11 @@ def pruning_inside_a_revision(_patch: pytest.MonkeyPatch) -> type[SimulatedStore
 def syncs_from_a_replica(_patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
     """Syncs do not ask the primary."""
     return ReplicatedStore
+
+
+def revisions_from_a_sequence(_patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
+    """A commit may have a lower revision than one before it."""
+    return SequencedStore
 
 
 def row_before_its_revision(_patch: pytest.MonkeyPatch) -> type[SimulatedStore]:
@@ -328,12 +382,20 @@ WEAKENINGS: tuple[Weakening, ...] = (
     pruning_inside_a_revision,
     syncs_from_a_replica,
     row_before_its_revision,
+    revisions_from_a_sequence,
     packed_keys_unfenced,
     only_packed_keys_are_fenced,
     packed_keys_unfenced_by_terms,
     packed_keys_prove_themselves,
     packed_keys_of_another_epoch,
 )
+
+OUT_OF_ORDER: tuple[Weakening, ...] = (
+    syncs_out_of_order,
+    syncs_about_another_revision,
+    own_changes_not_held_against_syncs,
+)
+"""What shows where a store loses commits that a sync was answered, and others overtake it."""
 
 
 def _now(cache: LocalCache) -> Moment:

@@ -69,7 +69,8 @@ class SimulatedWorker:
     """One process.
 
     ``own`` are the turns of verdicts that its own finished changes brought, and ``heard`` those of
-    changes that a message told it of, before any sync.
+    changes that a message told it of, before any sync. Those that are ``blind`` came when it had
+    not heard yet of what others changed before; ``wrote`` are the names of its own revisions.
     """
 
     def __init__(
@@ -105,6 +106,8 @@ class SimulatedWorker:
         self._missed: dict[bytes, bytes] = {}
         self.own: dict[Question, int] = {}
         self.heard: dict[Question, int] = {}
+        self.blind: set[int] = set()
+        self.wrote: set[bytes] = set()
         CLOCKS[self.engine.cache] = self.clock
 
     def hear(self, payload: bytes) -> bool:

@@ -27,6 +27,7 @@ from tests.simulation.truth import METHODS, Question, Truth
 from tests.simulation.worker import SimulatedWorker, Timeline, WorkerClock
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from keybound.core.effects import Steps
@@ -143,6 +144,30 @@ class World:
         steps = procedures.change_with_host(subject, verb, node, dies=dies)
         self.scheduler.start(Task(f"{verb} {node} with the host", subject, steps))
 
+    def overtake(self, worker: int, target: int, verbs: Sequence[str], *, synced: bool) -> None:
+        """Let the store lose what a sync was answered, and that answer come late.
+
+        All of ``verbs`` but the last are lost, and what others wrote of them is still shared. The
+        last is a change of the worker itself, after the loss; it may be ``synced``, by a later one.
+        """
+        subject, other = self._worker(worker), self._worker(worker + 1)
+        if subject.paused or other.paused:
+            return
+        node = self._targets[target % len(self._targets)]
+        self.back_up()
+        for verb in verbs[:-1]:
+            self._change_at_once(other, verb, node)
+        late = self.sync(worker)
+        if not self.scheduler.answer(late):
+            return
+        self.restore()
+        own = self._change_at_once(subject, verbs[-1], node)
+        if synced:
+            self.scheduler.finish(self.sync(worker))
+        self.scheduler.finish(late)
+        for question, _ in own.turned:
+            self.scheduler.finish(self._ask(subject, question))
+
     def switch_several(self, worker: int, start: int, count: int, *, enabled: bool) -> None:
         """Let an operator enable or disable several keys and groups as one change."""
         subject = self._worker(worker)
@@ -238,6 +263,8 @@ class World:
         worker = self.workers[parcel.worker]
         if worker.hear(parcel.payload):
             worker.heard.update(parcel.turned)
+            if self.store.unseen(worker.engine.cache.fence.since, worker.wrote) > 1:
+                worker.blind.update(turn for _, turn in parcel.turned)
         self.scheduler.note(f"{worker.name}: hears a message")
         self._read_all(worker)
 
@@ -294,6 +321,12 @@ class World:
                 self.claim.violate(
                     f"{worker.name} answers {task.result} to {question} after a sync"
                 )
+
+    def _change_at_once(self, worker: SimulatedWorker, verb: str, node: str) -> Task:
+        steps = procedures.CHANGES[verb](worker.verbs, node)
+        task = self.scheduler.start(Task(f"{verb} {node}", worker, steps))
+        self.scheduler.finish(task)
+        return task
 
     def _ask(self, worker: SimulatedWorker, question: Question) -> Task:
         raw = self._raws[question.credential]

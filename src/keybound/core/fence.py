@@ -3,7 +3,8 @@
 A record may be used iff it was read at a revision at or above the floor of its node, and the last
 sync was sent no longer ago than the bound. Floors come from syncs; a change of this worker's own,
 and what others say that they changed, add hints: floors apart, until the first sync that was sent
-after they came brings what they are about, or shows that the store does not have it.
+after they came brings what they are about, or shows that the store does not have it. Until then
+nothing is taken in that was answered of another past than that of a change of this worker's own.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ class Fence:
         self.synced_at: Moment | None = None
         self.floor_all = 0
         self._hints: dict[str, _Hint] = {}
+        self._own: dict[LogHead, int] = {}
+        self._forgotten = self.hinted
         self._floors: OrderedDict[str, int] = OrderedDict()
         self._tags: dict[int, bytes] = {}
         self.raised: set[str] = set()
@@ -114,7 +117,7 @@ class Fence:
         if self.epoch != head.epoch:
             self.reset(head.epoch)
             return Applied.AGAIN
-        if self.since != since:
+        if self._is_late(answer, since=since, hinted=hinted):
             return Applied.AGAIN
         known = self._tags.get(since)  # None before the first sync
         if head.rev < since or (known is not None and answer.tags.get(since, known) != known):
@@ -130,8 +133,8 @@ class Fence:
                 self._raise_all(rev)
             else:
                 self.raise_floor(node, rev)
-        self._hints = {node: hint for node, hint in self._hints.items() if hint.number > hinted}
         self.since = head.rev
+        self._drop_hints(hinted)
         self._tags = dict(sorted((self._tags | answer.tags).items())[-CHANGES_MAX:])
         self.synced_at = sent_at
         return Applied.DONE
@@ -157,6 +160,7 @@ class Fence:
             rev = head.rev if hint is None else max(head.rev, hint.rev)
             self._hints[node] = _Hint(rev, self.hinted)
             self.raised.add(node)
+        self._own[head] = self.hinted
 
     def hint(self, nodes: Iterable[str], rev: int, epoch: bytes) -> Heard:
         """Take in that a change of these nodes is said to have been committed.
@@ -180,6 +184,34 @@ class Fence:
         """Return the nodes whose floor rose since this was last asked."""
         raised, self.raised = self.raised, set()
         return raised
+
+    def _drop_hints(self, hinted: int) -> None:
+        """Rely on the last sync, which was sent when there had been so many hints, where it can."""
+        self._hints = {node: hint for node, hint in self._hints.items() if hint.number > hinted}
+        self._own = {
+            head: number
+            for head, number in self._own.items()
+            if number > hinted and head.rev > self.since
+        }
+
+    def _is_late(self, answer: SyncAnswer, *, since: int, hinted: int) -> bool:
+        """Return whether another sync must tell, since too much has happened since this was sent.
+
+        It asked about another revision than the one that is known now, or before hints that were
+        forgotten with everything else, or it contradicts a change of this worker's own.
+        """
+        late = since != self.since or hinted < self._forgotten
+        return late or self._contradicts_own(answer, hinted)
+
+    def _contradicts_own(self, answer: SyncAnswer, hinted: int) -> bool:
+        """Return whether this was answered of commits that the store lost before an own change.
+
+        Or of those that took its place. Only what was sent after that change can tell which.
+        """
+        return any(
+            number > hinted and answer.tags.get(own.rev, own.tag) != own.tag
+            for own, number in self._own.items()
+        )
 
     def _raise_all(self, rev: int) -> None:
         self.floor_all = max(self.floor_all, rev)
