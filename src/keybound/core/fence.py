@@ -188,11 +188,7 @@ class Fence:
     def _drop_hints(self, hinted: int) -> None:
         """Rely on the last sync, which was sent when there had been so many hints, where it can."""
         self._hints = {node: hint for node, hint in self._hints.items() if hint.number > hinted}
-        self._own = {
-            head: number
-            for head, number in self._own.items()
-            if number > hinted and head.rev > self.since
-        }
+        self._own = {head: number for head, number in self._own.items() if number > hinted}
 
     def _is_late(self, answer: SyncAnswer, *, since: int, hinted: int) -> bool:
         """Return whether another sync must tell, since too much has happened since this was sent.
