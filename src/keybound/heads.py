@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 RAW_PATH = "keybound.raw_path"
 """Where an environment that Django made of a scope has the path as it came."""
 
+_UNDERSCORE = ord("_")
+
 _UNPREFIXED = frozenset({"content-type", "content-length"})
 
 
@@ -36,20 +38,23 @@ class ScopeHead:
         """Return the values of one header."""
         if not self._lines:
             self._read()
-        return self._lines.get(name.encode("latin-1"), ())
+        return self._lines.get(name.encode(), ())
 
     def folded(self, name: str) -> Sequence[bytes]:
         """Return those of each spelling of its name."""
         if not self._lines:
             self._read()
-        return self._folded.get(name.encode("latin-1"), ())
+        return self._folded.get(name.encode(), ())
 
     def _read(self) -> None:
         lines: dict[bytes, list[bytes]] = {}
         for name, value in self._headers:
-            lines.setdefault(name, []).append(value)
+            if name in lines:
+                lines[name].append(value)
+            else:
+                lines[name] = [value]
         self._folded = lines
-        if b"_" in b"".join(lines):  # as in hardly any request
+        if _UNDERSCORE in b"".join(lines):  # as in hardly any request
             folded: dict[bytes, list[bytes]] = {}
             for name, values in lines.items():
                 folded.setdefault(name.replace(b"_", b"-"), []).extend(values)

@@ -69,7 +69,10 @@ class Places:
     send of their own accord.
     """
 
-    __slots__ = ("_all", "_cookies", "_queries", "headers", "kept_by_browsers", "plain", "varies")
+    __slots__ = (
+        *("_all", "_cookies", "_in_headers", "_queries"),
+        *("headers", "kept_by_browsers", "plain", "varies"),
+    )
 
     def __init__(self, forms: Iterable[CredentialForm]) -> None:
         """Collect the places of the forms, each once."""
@@ -80,6 +83,7 @@ class Places:
         self._queries = self._names("query")
         self._cookies = self._names("cookie")
         self.plain = self._all == (AUTHORIZATION,)
+        self._in_headers = all(place.kind in _IN_HEADERS for place in self._all)
         self.headers = frozenset(
             place.name.lower().encode("ascii") for place in self._all if place.kind in _IN_HEADERS
         )
@@ -110,7 +114,9 @@ class Places:
 
     def in_header(self, raw: bytes | Reason | None) -> bool:
         """Return whether a value came in a header that is no cookie, if there is one."""
-        return not isinstance(raw, bytes) or self.place_of(raw).kind in _IN_HEADERS
+        if self._in_headers or not isinstance(raw, bytes):
+            return True
+        return self.place_of(raw).kind in _IN_HEADERS
 
     def is_kept_by_browsers(self, raw: bytes | Reason | None) -> bool:
         """Return whether browsers send such a value of their own accord, for any site that asks.
