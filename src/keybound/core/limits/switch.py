@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from keybound.core.limits.clause import Clause, unusable
+from keybound.core.errors import LimitError
+from keybound.core.limits.clause import Clause
 
 if TYPE_CHECKING:
     from typing import Self
@@ -24,7 +25,7 @@ class Switch(Clause):
             return cls()
         if value is False:
             return None
-        raise unusable(cls.dimension, value, fix="write true or false")
+        raise LimitError(cls.dimension, "is neither true nor false", fix="write true or false")
 
     def covers(self, other: Clause, /) -> bool:
         """Say whether the other is the same; there is only one."""
