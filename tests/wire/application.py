@@ -17,12 +17,12 @@ import keybound.asgi
 import keybound.wsgi
 from keybound import Guard, Route, current_key
 from keybound.core.limits.dimensions import register
+from tests.wire.headers import SEEN, TOLD
 from tests.wire.mood import Mood
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-SEEN, TOLD = "x-seen", "x-told"
 BODY = b"served"
 BODY_MAX = 100
 """Bytes of a body that are read to find a model."""

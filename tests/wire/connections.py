@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.services.servers import connect
-from tests.wire.application import SEEN, TOLD
+from tests.wire.headers import SEEN, TOLD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

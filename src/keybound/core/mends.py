@@ -30,7 +30,9 @@ ADVICE: Mapping[Reason, str] = {
     Reason.CREDENTIAL_NOT_ALLOWED: (
         "send the key in a header, or keybound update {node} --no-header-only"
     ),
-    Reason.TENANT_UNRESOLVED: "add a route that names the tenant of this path",
+    Reason.TENANT_UNRESOLVED: (
+        "add a route that names the tenant of this path; if one does, no tenant can be called so"
+    ),
     Reason.MODEL_UNRESOLVED: "add a route that names the model of this path",
     Reason.NETWORK_UNKNOWN: "let the server pass on the address of the client",
     Reason.LIMIT_INVALID: "register the dimension, or replace the limit of {node}",
