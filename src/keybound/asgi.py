@@ -21,7 +21,7 @@ from keybound.core.overriding import HEADERS, may_ask
 from keybound.core.reasons import Reason
 from keybound.guard import AsyncGuard
 from keybound.handshakes import HANDSHAKE, POLICY_VIOLATION, Handshake, send_refusal
-from keybound.heads import ScopeHead
+from keybound.heads import UNDERSCORE, ScopeHead
 from keybound.hiding import deprecating, hide_in_scope
 from keybound.installing import (
     refuse_open_app,
@@ -56,9 +56,6 @@ logger = logging.getLogger("keybound")
 
 _FORGED = b"x-keybound-"
 """How names begin that look like an identity of ours: no such header exists, so none goes on."""
-
-_UNDERSCORE = ord("_")
-"""A number, since bytes take twenty times as long to be searched for bytes."""
 
 _OVERRIDES = frozenset(name.encode() for name in HEADERS)
 _USUAL = frozenset(
@@ -128,7 +125,7 @@ class APIKeyMiddleware:
                 continue
             if name == b"authorization":
                 raw = value if raw is None else Reason.DUPLICATE_CREDENTIALS
-            elif _UNDERSCORE in name or name in _OVERRIDES or name.startswith(_FORGED):
+            elif UNDERSCORE in name or name in _OVERRIDES or name.startswith(_FORGED):
                 odd = True  # what has an underscore may be any other name to who is behind us
         path = scope["path"]
         try:

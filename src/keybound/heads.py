@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 RAW_PATH = "keybound.raw_path"
 """Where an environment that Django made of a scope has the path as it came."""
 
-_UNDERSCORE = ord("_")
+UNDERSCORE = ord("_")
+"""A number, since bytes take twenty times as long to be searched for bytes."""
 
 _UNPREFIXED = frozenset({"content-type", "content-length"})
 
@@ -54,7 +55,7 @@ class ScopeHead:
             else:
                 lines[name] = [value]
         self._folded = lines
-        if _UNDERSCORE in b"".join(lines):  # as in hardly any request
+        if UNDERSCORE in b"".join(lines):  # as in hardly any request
             folded: dict[bytes, list[bytes]] = {}
             for name, values in lines.items():
                 folded.setdefault(name.replace(b"_", b"-"), []).extend(values)

@@ -6,6 +6,7 @@ from __future__ import annotations
 class Budget:
     """Look-ups in vain: ``per_second``, as many at once after a second without; 0 is no limit.
 
+    A token bucket that is charged afterwards, since only then it is known whether one was in vain.
     Those that are under way when the last is used up still count, and are made up for first.
     Threads need no lock: two of them may lose a look-up now and then.
     """
