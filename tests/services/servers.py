@@ -32,7 +32,7 @@ Address = tuple[str, int] | str
 
 
 class Server:
-    """A running server; ``said`` is what it wrote so far."""
+    """A server; ``said`` is what it wrote so far, and all of it once the server is ended."""
 
     def __init__(self, process: subprocess.Popen[str], port: int) -> None:
         """Read what it writes, so that it never waits for a reader."""

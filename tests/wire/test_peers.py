@@ -93,7 +93,7 @@ def test_uvicorn_believes_its_own_machine_unless_told(fleet: Fleet):
         assert ask(address, fleet, "here", FORWARDED).outcome == "refused"
         told = ask(address, fleet, "plain", FORWARDED).told or {}
         assert told["peer"] == "10.0.0.1"
-        assert "".join(server.said).count("uvicorn --no-proxy-headers") == 1
+    assert "".join(server.said).count("uvicorn --no-proxy-headers") == 1
 
 
 def test_some_servers_take_an_underscore_for_a_hyphen(fleet: Fleet):
