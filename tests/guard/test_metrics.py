@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 READER = InMemoryMetricReader()
 SECRET = "a secret of the tests of metrics"
 
+SELDOM = 10.0
+"""Seconds between the syncs of whoever changes something, so that none of them sees the change."""
+
 
 @cache
 def read() -> None:
@@ -141,8 +144,9 @@ def seen_elsewhere(guard: Guard, other: Guard, key: IssuedKey) -> float:
 
 def test_time_from_a_commit_to_the_fence_is_told_of_syncs(tmp_path: Path):
     """It is the longest that it can have been, by the clock of whoever syncs alone."""
-    database = str(tmp_path / "keys.db")
-    one, other = (Guard.from_settings(database=database, sync_every=0.2) for _ in range(2))
+    settings = {"database": str(tmp_path / "keys.db"), "revoke_within": 30.0}
+    one = Guard.from_settings(**settings, sync_every=SELDOM)
+    other = Guard.from_settings(**settings, sync_every=0.2)
     key = known_to_both(one, other)
     count, total = delays("sync")
     took = seen_elsewhere(one, other, key)
@@ -156,8 +160,15 @@ def test_time_from_a_commit_to_the_fence_is_told_of_syncs(tmp_path: Path):
 
 def test_time_from_a_commit_to_the_fence_is_told_of_messages(redis_url: str, tmp_path: Path):
     """By the clocks of both; what a message brought is not told of the sync that comes after it."""
-    settings = {"database": str(tmp_path / "keys.db"), "secret": SECRET, "redis": redis_url}
-    one, other = (Guard.from_settings(**settings, redis_timeout=0.5) for _ in range(2))
+    settings = {
+        "database": str(tmp_path / "keys.db"),
+        "secret": SECRET,
+        "redis": redis_url,
+        "redis_timeout": 0.5,
+        "revoke_within": 30.0,
+    }
+    one = Guard.from_settings(**settings, sync_every=SELDOM)
+    other = Guard.from_settings(**settings, sync_every=1.0)
     key = known_to_both(one, other)
     synced, (count, total) = delays("sync"), delays("message")
     assert seen_elsewhere(one, other, key) < 0.5
