@@ -10,7 +10,6 @@ import logging
 import os
 import random
 import sys
-import threading
 import weakref
 from typing import TYPE_CHECKING
 
@@ -19,13 +18,14 @@ from keybound.core.errors import KeyboundError
 from keybound.core.usage import UncountedError, hand_over
 from keybound.counting import NOTED_MAX
 from keybound.drivers import run
-from keybound.threads import begin
+from keybound.threads import OneThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from keybound.counting import Counts
     from keybound.drivers import Perform
+    from keybound.threads import Signal
 
 logger = logging.getLogger("keybound")
 
@@ -51,8 +51,7 @@ class Recorder:
         self._perform = perform
         self._every = every
         self._process = os.getpid()
-        self._lock = threading.Lock()
-        self._signal: _Signal | None = None
+        self._thread = OneThread(name="keybound-usage")
         self._failing = False
         if background:
             counts.attend = self.attend
@@ -60,9 +59,12 @@ class Recorder:
 
     def attend(self, waiting: int) -> None:
         """See that there is a thread, and that it hurries where much is waiting."""
-        signal = self._signal or self._start()
+        if not self._thread.runs:
+            method = weakref.WeakMethod(self.record)
+            if self._thread.start(_loop, method, self._every):
+                _finish_with_children()
         if waiting >= NOTED_MAX:
-            signal.due.set()
+            self._thread.wake()
 
     def record(self) -> None:
         """Hand over what was counted by now; what fails is logged, and nothing is raised."""
@@ -85,48 +87,22 @@ class Recorder:
         """Hand over the rest; returns within ``LAST_WITHIN`` seconds where there is a thread."""
         if self._process != os.getpid():  # what the parent counted, the parent records
             return
-        with self._lock:
-            signal, self._signal = self._signal, None
-        if signal is None or signal.thread is None:
+        thread = self._thread.stop()
+        if thread is None:
             self.record()
-            return
-        signal.last = True
-        signal.due.set()
-        signal.thread.join(LAST_WITHIN)
-
-    def _start(self) -> _Signal:
-        with self._lock:
-            if self._signal is not None:
-                return self._signal
-            signal = self._signal = _Signal()
-        # Not under the lock: to start a thread may let another greenlet run, which wants it.
-        method = weakref.WeakMethod(self.record)
-        signal.thread = begin(_loop, method, signal, self._every, name="keybound-usage")
-        if signal.thread is None:  # the next use tries again
-            self._signal = None
         else:
-            _finish_with_children()
-        return signal
+            thread.join(LAST_WITHIN)
 
 
-class _Signal:
-    """What a thread is told. It is made with the thread, since locks are made for its kind."""
-
-    def __init__(self) -> None:
-        self.due = threading.Event()
-        self.last = False
-        self.thread: threading.Thread | None = None
-
-
-def _loop(method: weakref.WeakMethod[Callable[[], None]], signal: _Signal, every: float) -> None:
+def _loop(signal: Signal, method: weakref.WeakMethod[Callable[[], None]], every: float) -> None:
     last = False
     while not last:
         until = monotonic() + every * random.uniform(0.8, 1.0)  # noqa: S311 - jitter, no secret
-        while (left := until - monotonic()) > 0 and not signal.due.wait(min(left, _LOOK_EVERY)):
+        while (left := until - monotonic()) > 0 and not signal.wake.wait(min(left, _LOOK_EVERY)):
             if method() is None:
                 return
-        signal.due.clear()
-        last = signal.last
+        signal.wake.clear()
+        last = signal.stop.is_set()
         record = method()
         if record is None:
             return

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
 import weakref
 from typing import TYPE_CHECKING
 
 from keybound.core.errors import KeyboundError
-from keybound.threads import begin
+from keybound.threads import OneThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from keybound.threads import Signal
 
 AT_LEAST = 0.05
 """Seconds between two syncs, however often somebody asks for one."""
@@ -37,46 +38,29 @@ class Syncer:
         """Prepare; no thread is started."""
         self._sync = weakref.WeakMethod(sync)
         self.interval = interval
-        self._thread: threading.Thread | None = None
-        self._stop = threading.Event()
-        self._wake = threading.Event()
-        self._lock = threading.RLock()  # a signal's handler may stop what is being started
+        self._thread = OneThread(name="keybound-sync")
 
     @property
     def runs(self) -> bool:
         """Whether this process has the thread."""
-        thread = self._thread
-        return thread is not None and thread.is_alive()
+        return self._thread.runs
 
     def start(self) -> None:
         """Start the thread unless this process has it already."""
-        if self.runs:
-            return
-        with self._lock:
-            if self.runs:
-                return
-            stop, wake = self._stop, self._wake = threading.Event(), threading.Event()
-            self._thread = begin(_loop, self._sync, stop, wake, self.interval, name="keybound-sync")
+        if not self._thread.runs:
+            self._thread.start(_loop, self._sync, self.interval)
 
     def stop(self) -> None:
         """Let the thread end; it may be started again."""
-        with self._lock:
-            self._stop.set()
-            self._wake.set()
-            self._thread = None
+        self._thread.stop()
 
     def wake(self) -> None:
         """Let it sync now; what is called during that, or right after it, makes one more."""
-        self._wake.set()
+        self._thread.wake()
 
 
-def _loop(
-    method: weakref.WeakMethod[Callable[[], None]],
-    stop: threading.Event,
-    wake: threading.Event,
-    interval: float,
-) -> None:
-    reachable = True
+def _loop(signal: Signal, method: weakref.WeakMethod[Callable[[], None]], interval: float) -> None:
+    stop, wake, reachable = signal.stop, signal.wake, True
     while not stop.wait(AT_LEAST):
         wake.wait(max(0.0, interval * random.uniform(0.8, 1.0) - AT_LEAST))  # noqa: S311 - jitter
         if stop.is_set():

@@ -181,7 +181,7 @@ def test_a_guard_that_was_used_serves_on_in_a_forked_child(kind, tmp_path):
     twin = guard.to_async()
     asyncio.run(twin.authorize("GET", "/", None, raw))
     # What other threads hold while we fork: one that applies a sync, and one that starts them.
-    locks = guard.engine.cache._lock, guard.engine._syncer._lock  # noqa: SLF001
+    locks = guard.engine.cache._lock, guard.engine._syncer._thread._lock  # noqa: SLF001
     for lock in locks:
         lock.acquire()
     child = os.fork()

@@ -144,7 +144,7 @@ def seen_elsewhere(guard: Guard, other: Guard, key: IssuedKey) -> float:
 
 def test_time_from_a_commit_to_the_fence_is_told_of_syncs(tmp_path: Path):
     """It is the longest that it can have been, by the clock of whoever syncs alone."""
-    settings = {"database": str(tmp_path / "keys.db"), "revoke_within": 30.0}
+    settings: dict[str, Any] = {"database": str(tmp_path / "keys.db"), "revoke_within": 30.0}
     one = Guard.from_settings(**settings, sync_every=SELDOM)
     other = Guard.from_settings(**settings, sync_every=0.2)
     key = known_to_both(one, other)
@@ -160,7 +160,7 @@ def test_time_from_a_commit_to_the_fence_is_told_of_syncs(tmp_path: Path):
 
 def test_time_from_a_commit_to_the_fence_is_told_of_messages(redis_url: str, tmp_path: Path):
     """By the clocks of both; what a message brought is not told of the sync that comes after it."""
-    settings = {
+    settings: dict[str, Any] = {
         "database": str(tmp_path / "keys.db"),
         "secret": SECRET,
         "redis": redis_url,

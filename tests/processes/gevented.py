@@ -1,5 +1,8 @@
 """Many greenlets with keys that nobody knows yet, and how long one keeps all others waiting.
 
+They are the first to use their guard, so all of them want the threads that it starts; and some make
+changes, which are announced in turn.
+
     python -m tests.processes.gevented first|later DATABASE [REDIS]
 
 Gevent replaces threads first of all, or later, as gunicorn's worker does it under ``--preload``.
@@ -16,6 +19,7 @@ from importlib import import_module
 
 WHEN, DATABASE, *REDIS = sys.argv[1:]
 KEYS = 20
+CHANGES = 4
 
 
 def replace_threads() -> None:
@@ -29,16 +33,19 @@ def main() -> None:
     """Issue keys, wait for a line of input, ask about all of them at once, and tell of it."""
     import gevent
 
-    guard = Guard.from_settings(
-        database=DATABASE,
-        secret="a secret of the tests of processes",
-        redis=REDIS[0] if REDIS else None,
-        redis_timeout=0.2,
+    guard, other = (
+        Guard.from_settings(
+            database=DATABASE,
+            secret="a secret of the tests of processes",
+            redis=REDIS[0] if REDIS else None,
+            redis_timeout=0.2,
+        )
+        for _ in range(2)
     )
     if WHEN == "later":
         replace_threads()
-    raws = [b"Bearer " + guard.issue(name=f"{n}").secret.reveal().encode() for n in range(KEYS)]
-    guard.engine.renew()
+    issued = [other.issue(name=f"{number}") for number in range(KEYS + CHANGES)]
+    raws = [b"Bearer " + each.secret.reveal().encode() for each in issued[CHANGES:]]
     print("ready", flush=True)  # noqa: T201 - for the test
     sys.stdin.readline()
     gaps: list[float] = []
@@ -55,12 +62,15 @@ def main() -> None:
     gevent.sleep(0.01)
     begun = time.monotonic()
     asking = [gevent.spawn(guard.authorize, "GET", "/", None, raw) for raw in raws]
-    gevent.joinall(asking)
+    changing = [gevent.spawn(guard.revoke, each.id) for each in issued[:CHANGES]]
+    gevent.joinall(asking + changing)
     took = time.monotonic() - begun
     gevent.sleep(0.01)
     ticking.kill()
     outcomes = sorted({type(each.value).__name__ for each in asking})
-    print(json.dumps({"took": took, "gap": max(gaps), "outcomes": outcomes}))  # noqa: T201
+    changed = sum(each.successful() for each in changing)
+    told = {"took": took, "gap": max(gaps), "outcomes": outcomes, "changed": changed}
+    print(json.dumps(told))  # noqa: T201 - for the test
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ same, and for a moment nobody waits any more.
 from __future__ import annotations
 
 import logging
-from threading import Lock
+import threading
 from typing import TYPE_CHECKING
 
 from keybound.breaker import Breaker
@@ -35,12 +35,11 @@ class Announcements:
         self._timeout = timeout
         self._location = location
         self._breaker = Breaker()
-        self._lock = Lock()
 
     def announce(self, effect: Announce) -> None:
         """Return when the server took the message. Raises ``CacheError``, within the timeout."""
-        until = monotonic() + self._timeout
-        if not self._breaker.admits(monotonic()) or not self._lock.acquire(timeout=self._timeout):
+        until, turn = monotonic() + self._timeout, self._turn
+        if not self._breaker.admits(monotonic()) or not turn.acquire(timeout=self._timeout):
             msg = "it took no message a moment ago"
             raise CacheError(msg)
         try:
@@ -54,15 +53,22 @@ class Announcements:
                 )
             raise
         finally:
-            self._lock.release()
+            turn.release()
         if self._breaker.work():
             logger.warning("redis at %s takes messages again", self._location)
 
     def close(self) -> None:
         """Let the connection go; the next announcement makes another."""
-        with self._lock:
+        with self._turn:
             self._line.stands = False
             self._line.connection.disconnect()
+
+    @property
+    def _turn(self) -> threading.Lock:
+        # Made when it is first wanted, since who has it may let other greenlets run: it must be of
+        # the kind that gevent has put in place by then.
+        lock: threading.Lock = self.__dict__.setdefault("lock", threading.Lock())
+        return lock
 
     def _tell(self, effect: Announce, until: float) -> None:
         self._line.connection.until.at = until

@@ -42,17 +42,18 @@ class Late(Generic[T]):
         """
         with self._lock:
             future = self._under_way
-            if future is not None and future.done():
-                late = monotonic() - self._answered_at > FRESH_FOR
-                if late or future.exception() is not None:
-                    future = None
-            if future is None:
-                future = Future[T]()
-                future.set_running_or_notify_cancel()  # who goes away does not take it along
-                if begin(self._call, future, name=self._name) is None:
-                    future.set_exception(CacheError("there is no thread to be had for it"))
-                self._under_way = future
-            return future
+            if future is not None and not self._is_over(future):
+                return future
+            future = self._under_way = Future[T]()
+            future.set_running_or_notify_cancel()  # who goes away does not take it along
+        try:
+            thread = begin(self._call, future, name=self._name)
+        except BaseException:  # interrupted: perhaps nobody ever answers
+            self.taken(future)
+            raise
+        if thread is None:
+            future.set_exception(CacheError("there is no thread to be had for it"))
+        return future
 
     def taken(self, future: Future[T]) -> None:
         """Note that an answer was used: the next who asks gets another."""
@@ -71,6 +72,12 @@ class Late(Generic[T]):
             raise TimeoutError from None
         self.taken(future)
         return answer
+
+    def _is_over(self, future: Future[T]) -> bool:
+        """Return whether the next who asks needs another call: it failed, or is of long ago."""
+        if not future.done():
+            return False
+        return future.exception() is not None or monotonic() - self._answered_at > FRESH_FOR
 
     def _call(self, future: Future[T]) -> None:
         try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
 import weakref
 from functools import partial
 from itertools import count
@@ -23,12 +22,13 @@ from keybound.caches.redis_wires import Wire
 from keybound.clocks import monotonic
 from keybound.core.errors import CacheError
 from keybound.drivers import run
-from keybound.threads import begin
+from keybound.threads import OneThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from keybound.caches.redis_link import Line, Reply
+    from keybound.threads import Signal
 
 T = TypeVar("T")
 
@@ -94,36 +94,24 @@ class Listener:
         self._location = location
         self._ear = weakref.ref(ear)
         self._link: _Link | None = None
-        self._thread: threading.Thread | None = None
-        self._stop = threading.Event()
-        self._lock = threading.Lock()
+        self._thread = OneThread(name="keybound-listen")
 
     def start(self) -> None:
         """Start the thread unless this process has it already."""
-        if self._runs():
-            return
-        with self._lock:
-            if self._runs():
-                return
-            self._stop = threading.Event()
-            self._thread = begin(self._work, self._stop, name="keybound-listen")
+        if not self._thread.runs:
+            self._thread.start(self._work)
 
     def stop(self) -> None:
         """Let the thread end; it may be started again."""
-        with self._lock:
-            self._stop.set()
-            self._thread = None
+        self._thread.stop()
 
     def leave(self) -> None:
         """Let go, in a forked child, of a connection that goes on in the parent."""
         if self._link is not None:
             self._link.close()
 
-    def _runs(self) -> bool:
-        thread = self._thread
-        return thread is not None and thread.is_alive()
-
-    def _work(self, stop: threading.Event) -> None:
+    def _work(self, signal: Signal) -> None:
+        stop = signal.stop
         lost, failures, trusts_until = False, 0, float("-inf")
         while not stop.is_set() and self._ear() is not None:
             self._link = link = _Link(self._dial(), self._subscribe)
