@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from keybound.core.effects import LoadByDigest, Put, ReadShared
+from keybound.core.errors import KeyboundError
 from keybound.core.nodes import decode_node, encode_node
 from keybound.testing.records import commit, row_of
 from tests.security import records
@@ -31,24 +32,30 @@ def happen(replay: Replay, event: Mapping[str, Any]) -> None:
     if name not in EVENTS:
         msg = f"nobody knows the event {name}"
         raise NotReplayableError(msg)
-    EVENTS[name](replay, event[name], {each: event[each] for each in event if each != name})
+    with suppress(KeyboundError):  # what keybound refuses has not happened
+        EVENTS[name](replay, event[name], {each: event[each] for each in event if each != name})
 
 
-def _request(replay: Replay, name: str, _how: Mapping[str, Any]) -> None:
-    """Send the request of another case at this very application."""
+def _request(replay: Replay, name: str, how: Mapping[str, Any]) -> None:
+    """Send the request of another case at this very application, once or several times."""
     request = request_of(name, replay.cases)
-    with suppress(AssertionError):
-        replay.send(sent(request, replay.place.secrets))
+    for _ in range(int(how.get("times", 1))):
+        with suppress(AssertionError):
+            replay.send(sent(request, replay.place.secrets))
 
 
 def _by(replay: Replay, how: Mapping[str, Any]) -> Guard:
     """Return whose change it is: this process's own, or that of another one."""
-    unknown = how.keys() - {"via", "grace", "by"}
-    if unknown or how.get("via", "same_process") not in {"same_process", "other_process"}:
+    via = how.get("via", _HERE)
+    if how.keys() - {"via", "grace", "by"} or via not in {_HERE, *_ELSEWHERE}:
         msg = f"nobody knows how: {dict(how)}"
         raise NotReplayableError(msg)
-    place = replay.place
-    return place.beside if how.get("via") == "other_process" else place.guard
+    return replay.place.guard if via == _HERE else replay.place.beside
+
+
+_HERE = "same_process"
+_ELSEWHERE = frozenset({"other_process", "other_worker", "other_host", "cli"})
+"""Where else a change is made: each is another process over the same store."""
 
 
 def _verb(verb: str, start: str = "") -> Callable[[Replay, Any, Mapping[str, Any]], None]:
@@ -68,18 +75,26 @@ def _update(start: str = "") -> Callable[[Replay, Any, Mapping[str, Any]], None]
     def call(replay: Replay, value: Mapping[str, Any], how: Mapping[str, Any]) -> None:
         for name, changed in value.items():
             given = members(changed, replay.place.secrets)
-            unknown = given.keys() - LIMITS.keys() - {"read_only", "expires_at", "enabled"}
+            unknown = given.keys() - LIMITS.keys() - _OTHER_LIMITS - _NAMES - {"enabled"}
             if unknown:
                 msg = f"no update is for {', '.join(sorted(unknown))}"
                 raise NotReplayableError(msg)
             if "enabled" in given:
                 verb = "enable" if given.pop("enabled") else "disable"
                 getattr(_by(replay, how), verb)(start + name)
+            options = {each: given.pop(each) for each in _NAMES & given.keys()}
+            if "ips_deny" in given:
+                given["ips"] = records.networks_of(given)
+                del given["ips_deny"]
             limits = {LIMITS.get(each, each): "*" if v is None else v for each, v in given.items()}
-            if limits:
-                _by(replay, how).update(start + name, limits=limits)
+            if limits or options:
+                _by(replay, how).update(start + name, **options, limits=limits)
 
     return call
+
+
+_OTHER_LIMITS = frozenset({"read_only", "expires_at", "not_before", "ips_deny", "hours"})
+_NAMES = frozenset({"name", "tenant", "owner", "role", "metadata"})
 
 
 def _delete(replay: Replay, name: str, how: Mapping[str, Any]) -> None:
@@ -138,7 +153,7 @@ def _set_clock(replay: Replay, moment: str, _how: Mapping[str, Any]) -> None:
 
 def _redis(replay: Replay, what: str, _how: Mapping[str, Any]) -> None:
     place = replay.place
-    if what not in {"flushall", "flushdb", "restart"}:
+    if what not in {"flushall", "flushdb", "evict", "restart"}:
         msg = f"nobody knows what {what!r} is at a Redis"
         raise NotReplayableError(msg)
     if place.redis is None:  # the same case also runs without one

@@ -35,8 +35,8 @@ def flood(run: Replay) -> Outcome:
     """Send a flood, and return what became of one request of it."""
     how: dict[str, Any] = dict(run.each.tests["test.flood"])
     place = run.place
-    size = next((how.pop(name) for name in _KINDS if name in how), None)
-    kind = next(name for name in _KINDS if name in run.each.tests["test.flood"])
+    kind = next((name for name in _KINDS if name in how), "")
+    size = how.pop(kind, None)
     every = int(how.pop("plus_valid_every", 0))
     requests = int(how.pop("requests", size or 0))
     if how or size is None:
@@ -88,7 +88,9 @@ def _value(place: Place, kind: str, *, valid: bool) -> bytes:
         text = secrets.of("UNKNOWN")
     elif kind == "malformed":
         text = secrets.new()[:20]
-    elif kind == "valid":
+    elif kind == "oversized":
+        text = secrets.new() * 1_000
+    elif kind in _OF_K1:
         text = secrets.of("K1")
     else:
         text = secrets.new()
@@ -97,6 +99,9 @@ def _value(place: Place, kind: str, *, valid: bool) -> bytes:
     return b"Bearer " + text.encode()
 
 
+_OF_K1 = ("valid", "valid_key", "same_key", "disabled_key", "expired_key", "revoked_key")
+"""Floods with the key of the case itself, whatever state that is in."""
+
 _KINDS = (
     "random_keys",
     "random_bad_checksum",
@@ -104,7 +109,8 @@ _KINDS = (
     "keys_with_same_prefix",
     "same_unknown_key",
     "malformed",
-    "valid",
+    "oversized",
+    *_OF_K1,
 )
 
 
