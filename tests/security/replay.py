@@ -11,6 +11,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from tests.security import also, events, faults, floods, subjects, verdicts
+from tests.security.checks_of_answers import PURE
 from tests.security.extras import take_apart
 from tests.security.outcomes import Outcome
 from tests.security.sending import Sent, altered, sent
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from tests.security.cases import Case
     from tests.security.logs import Log
     from tests.security.worlds import RedisPlace
-
-PURE = "pure"
 
 PARALLEL_MAX = 200
 

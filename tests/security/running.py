@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tests.security import faults, records, subjects, verdicts
+from tests.security.applications import ALIASES, OK, status_of
 from tests.security.calls import call
 from tests.security.cases import HTTP
+from tests.security.checks_of_answers import PURE
 from tests.security.logs import listening
 from tests.security.outcomes import ComesLaterError, NotReplayableError
-from tests.security.replay import PURE, behaviour_of, run_at
+from tests.security.replay import behaviour_of, run_at
 from tests.security.worlds import Way
 from tests.shells.subjects import SUBJECTS as SHELLS
 
@@ -116,7 +118,7 @@ def _names(case: Case) -> list[str]:
             continue
         if name in _FAILS_BY_ITSELF and _without_method(case):
             continue
-        if name in _LACKS.get(behaviour_of(case) or "", frozenset()):
+        if name in _DJANGO and not _is_of_one_view(behaviour_of(case)):
             continue
         names.append(name)
     return names
@@ -133,16 +135,11 @@ def _without_method(case: Case) -> bool:
 
 _DJANGO = frozenset({"django", "django-async"})
 
-_LACKS = {
-    "echo": _DJANGO,
-    "raise_after_start": _DJANGO,
-    "wsgi_write": _DJANGO,
-    "dispatches_internal_delete": _DJANGO,
-    "sse_3_chunks": _DJANGO,
-    "sse_disconnect": _DJANGO,
-    "wsgi_generator": _DJANGO,
-}
-"""Behaviours of applications, and the subjects whose one view does not have them."""
+
+def _is_of_one_view(behaviour: str | None) -> bool:
+    """Return whether the one view of Django's subjects has a behaviour."""
+    name = ALIASES.get(behaviour or "", behaviour)
+    return name in {None, "raise"} or status_of(name) != OK
 
 
 def _is_pure(case: Case) -> bool:

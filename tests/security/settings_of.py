@@ -133,7 +133,9 @@ def _optional(made: Chosen, value: list[str]) -> None:
 
 
 def _reads(made: Chosen, value: list[list[str]]) -> None:
-    made.routes += [Route(path, methods=method, access="read") for method, path in value]
+    made.routes += [
+        Route(pattern_of(path), methods=method, access="read") for method, path in value
+    ]
 
 
 def _safe_methods(made: Chosen, value: list[str]) -> None:
@@ -173,8 +175,7 @@ def _tenancy(made: Chosen, value: str) -> None:
     if value == "required" and made.given.get("tenant_from") is None:
         made.routes.append(Route("/no-request-is-here/{tenant}/*"))
     elif value not in {"off", "required"}:
-        msg = f"no tenancy is {value!r}"
-        raise NotReplayableError(msg)
+        made.settings["tenancy"] = value  # which there is not, so that it is refused
 
 
 def _zone(made: Chosen, value: str) -> None:
@@ -194,7 +195,7 @@ def _as(name: str) -> Callable[[Chosen, Any], None]:
     return put
 
 
-def _always(_made: Chosen, _value: Any) -> None:
+def always(_made: Chosen, _value: Any) -> None:
     """Set nothing: it is always so here, as strictly as anybody asks for."""
 
 
@@ -211,16 +212,16 @@ def _later(part: str) -> Callable[[Chosen, Any], None]:
 
 SETTINGS: dict[str, Callable[[Chosen, Any], None]] = {
     "base_domain": _with_others,
-    "cache_mac": _always,
+    "cache_mac": always,
     "cache_ttl": _cache_for,
     "custom_evaluator": _evaluator,
     "exempt_paths": _exempt,
     "exempt_preflight": _as("exempt_preflight"),
     "forwarded_header": _with_others,
     "hide_credentials": _as("hide_credentials"),
-    "lookup_hash": _always,
+    "lookup_hash": always,
     "max_body_inspect": _as("body_max"),
-    "max_credential_length": _always,
+    "max_credential_length": always,
     "max_staleness": _bound,
     "model_from": _model_from,
     "optional_auth_paths": _optional,
@@ -232,7 +233,7 @@ SETTINGS: dict[str, Callable[[Chosen, Any], None]] = {
     "reveal_reason": _as("reveal_reason"),
     "safe_methods": _safe_methods,
     "sources": _credentials,
-    "strict_method_override": _always,
+    "strict_method_override": always,
     "tenancy": _tenancy,
     "tenant_from": _tenant_from,
     "trust_forwarded_host": _with_others,

@@ -52,9 +52,17 @@ def check(case: Case, outcome: Outcome, *, odd: bool, homeless: bool = False) ->
     assert outcome.decision == decision, f"{outcome.short}: expected {decision}"
     if homeless and outcome.reason == "tenant_mismatch":  # it reaches none, whichever is asked for
         return
+    if _has_alias(case) and outcome.reason == "malformed_credentials":  # refused, and not read
+        return
     _check_reason(case, outcome, exact=exact, odd=odd)
     if exact and outcome.decision == "deny" and outcome.answer is not None:
         _check_problem(case, outcome)
+
+
+def _has_alias(case: Case) -> bool:
+    """Return whether a name has an underscore, which something behind us may read as a hyphen."""
+    listed = case.request.get("headers") or ()
+    return any(isinstance(each, list) and "_" in str(each[0]) for each in listed)
 
 
 _OPEN = frozenset({"check", "mixed"})
@@ -95,7 +103,7 @@ def _decision_of(status: int) -> str:
 def _check_reason(case: Case, outcome: Outcome, *, exact: bool, odd: bool) -> None:
     if outcome.reason is None:
         return
-    ended = any("delete" in event for event in case.world.events)
+    ended = any(name.startswith("delete") for event in case.world.events for name in event)
     wanted = reasons_of(case.expected.reason, odd=odd, ended=ended)
     if case.expected.reason == "model_not_allowed" and case.world.settings.get("required_scopes"):
         wanted = (wanted or frozenset()) | {"insufficient_scope"}  # scopes are looked at before

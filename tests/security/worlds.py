@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from keybound import Guard, Settings
 from keybound.core.effects import OfferShared
 from keybound.core.errors import StoreUnavailableError
-from keybound.core.nodes import encode_node
 from keybound.engine import Engine
 from keybound.stores import open_store
 from keybound.stores.memory import MemoryStore
@@ -138,7 +137,7 @@ class Place:
             commit(self.store, *(records.plain(put) for put in made))
         for put in made:
             if records.plain(put) is not put:
-                self._overwrite(put.node.id, encode_node(put.node))
+                self._overwrite(put.node.id, records.written(put.node))
         self.odd = any(records.is_odd(each) for each in (*keys.values(), *groups.values()))
 
     def _overwrite(self, node: str, record: bytes) -> None:
