@@ -118,6 +118,6 @@ CHECKERS: dict[str, Callable[[Extra, Any, Outcome], None]] = {
 OF_CALLS = frozenset(
     {"each_rejected", "no_secret_in_result", "no_dsn_password_in_result", "hidden_entropy_bits"}
     | {"cpu_us_per_verify", "monotone_delegation", "nothing_created", "nothing_changed"}
-    | {"secret_on_stdout_once", "no_secret_on_stderr"}
+    | {"secret_on_stdout_once", "no_secret_on_stderr", "exit_nonzero"}
 )
 """Words that the calls of `calls` assert themselves."""

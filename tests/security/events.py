@@ -27,13 +27,18 @@ LIMITS = {"ips": "networks", "models": "models", "methods": "methods", "scopes":
 
 
 def happen(replay: Replay, event: Mapping[str, Any]) -> None:
-    """Let an event happen; its first member names it, the others say how."""
-    name = next(iter(event))
-    if name not in EVENTS:
-        msg = f"nobody knows the event {name}"
+    """Let an event happen; its first member names it, others that are events happen after it.
+
+    What is left says how.
+    """
+    first = next(iter(event))
+    if first not in EVENTS:
+        msg = f"nobody knows the event {first}"
         raise NotReplayableError(msg)
-    with suppress(KeyboundError):  # what keybound refuses has not happened
-        EVENTS[name](replay, event[name], {each: event[each] for each in event if each != name})
+    how = {name: value for name, value in event.items() if name not in EVENTS}
+    for name in [each for each in event if each in EVENTS]:
+        with suppress(KeyboundError):  # what keybound refuses has not happened
+            EVENTS[name](replay, event[name], how)
 
 
 def _request(replay: Replay, name: str, how: Mapping[str, Any]) -> None:
@@ -95,6 +100,19 @@ def _update(start: str = "") -> Callable[[Replay, Any, Mapping[str, Any]], None]
 
 _OTHER_LIMITS = frozenset({"read_only", "expires_at", "not_before", "ips_deny", "hours"})
 _NAMES = frozenset({"name", "tenant", "owner", "role", "metadata"})
+
+
+def _restrict(replay: Replay, value: Mapping[str, Any], how: Mapping[str, Any]) -> None:
+    """Narrow keys, which never widens them."""
+    for name, changed in value.items():
+        given = members(changed, replay.place.secrets)
+        limits = {LIMITS.get(each, each): limit for each, limit in given.items()}
+        _by(replay, how).restrict(name, limits)
+
+
+def _forget(replay: Replay, _value: Any, _how: Mapping[str, Any]) -> None:
+    """Let the process begin anew: it knows nothing that it has not asked for."""
+    replay.place.engine.renew()
 
 
 def _delete(replay: Replay, name: str, how: Mapping[str, Any]) -> None:
@@ -198,6 +216,7 @@ def later(part: str) -> Callable[[Replay, Any, Mapping[str, Any]], None]:
 EVENTS: dict[str, Callable[[Replay, Any, Mapping[str, Any]], None]] = {
     "advance_clock": _pass,
     "begin_fill": _begin_fill,
+    "clear_cache": _forget,
     "connect": _connect,
     "create": _create,
     "create_with_same_secret": _create_with_same_secret,
@@ -214,11 +233,14 @@ EVENTS: dict[str, Callable[[Replay, Any, Mapping[str, Any]], None]] = {
     "enable_owner": _verb("enable", OWNER),
     "enable_tenant": _verb("enable", TENANT),
     "finish_fill": _finish_fill,
+    "flush_cache": _forget,
     "import": later("import of keys"),
     "old_version_roundtrip": _rewrite,
     "redis": _redis,
     "request": _request,
     "request_app_mutates": _mutate,
+    "restart": _forget,
+    "restrict": _restrict,
     "revoke": _verb("revoke"),
     "rotate": later("rotation of keys"),
     "set_clock": _set_clock,
@@ -227,4 +249,5 @@ EVENTS: dict[str, Callable[[Replay, Any, Mapping[str, Any]], None]] = {
     "update_group": _update(),
     "update_owner": _update(OWNER),
     "update_tenant": _update(TENANT),
+    "wait": _pass,
 }

@@ -35,7 +35,7 @@ REDIS = frozenset(
 
 def needs_redis(fault: Mapping[str, Any]) -> bool:
     """Return whether a fault is one of Redis."""
-    return next(iter(fault)) in REDIS
+    return not REDIS.isdisjoint(fault)
 
 
 def prepare(replay: Replay, fault: Mapping[str, Any]) -> None:
@@ -52,9 +52,10 @@ def prepare(replay: Replay, fault: Mapping[str, Any]) -> None:
 
 
 def install(replay: Replay, fault: Mapping[str, Any]) -> None:
-    """Break it."""
-    name = next(iter(fault))
-    FAULTS[name](replay, fault[name], {each: fault[each] for each in fault if each != name})
+    """Break it; a fault may name several things that break at once."""
+    how = {name: value for name, value in fault.items() if name not in FAULTS}
+    for name in [each for each in fault if each in FAULTS]:
+        FAULTS[name](replay, fault[name], how)
 
 
 def mend(place: RedisPlace) -> None:

@@ -49,14 +49,23 @@ def replay(case: Case, tools: Tools) -> None:
 
 
 def _read_apart(case: Case) -> bool:
-    """Return whether the two protocols cannot tell the same: several lines, or an empty path."""
-    if case.request.get("path") == "":
+    """Return whether the two protocols cannot tell the same.
+
+    Several lines are one in WSGI, an empty path is none, and bytes that are no text are replaced.
+    """
+    path = case.request.get("path")
+    if path == "" or (isinstance(path, str) and any(_is_surrogate(each) for each in path)):
         return True
     listed = case.request.get("headers") or ()
     names = [str(each[0]) for each in listed if isinstance(each, list)]
     if (case.request.get("scope") or {}).get("root_path"):  # Django takes it off by itself
         return True
     return len(set(names)) < len(names) or len(names) < len(listed)
+
+
+def _is_surrogate(char: str) -> bool:
+    """Return whether a character is half of a pair, which stands for a byte that is no text."""
+    return "\ud800" <= char <= "\udfff"
 
 
 def _labelled(label: str, run: Callable[[], Outcome]) -> Outcome:
