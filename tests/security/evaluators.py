@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ BEHAVIOURS: dict[str, Callable[[], object]] = {
     "returns_one": lambda: 1,
     "returns_1": lambda: 1,
     "returns_int": lambda: 1,
+    "returns_nan": lambda: math.nan,
     "returns_list": lambda: [1],
     "returns_dict": lambda: {"allowed": True},
     "returns_truthy": lambda: [1],

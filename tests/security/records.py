@@ -140,8 +140,6 @@ def _check_stored(dimension: str, value: object) -> None:
     """Raise ``LimitError`` for what people may write, and no store ever holds."""
     if isinstance(value, str) and dimension not in _WRITTEN:
         raise LimitError(dimension, "is text", fix="a list is what is stored")
-    if isinstance(value, dict) and not value:
-        raise LimitError(dimension, "is no list", fix="a list is what is stored")
 
 
 def _values(members: Mapping[str, Any]) -> dict[str, Any]:

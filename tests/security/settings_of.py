@@ -85,6 +85,8 @@ def _tenant_from(made: Chosen, value: Any) -> None:
         made.settings["tenant_from"] = f"{source}({{tenant}}.{domain})"
     elif isinstance(value, dict) and value.keys() == {"header"}:
         made.settings["tenant_from"] = f"header({value['header']}, any)"
+    elif isinstance(value, dict) and value.keys() == {"host"}:
+        made.settings["tenant_from"] = f"host({value['host']})"
     elif isinstance(value, dict) and value.keys() == {"path"}:
         made.routes.append(Route(pattern_of(value["path"])))
     else:
