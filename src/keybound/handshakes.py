@@ -50,4 +50,5 @@ async def send_refusal(scope: Scope, send: Send, answer: RefusalResponse) -> Non
     headers = [(name.encode(), value.encode("ascii", "replace")) for name, value in answer.headers]
     start = {"type": f"{prefix}http.response.start", "status": answer.status, "headers": headers}
     await send(start)
-    await send({"type": f"{prefix}http.response.body", "body": answer.body})
+    body = b"" if scope.get("method") == "HEAD" else answer.body
+    await send({"type": f"{prefix}http.response.body", "body": body})

@@ -92,6 +92,24 @@ def test_a_key_that_stands_above_itself_is_corrupt():
         chain(a_key("key_1", parent="key_1"))
     with pytest.raises(RecordCorruptError, match="stands above itself"):
         chain(a_key("key_1", parent="key_2"), a_key("key_2", parent="key_1"))
+    with pytest.raises(RecordCorruptError, match="stands above itself"):
+        chain(a_key("key_1", groups=("key_1",)))
+
+
+def test_a_cycle_above_the_key_is_corrupt():
+    """Corrupt parents permit nothing, although the key is no part of their cycle."""
+    first, second = a_key("key_2", parent="key_3"), a_key("key_3", parent="key_2")
+    with pytest.raises(RecordCorruptError, match="key_2 stands above itself"):
+        chain(a_key("key_1", parent="key_2"), first, second)
+    with pytest.raises(RecordCorruptError, match="key_2 stands above itself"):
+        chain(a_key("key_1", parent="key_2"), a_key("key_2", parent="key_2"))
+
+
+def test_a_group_of_a_key_and_of_its_parent_is_there_once():
+    """A child is in the groups of its maker: that is no cycle."""
+    group = a_group("grp_1")
+    parent = a_key("key_2", groups=("grp_1",))
+    assert len(chain(a_key("key_1", parent="key_2", groups=("grp_1",)), parent, group).nodes) == 3
 
 
 def line(length):
@@ -106,12 +124,6 @@ def test_the_longest_chain_is_read_and_one_more_node_is_corrupt():
     assert len(chain(*line(CHAIN_MAX)).nodes) == CHAIN_MAX
     with pytest.raises(RecordCorruptError, match=f"more than {CHAIN_MAX} nodes"):
         chain(*line(CHAIN_MAX + 1))
-
-
-def test_a_cycle_above_the_key_is_walked_once():
-    """Two groups cannot be above each other, but two corrupt parents do not hang a worker."""
-    first, second = a_key("key_2", parent="key_3"), a_key("key_3", parent="key_2")
-    assert len(chain(a_key("key_1", parent="key_2"), first, second).nodes) == 3
 
 
 @pytest.mark.parametrize(

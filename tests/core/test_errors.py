@@ -67,6 +67,10 @@ def test_an_error_is_also_what_callers_would_expect(error, builtin):
             "key_1: there is no such key or group; `keybound list` shows the ids",
         ),
         (
+            NotFoundError("kb_live_" + 38 * "x"),
+            "kb_live_xxxx...: there is no such key or group; `keybound list` shows the ids",
+        ),
+        (
             ExceedsCeilingError(node="key_1", dimension="methods", allowed="GET", asked="POST"),
             (
                 "methods: POST exceeds what key_1 allows (GET); "

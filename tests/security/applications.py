@@ -35,6 +35,10 @@ class Recorder:
         self.noted: dict[str, Any] = {}
         self.outer: Any = None
         self._reads = body
+        behaviour = ALIASES.get(behaviour or "", behaviour)
+        self.status = status_of(behaviour)
+        if self.status != OK:
+            behaviour = None
         if behaviour is not None and behaviour not in self.behaviours():
             msg = f"no application of {self.kind.upper()} behaves like {behaviour!r}"
             raise NotReplayableError(msg)
@@ -43,6 +47,30 @@ class Recorder:
     def behaviours(self) -> Collection[str]:
         """Return the names of those that there are."""
         raise NotImplementedError
+
+
+OK = 200
+
+ALIASES = {
+    "echo_body": "echo",
+    "raise_after_headers": "raise_after_start",
+    "raise_before_start": "raise",
+    "raise_in_iterator": "raise_after_start",
+    "raise_late": "raise_after_start",
+    "raise_mid_stream": "raise_after_start",
+    "reads_body": "echo",
+    "sse": "sse_3_chunks",
+    "stream": "sse_3_chunks",
+    "streaming": "sse_3_chunks",
+    "wsgi_raise_in_iter": "raise_after_start",
+}
+"""Other names for what applications do."""
+
+
+def status_of(behaviour: str | None) -> int:
+    """Return what an application answers with: ``returns_403`` and ``status_500`` say it."""
+    kind, _, number = (behaviour or "").rpartition("_")
+    return int(number) if kind in {"returns", "status", "answers"} and number.isdigit() else OK
 
 
 class ASGIRecorder(Recorder):
@@ -91,13 +119,20 @@ class WSGIRecorder(Recorder):
             self.body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         if self._behaviour == "raise":
             raise AppError
-        write = start_response("200 OK", [("Content-Type", "text/plain")])
+        write = start_response(f"{self.status} X", [("Content-Type", "text/plain")])
+        if self._behaviour == "wsgi_exc_info":
+            start_response("500 X", [], (AppError, AppError(), None))
+        if self._behaviour == "raise_after_start":
+            return _broken()
+        if self._behaviour == "wsgi_empty":
+            return []
         if self._behaviour == "wsgi_write":
             write(b"served")
             return []
         if self._behaviour == "echo":
             return [environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))]
-        return Stream(self.noted) if self._behaviour == "wsgi_generator" else [b"served"]
+        streams = self._behaviour in {"wsgi_generator", "sse_3_chunks"}
+        return Stream(self.noted) if streams else [b"served"]
 
     def view(self, request: Any) -> HttpResponse:
         """Serve one request of Django."""
@@ -105,7 +140,13 @@ class WSGIRecorder(Recorder):
             self.body = request.body
         if self._behaviour == "raise":
             raise AppError
-        return HttpResponse("served", content_type="text/plain")
+        return HttpResponse("served", content_type="text/plain", status=self.status)
+
+
+def _broken() -> Iterator[bytes]:
+    """Yield a part, and fail."""
+    yield b"served"
+    raise AppError
 
 
 class Stream:
@@ -138,12 +179,12 @@ class AsyncDjangoRecorder(DjangoRecorder):
     protocol = "asgi"
 
 
-async def _accept(_app: ASGIRecorder, scope: Any, receive: Any, send: Any) -> None:
+async def _accept(app: ASGIRecorder, scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.accept"})
         return
-    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.start", "status": app.status, "headers": []})
     await send({"type": "http.response.body", "body": b"served"})
 
 
@@ -234,7 +275,10 @@ ASGI: dict[str, Callable[[ASGIRecorder, Any, Any, Any], Awaitable[None]]] = {
     "stay": _stay,
 }
 
-WSGI = frozenset({"echo", "raise", "wsgi_generator", "wsgi_write"})
+WSGI = frozenset(
+    {"echo", "raise", "raise_after_start", "sse_3_chunks", "wsgi_empty", "wsgi_exc_info"}
+    | {"wsgi_generator", "wsgi_write"}
+)
 
 
 def sse(each: Sent) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from keybound import Guard, Settings
 from keybound.core.errors import KeyboundError
@@ -17,9 +17,12 @@ from keybound.stores import open_store
 from keybound.testing import FakeClock
 from tests.security import also, settings_of
 from tests.security.extras import take_apart
+from tests.security.keyring import Secrets
 from tests.security.outcomes import NotReplayableError
 from tests.security.python_calls import PYTHON
+from tests.security.records import networks_of
 from tests.security.settings_of import SETTINGS
+from tests.security.shown import show
 from tests.security.texts import member
 from tests.security.typed import typed
 from tests.security.worlds import SECRET
@@ -45,6 +48,13 @@ class Calls:
     secrets: list[str] = field(default_factory=lambda: [SECRET])
     texts: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def words(self) -> Secrets:
+        """What placeholders stand for."""
+        if "words" not in self.facts:
+            self.facts["words"] = Secrets(self.guard.engine.format, self.guard.engine.peppers)
+        return cast("Secrets", self.facts["words"])
 
     def issue(self, **options: Any) -> IssuedKey:
         """Issue a key of acme, whose secret is looked for from then on."""
@@ -82,7 +92,7 @@ def call(case: Case, tools: Tools) -> None:
     before = calls.count()
     try:
         for each in listed:
-            if case.expected.decision == "reject":
+            if case.expected.decision == "reject" and not _is_typed(each):
                 _rejected(calls, each)
             else:
                 _do(calls, each)
@@ -91,6 +101,11 @@ def call(case: Case, tools: Tools) -> None:
             assert calls.count() <= before + calls.facts.get("made", 0), "something was created"
     finally:
         calls.guard.close()
+
+
+def _is_typed(asked: object) -> bool:
+    """Return whether a call is a command, which says by its exit status whether it was refused."""
+    return isinstance(asked, dict) and "argv" in asked
 
 
 def _known(extra: str) -> None:
@@ -116,6 +131,8 @@ def _do(calls: Calls, asked: object) -> None:
             if found:
                 function(calls, *found.groups())
                 return
+        show(calls, asked)
+        return
     if isinstance(asked, dict):
         for name, value in asked.items():
             if name in CONFIG:
@@ -138,22 +155,21 @@ def _rejected(calls: Calls, asked: object) -> None:
 
 # ---------------------------------------------------------------------------------------- settings
 
-_LIMITS = {"ips": "networks", "ips_deny": "networks", "models": "models", "scopes": "scopes"}
-_PLAIN = ("name", "tenant", "owner", "parent", "groups")
+_LIMITS = {"ips": "networks"}
+_PLAIN = frozenset({"name", "tenant", "owner", "parent", "groups", "role", "metadata"})
 
 
 def _create_key(calls: Calls, given: Mapping[str, Any]) -> None:
     """Issue a key with limits as somebody wrote them; where each must be refused, one by one."""
-    limits: dict[str, Any] = {}
-    options: dict[str, Any] = {}
-    for name, value in given.items():
-        if name in _PLAIN:
-            options[name] = value
-        else:
-            limits[_LIMITS.get(name, name)] = member(name, value, None)  # type: ignore[arg-type]
+    made = {name: member(name, value, calls.words) for name, value in given.items()}
+    if made.get("ips_deny") is not None:
+        made["ips"] = networks_of(made)
+        del made["ips_deny"]
+    options = {name: value for name, value in made.items() if name in _PLAIN}
+    limits = {_LIMITS.get(name, name): made[name] for name in made.keys() - _PLAIN}
     if "each_rejected" in calls.case.expected.also:
         for name, values in limits.items():
-            for value in values:
+            for value in values if isinstance(values, list) else [values]:
                 _refused(calls, {name: [value]}, value)
     calls.issue(limits=limits, **options)
 
@@ -176,13 +192,12 @@ _SETTINGS = {
 }
 
 
-def _settings(_calls: Calls, given: Mapping[str, Any]) -> None:
-    """Make settings; what has no counterpart here cannot be wrong here."""
-    made = {_SETTINGS[name]: value for name, value in given.items() if name in _SETTINGS}
-    made |= settings_of.chosen({k: v for k, v in given.items() if k in SETTINGS}).settings
-    if not made:
-        msg = f"no setting of ours is for {', '.join(given)}"
-        raise NotReplayableError(msg)
+def _settings(calls: Calls, given: Mapping[str, Any]) -> None:
+    """Make settings; what no setting of ours is for stands by its own name, and is refused."""
+    written = {name: member("", value, calls.words) for name, value in given.items()}
+    known = {name for name, put in SETTINGS.items() if put is not settings_of.always}
+    made = {_SETTINGS.get(name, name): written[name] for name in written.keys() - known}
+    made |= settings_of.chosen({k: v for k, v in written.items() if k in known}).settings
     Settings.load(made)
 
 

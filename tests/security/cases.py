@@ -61,6 +61,8 @@ class Case:
     world: World
     request: Mapping[str, Any]
     expected: Expected
+    unreadable: str = ""
+    """Why the case cannot be read, if it cannot: it is a case that nobody can replay."""
 
     @property
     def kind(self) -> str:
@@ -73,7 +75,7 @@ class Case:
 
 
 class UnreadableCaseError(Exception):
-    """A file is no catalogue, or one of its cases has a member that nobody knows."""
+    """A file is no catalogue."""
 
 
 def load(path: Path) -> dict[str, Case]:
@@ -104,16 +106,33 @@ def _read(file: Path) -> Iterable[Case]:
         try:
             yield one(document, cast("dict[str, Any]", _plain(entry)))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            name = entry.get("id") if isinstance(entry, dict) else entry
-            msg = f"{file}: {name} cannot be read: {type(error).__name__}: {error}"
-            raise UnreadableCaseError(msg) from error
+            yield _unreadable(entry, f"it cannot be read: {type(error).__name__}: {error}")
+
+
+def _unreadable(entry: object, why: str) -> Case:
+    """Return what stands for a case that cannot be read, so that the others are replayed."""
+    name = entry.get("id") if isinstance(entry, dict) else entry
+    return Case(
+        id=str(name),
+        area="",
+        about="",
+        surfaces=frozenset(),
+        world=World(),
+        request={},
+        expected=Expected(decision=""),
+        unreadable=why,
+    )
 
 
 def _parse(file: Path) -> Any:
+    """Read a document; the fast reader refuses half a surrogate pair, the other does not."""
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return yaml.load(file.read_bytes(), Loader=loader)  # noqa: S506 - both are safe ones
+    try:
+        return yaml.load(file.read_bytes(), Loader=loader)  # noqa: S506 - both are safe ones
+    except yaml.YAMLError:
+        return yaml.safe_load(file.read_bytes())
 
 
 def _plain(value: object) -> object:

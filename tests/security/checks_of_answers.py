@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from tests.security.keyring import MARK
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from tests.security.outcomes import Outcome
     from tests.security.replay import Replay
     from tests.shells.calls import Answer
+
+PURE = "pure"
+"""The subject that is a decision without a shell, and so without an application."""
 
 # -------------------------------------------------------------------------------- who is calling
 
@@ -31,22 +35,34 @@ def identity(extra: Extra, replay: Replay, outcome: Outcome) -> None:
         assert "denied" in allowed, "there is no identity"
         return
     if field == "model":
-        match = replay.place.engine.table.match(replay.each.method, replay.each.path)
-        assert match is not None
-        assert match.model == extra.argument, "another model"
-        assert outcome.identity.permits(model=extra.argument, access=match.access)
+        _check_model(extra.argument, replay, outcome)
+        return
+    if field == "present":
         return
     if not hasattr(outcome.identity, _FIELDS.get(field, field)):
         msg = f"an identity has no {field}"
         raise NotReplayableError(msg)
     value = getattr(outcome.identity, _FIELDS.get(field, field))
-    assert _told(value) in allowed, f"{field} is {value!r}"
+    assert not _told(value).isdisjoint(allowed), f"{field} is {value!r}"
 
 
-def _told(value: object) -> str:
+def _told(value: object) -> set[str]:
+    """Return every way to write a value, as Python and as JSON do."""
     if isinstance(value, frozenset | tuple):
-        return ",".join(sorted(str(each) for each in value))
-    return str(value)
+        names = sorted(str(each) for each in value)
+        return {",".join(names), f"[{','.join(names)}]", json.dumps(names), str(names)}
+    return {str(value), str(value).lower(), json.dumps(value, default=str)}
+
+
+def _check_model(name: str, replay: Replay, outcome: Outcome) -> None:
+    """Assert that a request is about a model: as its path says, or else as its body does."""
+    match = replay.place.engine.table.match(replay.each.method, replay.each.path)
+    told = match.model if match is not None else None
+    if told is None and name.encode() in replay.each.body:
+        told = name
+    assert told == (None if name in {"", "null", "None"} else name), "another model"
+    access = match.access if match is not None else None
+    assert told is None or outcome.identity.permits(model=told, access=access)
 
 
 def no_secret_in_identity(_: Extra, replay: Replay, outcome: Outcome) -> None:
@@ -114,6 +130,52 @@ def body_not_contains(extra: Extra, replay: Replay, outcome: Outcome) -> None:
         assert replay.text(extra.argument).encode() not in answer.body, "the body holds it"
 
 
+def body_empty(_: Extra, _replay: Replay, outcome: Outcome) -> None:
+    """There is no body."""
+    if (answer := _answer(outcome)) is not None:
+        assert not answer.body, "there is a body"
+
+
+def body_is_problem(_: Extra, _replay: Replay, outcome: Outcome) -> None:
+    """The body is an object of JSON with the members of a problem (RFC 9457)."""
+    if (answer := _answer(outcome)) is not None and answer.body:
+        assert answer.all("content-type") == ["application/problem+json"]
+        assert {"type", "title", "status"} <= answer.problem.keys()
+        assert answer.problem["status"] == answer.status
+
+
+def body_max(extra: Extra, _replay: Replay, outcome: Outcome) -> None:
+    """The body has no more bytes than this."""
+    if (answer := _answer(outcome)) is not None:
+        assert len(answer.body) <= extra.number, f"the body has {len(answer.body)} bytes"
+
+
+def no_traceback(_: Extra, _replay: Replay, outcome: Outcome) -> None:
+    """The body tells nothing of the program."""
+    if (answer := _answer(outcome)) is not None:
+        assert b"Traceback" not in answer.body
+        assert b'File "' not in answer.body
+
+
+def header_once(extra: Extra, _replay: Replay, outcome: Outcome) -> None:
+    """A header has so many lines."""
+    name, _, number = extra.argument.partition("=")
+    if (answer := _answer(outcome)) is not None:
+        assert len(answer.all(name.lower())) == int(number or 1), f"{name} has other lines"
+
+
+def length_matches(_: Extra, _replay: Replay, outcome: Outcome) -> None:
+    """The body is as long as the answer says."""
+    if (answer := _answer(outcome)) is not None and answer.body:
+        lengths = answer.all("content-length")
+        assert lengths in ([], [str(len(answer.body))]), "the body has another length"
+
+
+def status_is(extra: Extra, _replay: Replay, outcome: Outcome) -> None:
+    """The status is this."""
+    assert str(outcome.status) in extra.argument.split("|"), outcome.short
+
+
 def body_contains(extra: Extra, replay: Replay, outcome: Outcome) -> None:
     """The body holds this."""
     if (answer := _answer(outcome)) is not None:
@@ -124,6 +186,12 @@ def no_reason_in_body(_: Extra, _replay: Replay, outcome: Outcome) -> None:
     """The problem says nothing of why."""
     if (answer := _answer(outcome)) is not None:
         assert "reason" not in answer.problem
+
+
+def no_secret_in_headers(_: Extra, _replay: Replay, outcome: Outcome) -> None:
+    """No header of the answer holds a key."""
+    if (answer := _answer(outcome)) is not None:
+        assert MARK not in str(answer.headers)
 
 
 def no_secret_in_body(_: Extra, _replay: Replay, outcome: Outcome) -> None:
@@ -167,8 +235,10 @@ def not_called(_: Extra, _replay: Replay, outcome: Outcome) -> None:
     assert not outcome.served, "the application was called"
 
 
-def called(_: Extra, _replay: Replay, outcome: Outcome) -> None:
-    """The application was called."""
+def called(_: Extra, replay: Replay, outcome: Outcome) -> None:
+    """The application was called, where there is one."""
+    if replay.subject == PURE:
+        return
     assert outcome.facts.get("noted", {}).get("lifespan") or outcome.served
 
 
@@ -178,12 +248,32 @@ def lifespan_complete(_: Extra, _replay: Replay, outcome: Outcome) -> None:
     assert said == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
 
 
+def called_once(_: Extra, _replay: Replay, outcome: Outcome) -> None:
+    """The application was called once."""
+    assert outcome.answer is None or len(outcome.served) == 1
+
+
+def sees_header(extra: Extra, _replay: Replay, outcome: Outcome) -> None:
+    """The application sees a header of the client."""
+    name, _, value = extra.argument.lower().partition("=")
+    for seen in outcome.served:
+        lines = [v.decode("latin-1") for k, v in seen.get("headers", ()) if k == name.encode()]
+        line = seen.get("HTTP_" + name.upper().replace("-", "_"))
+        lines += [line] if line is not None else []
+        assert lines, f"the application does not see {name}"
+        assert not value or value in [each.lower() for each in lines]
+
+
 def sees_no_header(extra: Extra, _replay: Replay, outcome: Outcome) -> None:
-    """The application does not see a header, if it is called at all."""
+    """The application does not see a header, if it is called at all.
+
+    Views of Django see the name of the key in place of the key, for caches to tell them apart.
+    """
     name = extra.argument.lower()
     for seen in outcome.served:
         assert not any(each == name.encode() for each, _ in seen.get("headers", ()))
-        assert "HTTP_" + name.upper().replace("-", "_") not in seen
+        value = seen.get("HTTP_" + name.upper().replace("-", "_"))
+        assert value is None or value == f"Keybound {outcome.identity.key_id}"
 
 
 def body_identical(_: Extra, replay: Replay, outcome: Outcome) -> None:

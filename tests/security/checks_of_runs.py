@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,9 +114,44 @@ def line_max(extra: Extra, replay: Replay, _outcome: Outcome) -> None:
 
 def logged_at(extra: Extra, replay: Replay, _outcome: Outcome) -> None:
     """Over Redis, somebody was told at this level or above."""
-    level = {"warning": 30, "error": 40, "critical": 50}[extra.argument]
-    if replay.place.redis is not None:
-        assert any(record.levelno >= level for record in replay.log.records), "nobody was told"
+    level = logging.getLevelNamesMapping().get(extra.argument.upper())
+    if level is None:
+        msg = f"nobody knows the level {extra.argument!r}"
+        raise NotReplayableError(msg)
+    if replay.place.redis is None:
+        return
+    told = [record.levelno for record in replay.log.records]
+    if extra.op == "<=":
+        assert all(each <= level for each in told), "somebody was told more loudly"
+    else:
+        assert any(each >= level for each in told), "nobody was told"
+
+
+def denial_logged(_: Extra, replay: Replay, outcome: Outcome) -> None:
+    """A refusal is in the log of refusals, with its reason."""
+    if outcome.answer is not None and outcome.reason is not None:
+        lines = [line for line in replay.log.lines if " keybound.denials " in line]
+        assert any(f'"reason":"{outcome.reason}"' in line for line in lines), "it is not logged"
+
+
+def log_lacks(extra: Extra, replay: Replay, _outcome: Outcome) -> None:
+    """Nothing that was logged holds this."""
+    wanted = replay.text(extra.argument)
+    assert not any(wanted in line for line in replay.log.lines), "it is in the log"
+
+
+def log_contains(extra: Extra, replay: Replay, outcome: Outcome) -> None:
+    """Something that was logged holds this, where there is a shell that logs."""
+    if outcome.answer is not None:
+        wanted = replay.text(extra.argument)
+        assert any(wanted in line for line in replay.log.lines), "it is not in the log"
+
+
+def lines_of_log(extra: Extra, replay: Replay, _outcome: Outcome) -> None:
+    """No more records of ours are in the log than this, but for what is only for developers."""
+    ours = [each for each in replay.log.records if each.name.startswith("keybound.")]
+    told = [each for each in ours if each.levelno >= logging.INFO and "keys are in" not in each.msg]
+    assert len(told) <= extra.number, f"{len(told)} records"
 
 
 def no_authorization_logged(_: Extra, replay: Replay, _outcome: Outcome) -> None:
@@ -130,6 +166,11 @@ def growth(extra: Extra, _replay: Replay, outcome: Outcome) -> None:
     """No more memory is in use than this."""
     grown = outcome.facts.get("rss_growth_mb", 0)
     assert grown <= extra.number, f"{grown:.0f} MB more"
+
+
+def cached(extra: Extra, replay: Replay, _outcome: Outcome) -> None:
+    """No more keys are remembered than this."""
+    assert len(replay.place.engine.cache.entries) <= extra.number
 
 
 def redis_growth(extra: Extra, _replay: Replay, outcome: Outcome) -> None:
@@ -152,7 +193,7 @@ def valid_ok(extra: Extra, _replay: Replay, outcome: Outcome) -> None:
 
 
 def percentile(extra: Extra, _replay: Replay, outcome: Outcome) -> None:
-    """Nearly all took no longer than this."""
+    """Nearly all took no longer than this; so fewer of them did not, either."""
     taken = outcome.facts.get("p99", outcome.seconds)
     assert taken * 1_000 <= extra.number, f"{taken * 1_000:.1f} ms"
 
@@ -161,13 +202,16 @@ def percentile(extra: Extra, _replay: Replay, outcome: Outcome) -> None:
 
 
 def documented(extra: Extra, _replay: Replay, _outcome: Outcome) -> None:
-    """A page says what holds."""
-    words = {"proxy-double-handling": ("proxy-headers",)}.get(extra.argument)
-    if words is None:
-        msg = f"nobody knows what is to be documented: {extra.argument}"
-        raise NotReplayableError(msg)
-    pages = "".join(page.read_text(encoding="utf-8") for page in sorted(DOCS.glob("*.md")))
-    assert all(word in pages for word in words), f"no page is about {extra.argument}"
+    """A page says what holds: it has every word that names it."""
+    named = extra.argument.lower().replace("_", "-")
+    words = _NAMED.get(named, named.split("-"))
+    pages = [page.read_text(encoding="utf-8").lower() for page in sorted(DOCS.glob("*.md"))]
+    about = any(all(word in page for word in words) for page in pages)
+    assert about, f"no page is about {extra.argument}"
+
+
+_NAMED = {"proxy-double-handling": ["proxy-headers"]}
+"""What a page about something has in it, where that is not what a case calls it."""
 
 
 def elsewhere(_extra: Extra, _replay: Replay, _outcome: Outcome) -> None:

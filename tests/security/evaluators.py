@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,14 @@ BEHAVIOURS: dict[str, Callable[[], object]] = {
     "returns_none": lambda: None,
     "returns_true": lambda: True,
     "returns_false": lambda: False,
+    "returns_awaitable": _coroutine,
     "returns_one": lambda: 1,
+    "returns_1": lambda: 1,
+    "returns_int": lambda: 1,
+    "returns_nan": lambda: math.nan,
+    "returns_list": lambda: [1],
+    "returns_dict": lambda: {"allowed": True},
+    "returns_truthy": lambda: [1],
     "returns_string": lambda: "yes",
     "returns_object": object,
     "raises": _raises,
@@ -82,6 +90,8 @@ def register(behaviour: str | None, world: World) -> None:
     """Add what a case asks for; `forget` takes it away again."""
     if behaviour is None:
         return
+    if behaviour.startswith("raises"):  # whatever it is
+        behaviour = "raises"
     if behaviour not in BEHAVIOURS:
         msg = f"no evaluator behaves like {behaviour!r}"
         raise NotReplayableError(msg)

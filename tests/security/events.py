@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from keybound.core.effects import LoadByDigest, Put, ReadShared
+from keybound.core.errors import KeyboundError
 from keybound.core.nodes import decode_node, encode_node
 from keybound.testing.records import commit, row_of
 from tests.security import records
@@ -26,29 +27,40 @@ LIMITS = {"ips": "networks", "models": "models", "methods": "methods", "scopes":
 
 
 def happen(replay: Replay, event: Mapping[str, Any]) -> None:
-    """Let an event happen; its first member names it, the others say how."""
-    name = next(iter(event))
-    if name not in EVENTS:
-        msg = f"nobody knows the event {name}"
+    """Let an event happen; its first member names it, others that are events happen after it.
+
+    What is left says how.
+    """
+    first = next(iter(event))
+    if first not in EVENTS:
+        msg = f"nobody knows the event {first}"
         raise NotReplayableError(msg)
-    EVENTS[name](replay, event[name], {each: event[each] for each in event if each != name})
+    how = {name: value for name, value in event.items() if name not in EVENTS}
+    for name in [each for each in event if each in EVENTS]:
+        with suppress(KeyboundError):  # what keybound refuses has not happened
+            EVENTS[name](replay, event[name], how)
 
 
-def _request(replay: Replay, name: str, _how: Mapping[str, Any]) -> None:
-    """Send the request of another case at this very application."""
+def _request(replay: Replay, name: str, how: Mapping[str, Any]) -> None:
+    """Send the request of another case at this very application, once or several times."""
     request = request_of(name, replay.cases)
-    with suppress(AssertionError):
-        replay.send(sent(request, replay.place.secrets))
+    for _ in range(int(how.get("times", 1))):
+        with suppress(AssertionError):
+            replay.send(sent(request, replay.place.secrets))
 
 
 def _by(replay: Replay, how: Mapping[str, Any]) -> Guard:
     """Return whose change it is: this process's own, or that of another one."""
-    unknown = how.keys() - {"via", "grace", "by"}
-    if unknown or how.get("via", "same_process") not in {"same_process", "other_process"}:
+    via = how.get("via", _HERE)
+    if how.keys() - {"via", "grace", "by"} or via not in {_HERE, *_ELSEWHERE}:
         msg = f"nobody knows how: {dict(how)}"
         raise NotReplayableError(msg)
-    place = replay.place
-    return place.beside if how.get("via") == "other_process" else place.guard
+    return replay.place.guard if via == _HERE else replay.place.beside
+
+
+_HERE = "same_process"
+_ELSEWHERE = frozenset({"other_process", "other_worker", "other_host", "cli"})
+"""Where else a change is made: each is another process over the same store."""
 
 
 def _verb(verb: str, start: str = "") -> Callable[[Replay, Any, Mapping[str, Any]], None]:
@@ -68,18 +80,39 @@ def _update(start: str = "") -> Callable[[Replay, Any, Mapping[str, Any]], None]
     def call(replay: Replay, value: Mapping[str, Any], how: Mapping[str, Any]) -> None:
         for name, changed in value.items():
             given = members(changed, replay.place.secrets)
-            unknown = given.keys() - LIMITS.keys() - {"read_only", "expires_at", "enabled"}
+            unknown = given.keys() - LIMITS.keys() - _OTHER_LIMITS - _NAMES - {"enabled"}
             if unknown:
                 msg = f"no update is for {', '.join(sorted(unknown))}"
                 raise NotReplayableError(msg)
             if "enabled" in given:
                 verb = "enable" if given.pop("enabled") else "disable"
                 getattr(_by(replay, how), verb)(start + name)
+            options = {each: given.pop(each) for each in _NAMES & given.keys()}
+            if "ips_deny" in given:
+                given["ips"] = records.networks_of(given)
+                del given["ips_deny"]
             limits = {LIMITS.get(each, each): "*" if v is None else v for each, v in given.items()}
-            if limits:
-                _by(replay, how).update(start + name, limits=limits)
+            if limits or options:
+                _by(replay, how).update(start + name, **options, limits=limits)
 
     return call
+
+
+_OTHER_LIMITS = frozenset({"read_only", "expires_at", "not_before", "ips_deny", "hours"})
+_NAMES = frozenset({"name", "tenant", "owner", "role", "metadata"})
+
+
+def _restrict(replay: Replay, value: Mapping[str, Any], how: Mapping[str, Any]) -> None:
+    """Narrow keys, which never widens them."""
+    for name, changed in value.items():
+        given = members(changed, replay.place.secrets)
+        limits = {LIMITS.get(each, each): limit for each, limit in given.items()}
+        _by(replay, how).restrict(name, limits)
+
+
+def _forget(replay: Replay, _value: Any, _how: Mapping[str, Any]) -> None:
+    """Let the process begin anew: it knows nothing that it has not asked for."""
+    replay.place.engine.renew()
 
 
 def _delete(replay: Replay, name: str, how: Mapping[str, Any]) -> None:
@@ -138,7 +171,7 @@ def _set_clock(replay: Replay, moment: str, _how: Mapping[str, Any]) -> None:
 
 def _redis(replay: Replay, what: str, _how: Mapping[str, Any]) -> None:
     place = replay.place
-    if what not in {"flushall", "flushdb", "restart"}:
+    if what not in {"flushall", "flushdb", "evict", "restart"}:
         msg = f"nobody knows what {what!r} is at a Redis"
         raise NotReplayableError(msg)
     if place.redis is None:  # the same case also runs without one
@@ -183,6 +216,7 @@ def later(part: str) -> Callable[[Replay, Any, Mapping[str, Any]], None]:
 EVENTS: dict[str, Callable[[Replay, Any, Mapping[str, Any]], None]] = {
     "advance_clock": _pass,
     "begin_fill": _begin_fill,
+    "clear_cache": _forget,
     "connect": _connect,
     "create": _create,
     "create_with_same_secret": _create_with_same_secret,
@@ -199,11 +233,14 @@ EVENTS: dict[str, Callable[[Replay, Any, Mapping[str, Any]], None]] = {
     "enable_owner": _verb("enable", OWNER),
     "enable_tenant": _verb("enable", TENANT),
     "finish_fill": _finish_fill,
+    "flush_cache": _forget,
     "import": later("import of keys"),
     "old_version_roundtrip": _rewrite,
     "redis": _redis,
     "request": _request,
     "request_app_mutates": _mutate,
+    "restart": _forget,
+    "restrict": _restrict,
     "revoke": _verb("revoke"),
     "rotate": later("rotation of keys"),
     "set_clock": _set_clock,
@@ -212,4 +249,5 @@ EVENTS: dict[str, Callable[[Replay, Any, Mapping[str, Any]], None]] = {
     "update_group": _update(),
     "update_owner": _update(OWNER),
     "update_tenant": _update(TENANT),
+    "wait": _pass,
 }

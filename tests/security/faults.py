@@ -26,13 +26,16 @@ if TYPE_CHECKING:
     from tests.security.replay import Replay
     from tests.security.worlds import RedisPlace
 
-REDIS = frozenset({"redis", "redis_value", "redis_record", "redis_restore_old", "pubsub"})
+REDIS = frozenset(
+    {"redis", "redis_value", "redis_record", "redis_record_of", "redis_restore_old", "redis_swap"}
+    | {"pubsub"}
+)
 """Faults that there are only over a Redis."""
 
 
 def needs_redis(fault: Mapping[str, Any]) -> bool:
     """Return whether a fault is one of Redis."""
-    return next(iter(fault)) in REDIS
+    return not REDIS.isdisjoint(fault)
 
 
 def prepare(replay: Replay, fault: Mapping[str, Any]) -> None:
@@ -49,9 +52,10 @@ def prepare(replay: Replay, fault: Mapping[str, Any]) -> None:
 
 
 def install(replay: Replay, fault: Mapping[str, Any]) -> None:
-    """Break it."""
-    name = next(iter(fault))
-    FAULTS[name](replay, fault[name], {each: fault[each] for each in fault if each != name})
+    """Break it; a fault may name several things that break at once."""
+    how = {name: value for name, value in fault.items() if name not in FAULTS}
+    for name in [each for each in fault if each in FAULTS]:
+        FAULTS[name](replay, fault[name], how)
 
 
 def mend(place: RedisPlace) -> None:
@@ -62,6 +66,8 @@ def mend(place: RedisPlace) -> None:
 
 
 def _redis(replay: Replay, what: str, _how: Mapping[str, Any]) -> None:
+    if what not in _REDIS and what in _AS_DOWN:
+        what = "down"
     if what not in _REDIS:
         msg = f"nobody knows the trouble {what!r} of a Redis"
         raise NotReplayableError(msg)
@@ -86,6 +92,12 @@ def _swapped(_: Replay, place: RedisPlace) -> None:
         assert isinstance(value, bytes)
         place.client.set(name, value)
 
+
+_AS_DOWN = frozenset(
+    {"auth_error", "broken_pipe", "connection_lost", "connection_reset", "crash", "noauth"}
+    | {"refused", "reset", "unreachable"}
+)
+"""Troubles in which no answer of any use comes: an error of the client, as where nobody listens."""
 
 _REDIS: dict[str, Callable[[Replay, RedisPlace], object]] = {
     "down": lambda _, place: place.server.stop(),
@@ -157,13 +169,21 @@ def _restore(replay: Replay, _name: str, _how: Mapping[str, Any]) -> None:
 
 
 def _sql(replay: Replay, what: str, _how: Mapping[str, Any]) -> None:
-    if what == "readonly":  # nothing is written to decide a request
+    if what in {"readonly", "read_only", "disk_full"}:  # nothing is written to decide a request
         return
-    if what not in {"down", "hung", "timeout", "slow", "hang", "pool_exhausted", "deadlock"}:
+    if what not in _SQL:
         msg = f"nobody knows the trouble {what!r} of a store"
         raise NotReplayableError(msg)
     _ask_store(replay)
     replay.place.store.reachable = False
+
+
+_SQL = frozenset(
+    {"connection_lost", "crash", "deadlock", "down", "error", "hang", "hung", "locked"}
+    | {"operational_error", "pool_exhausted", "raises", "reset", "serialization_failure", "slow"}
+    | {"timeout", "too_many_connections", "unreachable"}
+)
+"""Troubles of a store: to a process, each is one that does not answer what it asked."""
 
 
 def _ask_store(replay: Replay) -> None:
@@ -181,10 +201,16 @@ def _duplicate(replay: Replay, name: str, _how: Mapping[str, Any]) -> None:
     commit(place.store, Put(node=node, expected=None, digest=digest))
 
 
-def _returns(replay: Replay, name: str, _how: Mapping[str, Any]) -> None:
-    """Let the store answer another key's row."""
+def _returns(replay: Replay, name: str | None, _how: Mapping[str, Any]) -> None:
+    """Let the store answer another key's row, or that there is none."""
     _ask_store(replay)
-    replay.place.store.instead = name
+    replay.place.store.instead = name or "nobody"
+
+
+def _swap(replay: Replay, _names: Any, _how: Mapping[str, Any]) -> None:
+    """Let each name in Redis hold what belongs under another one."""
+    if replay.place.redis is not None:
+        _swapped(replay, replay.place.redis)
 
 
 def _stored(replay: Replay, given: Mapping[str, Any], _how: Mapping[str, Any]) -> None:
@@ -217,7 +243,9 @@ FAULTS: dict[str, Callable[[Replay, Any, Mapping[str, Any]], None]] = {
     "pubsub": _nothing,
     "redis": _redis,
     "redis_record": _record,
+    "redis_record_of": _swap,
     "redis_restore_old": _restore,
+    "redis_swap": _swap,
     "redis_value": _value,
     "revoke_parent_before_commit": later("delegation over the management API"),
     "sql": _sql,

@@ -18,8 +18,11 @@ from tests.security.sending import altered
 from tests.security.subjects import decide, pure
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.security.outcomes import Outcome
     from tests.security.replay import Replay
+    from tests.security.sending import Sent
     from tests.security.worlds import Place
 
 REQUESTS_MAX = 2_000
@@ -35,8 +38,8 @@ def flood(run: Replay) -> Outcome:
     """Send a flood, and return what became of one request of it."""
     how: dict[str, Any] = dict(run.each.tests["test.flood"])
     place = run.place
-    size = next((how.pop(name) for name in _KINDS if name in how), None)
-    kind = next(name for name in _KINDS if name in run.each.tests["test.flood"])
+    kind = next((name for name in _KINDS if name in how), "")
+    size = how.pop(kind, None)
     every = int(how.pop("plus_valid_every", 0))
     requests = int(how.pop("requests", size or 0))
     if how or size is None:
@@ -56,6 +59,8 @@ def flood(run: Replay) -> Outcome:
         value = _value(place, kind, valid=valid)
         lines = [(k, value if k == b"authorization" else v) for k, v in run.each.headers]
         each = altered(run.each, headers=lines)
+        if kind in _VARIED and not valid:
+            each = _VARIED[kind](each, at)
         place.clock.advance(seconds=1 / A_SECOND)
         started = time.thread_time()  # the machine may have others to serve
         decided = decide(place, each)
@@ -88,7 +93,9 @@ def _value(place: Place, kind: str, *, valid: bool) -> bytes:
         text = secrets.of("UNKNOWN")
     elif kind == "malformed":
         text = secrets.new()[:20]
-    elif kind == "valid":
+    elif kind == "oversized":
+        text = secrets.new() * 1_000
+    elif kind in _OF_K1:
         text = secrets.of("K1")
     else:
         text = secrets.new()
@@ -97,6 +104,38 @@ def _value(place: Place, kind: str, *, valid: bool) -> bytes:
     return b"Bearer " + text.encode()
 
 
+_OF_K1 = ("valid", "valid_key", "same_key", "disabled_key", "expired_key", "revoked_key")
+"""Floods with the key of the case itself, whatever state that is in."""
+
+
+def _without_credentials(each: Sent, _at: int) -> Sent:
+    lines = [(name, value) for name, value in each.headers if name != b"authorization"]
+    return altered(each, headers=lines)
+
+
+def _on_path(each: Sent, at: int) -> Sent:
+    return altered(each, path=f"/v1/{at}", raw_path=b"/v1/%d" % at)
+
+
+def _at_host(each: Sent, at: int) -> Sent:
+    lines = [(k, b"h%d.api.test" % at if k == b"host" else v) for k, v in each.headers]
+    return altered(each, headers=lines)
+
+
+def _from_address(each: Sent, at: int) -> Sent:
+    return altered(each, client=(f"198.18.{at // 256 % 256}.{at % 256}", 50_000))
+
+
+_VARIED: dict[str, Callable[[Sent, int], Sent]] = {
+    "missing": _without_credentials,
+    "no_credentials": _without_credentials,
+    "random_hosts": _at_host,
+    "random_ips": _from_address,
+    "random_paths": _on_path,
+    "random_tenants": _at_host,
+}
+"""Floods that differ in something else than the key, which nobody knows either."""
+
 _KINDS = (
     "random_keys",
     "random_bad_checksum",
@@ -104,7 +143,9 @@ _KINDS = (
     "keys_with_same_prefix",
     "same_unknown_key",
     "malformed",
-    "valid",
+    "oversized",
+    *_OF_K1,
+    *_VARIED,
 )
 
 

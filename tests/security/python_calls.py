@@ -3,108 +3,33 @@
 from __future__ import annotations
 
 import ast
-import copy
-import dataclasses
-import json
 import logging
 import math
-import pickle
-import re
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from keybound import Limits, Settings
+from keybound import Limits
 from keybound.core.decision import Allowed
 from keybound.core.errors import KeyboundError
 from keybound.core.keys import BASE62
 from keybound.core.secret import Secret
-from keybound.stores import open_store
 from tests.security.outcomes import ComesLaterError, NotReplayableError
 from tests.security.references import request_of
 from tests.security.sending import sent
+from tests.security.shown import identity_of, issued_of
 from tests.security.subjects import pure
 from tests.security.walks import walk
-from tests.security.worlds import SECRET, Place, Way
+from tests.security.worlds import Place, Way
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.security.calls import Calls
 
-DSN_PASSWORD = "hunter2hunter2"
 
-
-def _issued(calls: Calls) -> Any:
-    if "issued" not in calls.facts:
-        calls.facts["issued"] = calls.issue()
-    return calls.facts["issued"]
-
-
-def _identity(calls: Calls) -> Any:
-    value = b"Bearer " + _issued(calls).secret.reveal().encode()
-    decision = calls.guard.authorize("GET", "/", None, value)
-    assert isinstance(decision, Allowed)
-    return decision.identity
-
-
-def _with_password(calls: Calls) -> Settings:
-    calls.secrets.append(f"x_{DSN_PASSWORD}")
-    url = f"postgresql://user:{DSN_PASSWORD}@127.0.0.1/keys"
-    redis = f"redis://user:{DSN_PASSWORD}@127.0.0.1/0"
-    return Settings(secret=SECRET, database=url, redis=redis)  # type: ignore[arg-type]
-
-
-def _decision(calls: Calls) -> Any:
-    value = b"Bearer " + _issued(calls).secret.reveal().encode()
-    return calls.guard.authorize("GET", "/", None, value)
-
-
-OBJECTS: dict[str, Callable[[Calls], Any]] = {
-    "decision": _decision,
-    "engine": lambda calls: calls.guard.engine,
-    "guard": lambda calls: calls.guard,
-    "key": lambda calls: _issued(calls).key,
-    "secret": lambda calls: _issued(calls).secret,
-    "identity": _identity,
-    "issued": _issued,
-    "record": lambda calls: calls.guard.show(_issued(calls).id),
-    "settings": _with_password,
-    "store": lambda calls: open_store(_with_password(calls).database),
-}
-
-WAYS: dict[str, Callable[[Any], Any]] = {
-    "asdict": dataclasses.asdict,
-    "copy": copy.deepcopy,
-    "json": msgspec.json.encode,
-    "pickle": pickle.dumps,
-    "repr": repr,
-    "str": str,
-    "vars": vars,
-}
-
-
-def _shown(calls: Calls, way: str, name: str) -> None:
-    """Show an object in one way: it says nothing, or refuses, naming no secret either."""
-    if way not in WAYS or name not in OBJECTS:
-        msg = f"nobody knows {way}({name})"
-        raise NotReplayableError(msg)
-    value = OBJECTS[name](calls)
-    try:
-        calls.texts.append(str(WAYS[way](value)))
-    except (TypeError, AttributeError) as error:
-        calls.raised(error)
-    if way == "json":
-        calls.texts.append(json.dumps(repr(value)))
-
-
-def _formatted(calls: Calls, name: str) -> None:
-    calls.texts.append(f"{OBJECTS[name](calls)}")
-
-
-def _place(calls: Calls) -> Place:
-    way = Way(store="memory")
+def _place(calls: Calls, store: str = "memory") -> Place:
+    way = Way(store=store)
     return Place(calls.case, way, folder=calls.tools.folder, redis=None, full=False)
 
 
@@ -119,8 +44,9 @@ def _authenticate(calls: Calls, name: str) -> None:
         place.close()
 
 
-def _all_cases(calls: Calls) -> None:
+def _all_cases(calls: Calls, level: str | None) -> None:
     """Send the requests of all cases; the log is looked into by whoever listens to it."""
+    logging.getLogger("keybound").setLevel(level or "DEBUG")
     for case in calls.tools.cases.values():
         if case.kind != "http" or "test.flood" in (case.request.get("scope") or {}):
             continue
@@ -136,25 +62,40 @@ def _all_cases(calls: Calls) -> None:
             place.close()
 
 
-def _echo(calls: Calls) -> None:
-    """Authenticate over SQL while every statement and its parameters are logged."""
+def _echo(calls: Calls, what: str) -> None:
+    """Do something over SQL while every statement and its parameters are logged."""
     before = logging.getLogger("sqlalchemy.engine").level
     logging.getLogger("sqlalchemy.engine").setLevel(logging.DEBUG)
+    place = _place(calls, "sqlite")
     try:
-        way = Way(store="sqlite")
-        place = Place(calls.case, way, folder=calls.tools.folder, redis=None, full=False)
-        pure(place, sent(request_of("HDR-001", calls.tools.cases), place.secrets))
-        place.close()
+        if what == "authenticate":
+            pure(place, sent(request_of("HDR-001", calls.tools.cases), place.secrets))
+        else:
+            issued = place.guard.issue(name="a key", tenant="acme")
+            calls.secrets.append(issued.secret.reveal())
+            place.guard.revoke(issued.id)
     finally:
+        place.close()
         logging.getLogger("sqlalchemy.engine").setLevel(before)
 
 
-def _integrity(calls: Calls) -> None:
+def _stored(calls: Calls) -> None:
+    """Look into all that a store wrote of a key: nothing of it is the key."""
+    place = _place(calls, "sqlite")
+    try:
+        issued = place.guard.issue(name="a key", tenant="acme")
+        calls.secrets.append(issued.secret.reveal())
+    finally:
+        place.close()
+    files = calls.tools.folder.glob(f"{Path(place.store.location).name}*")
+    calls.texts += [file.read_bytes().decode("latin-1") for file in files]
+
+
+def _integrity(calls: Calls, _what: str) -> None:
     """Write two keys of one secret: the store refuses, and says which keys, not which secret."""
     from keybound.testing.records import a_key, commit, new
 
-    way = Way(store="sqlite")
-    place = Place(calls.case, way, folder=calls.tools.folder, redis=None, full=False)
+    place = _place(calls, "sqlite")
     calls.secrets.append(place.secrets.of("K1"))
     try:
         commit(place.store, new(a_key("again"), place.secrets.digest("K1")))
@@ -167,9 +108,9 @@ def _integrity(calls: Calls) -> None:
         place.close()
 
 
-def _display(calls: Calls) -> None:
+def _display(calls: Calls, _what: str) -> None:
     """Count what stays hidden when the hint is shown."""
-    issued = _issued(calls)
+    issued = issued_of(calls)
     secret, hint = issued.secret.reveal(), issued.key.hint
     random_part = secret.rpartition("_")[2][:-6]  # without the checksum, which tells nothing new
     shown = hint.rpartition("_")[2]
@@ -180,9 +121,10 @@ def _display(calls: Calls) -> None:
     assert all(hidden >= float(each.partition(">=")[2]) for each in wanted)
 
 
-def _bench(calls: Calls, number: str) -> None:
+def _bench(calls: Calls, what: str, number: str) -> None:
     """Measure what a decision costs, warm and cold; the fewest of some tries, since others work."""
-    value = b"Bearer " + _issued(calls).secret.reveal().encode()
+    secret = issued_of(calls).secret.reveal()
+    value = b"Bearer " + _PRESENTED[what](secret).encode()
     count = int(number) if calls.tools.full else min(int(number), 1_000)
     best = math.inf
     for _ in range(5):
@@ -194,9 +136,18 @@ def _bench(calls: Calls, number: str) -> None:
     assert all(best * 1e6 <= float(each.partition("<=")[2]) for each in wanted), f"{best * 1e6:.0f}"
 
 
+_PRESENTED: dict[str, Callable[[str], str]] = {
+    "authenticate": str,
+    "deny": lambda secret: secret.swapcase(),
+    "malformed": lambda secret: secret[:-1],
+    "reject": lambda secret: secret.swapcase(),
+    "verify": str,
+}
+
+
 def _cache_keys(calls: Calls) -> None:
     """Look at what the cache is indexed by: as many bytes of a keyed hash, nothing of a header."""
-    identity = _identity(calls)
+    identity = identity_of(calls)
     entries = calls.guard.engine.cache.entries
     assert entries
     for index in entries:
@@ -208,15 +159,15 @@ def _cache_keys(calls: Calls) -> None:
 
 def _compare(calls: Calls, one: str, other: str) -> None:
     """Compare two texts, neither of which has to be ASCII."""
-    assert Secret(one) != Secret(other)
+    assert (Secret(one) == Secret(other)) == (one == other)
     assert Secret(one) == Secret(one)
     for text in (one, other):
         decision = calls.guard.authorize("GET", "/", None, b"Bearer " + text.encode())
         assert not isinstance(decision, Allowed)
 
 
-_KEYWORD = re.compile(r"(\w+)=('[^']*'|\{[^}]*\}|[^,]+)")
 _LIMITS = {"ips": "networks"}
+_PLAIN = frozenset({"name", "tenant", "owner", "groups", "role"})
 
 
 def _create_child(calls: Calls, arguments: str) -> None:
@@ -225,16 +176,23 @@ def _create_child(calls: Calls, arguments: str) -> None:
     A limit that is not said at issue is the parent's, and "not limited" is said by silence; so what
     says nothing is asked for by a change of the child.
     """
-    given = {name: ast.literal_eval(value) for name, value in _KEYWORD.findall(arguments)}
-    given.pop("parent", None)
+    call = ast.parse(f"create_child({arguments})", mode="eval").body
+    assert isinstance(call, ast.Call)
+    given = {each.arg or "": ast.literal_eval(each.value) for each in call.keywords}
+    named = given.pop("parent", "K1")
     parent = calls.issue(limits=_renamed(given.pop("parent_restrictions", {})))
     calls.facts["made"] = 1
+    if not given.pop("parent_enabled", True):
+        calls.guard.disable(parent.id)
+    options = {name: given.pop(name) for name in _PLAIN & given.keys()}
     limits = _renamed(given)
     silent = {
         name: value for name, value in limits.items() if not Limits.read({name: value}).clauses
     }
     child = calls.issue(
-        parent=parent.id, limits={k: v for k, v in limits.items() if k not in silent}
+        parent=parent.id if named == "K1" else named,
+        limits={k: v for k, v in limits.items() if k not in silent},
+        **options,
     )
     calls.facts["made"] = 2
     assert parent.key.limits.covers(child.key.limits), "the child is wider than its parent"
@@ -252,17 +210,18 @@ def _spans(_calls: Calls, _pattern: str) -> None:
 
 
 PYTHON: dict[str, Callable[..., None]] = {
-    r"(repr|str|asdict|json|pickle|copy|vars)\((\w+)\)": _shown,
-    r"f'\{(\w+)\}'": _formatted,
     r"authenticate\(([A-Z]+-\d+)\)": _authenticate,
-    r"authenticate_all_cases\(level=DEBUG\)": _all_cases,
-    r"sql_echo\(authenticate\)": _echo,
-    r"sql_integrity_error\(create\)": _integrity,
-    r"display_form\(issued\)": _display,
-    r"bench\(authenticate, n=(\d+)\)": _bench,
+    r"authenticate_all_cases\((?:level=(\w+))?(?:, .*)?\)": _all_cases,
+    r"sql_echo\((authenticate|create|issue|revoke|update)\)": _echo,
+    r"sql_integrity_error\((create|issue|update)\)": _integrity,
+    r"(?:dump|scan)_(?:db|database|sql|store)\(\)": _stored,
+    r"(?:db|database|sql|store)_(?:dump|scan|rows|columns)\(\)": _stored,
+    r"display_(?:form|prefix)\((issued|record|key)\)": _display,
+    rf"bench\(({'|'.join(_PRESENTED)}), n=(\d+)\)": _bench,
     r"assert_cache_keys_are_digests\(\)": _cache_keys,
-    r"compare\('([^']*)', '([^']*)'\)": _compare,
+    r"compare\(b?'([^']*)', b?'([^']*)'\)": _compare,
     r"create_child\((.*)\)": _create_child,
     r"(hypothesis: .*)": walk,
     r"otel_\w+\((.*)\)": _spans,
 }
+"""Calls that have a function of their own. Any other one is an expression over what is shown."""

@@ -8,6 +8,12 @@ from keybound.core.refusals import REFUSALS
 _UNREADABLE = frozenset({"limit_invalid", "record_corrupt"})
 """What a record is refused for that cannot be read exactly, whatever a case calls it."""
 
+LIMITED = frozenset(
+    {"tenant_mismatch", "network_not_allowed", "method_not_allowed", "insufficient_scope"}
+    | {"outside_time_window", "model_not_allowed", "model_unresolved", "tenant_unresolved"}
+)
+"""What a key is refused for that is alive, by a limit of its own or of what it stands under."""
+
 REASONS: dict[str, frozenset[str]] = {
     "ok": frozenset({"ok"}),
     "exempt": frozenset({"exempt"}),
@@ -59,6 +65,10 @@ REASONS: dict[str, frozenset[str]] = {
     ),
     "unsupported_restriction": _UNREADABLE,
     "unsupported_version": frozenset({"record_corrupt"}),
+    # What is wider than the parent is refused as what the parent may not do.
+    "exceeds_parent": LIMITED,
+    "exceeds_grant": LIMITED,
+    "forbidden": LIMITED,
     "outside_time_window": frozenset({"outside_time_window"}),
     "credential_not_allowed": frozenset({"credential_not_allowed"}),
     # A dimension of a site's own that fails, or does not say yes.
@@ -82,6 +92,10 @@ PROBLEMS: dict[str, frozenset[str]] = {
 """The slug of each problem, and the slugs of ours that say it."""
 
 
+_OF_ENDED = frozenset({"unknown_key", "group_disabled", "tenant_disabled", "owner_disabled"})
+"""What a case may call it when it deletes a key, or what a key stands under."""
+
+
 def reasons_of(name: str, *, odd: bool, ended: bool) -> frozenset[str] | None:
     """Return the reasons of ours that say what a case says; ``None`` for an unknown name.
 
@@ -91,7 +105,7 @@ def reasons_of(name: str, *, odd: bool, ended: bool) -> frozenset[str] | None:
     known = REASONS.get(name)
     if known is None:
         return None
-    if name == "unknown_key" and ended:
+    if name in _OF_ENDED and ended:
         known |= {"revoked"}
     return known | _UNREADABLE if odd else known
 

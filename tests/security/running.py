@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tests.security import faults, records, subjects, verdicts
+from tests.security.applications import ALIASES, OK, status_of
 from tests.security.calls import call
 from tests.security.cases import HTTP
+from tests.security.checks_of_answers import PURE
 from tests.security.logs import listening
-from tests.security.outcomes import ComesLaterError
-from tests.security.replay import PURE, behaviour_of, run_at
+from tests.security.outcomes import ComesLaterError, NotReplayableError
+from tests.security.replay import behaviour_of, run_at
 from tests.security.worlds import Way
 from tests.shells.subjects import SUBJECTS as SHELLS
 
@@ -28,6 +30,8 @@ LATER = {"management": "the management API"}
 
 def replay(case: Case, tools: Tools) -> None:
     """Replay a case at every subject and over every way; raises what does not hold."""
+    if case.unreadable:
+        raise NotReplayableError(case.unreadable)
     if case.kind in LATER:
         raise ComesLaterError(LATER[case.kind])
     if case.kind not in HTTP:
@@ -45,12 +49,23 @@ def replay(case: Case, tools: Tools) -> None:
 
 
 def _read_apart(case: Case) -> bool:
-    """Return whether the two protocols cannot tell the same: several lines, or an empty path."""
-    if case.request.get("path") == "":
+    """Return whether the two protocols cannot tell the same.
+
+    Several lines are one in WSGI, an empty path is none, and bytes that are no text are replaced.
+    """
+    path = case.request.get("path")
+    if path == "" or (isinstance(path, str) and any(_is_surrogate(each) for each in path)):
         return True
     listed = case.request.get("headers") or ()
-    names = [each[0] for each in listed if isinstance(each, list)]
+    names = [str(each[0]) for each in listed if isinstance(each, list)]
+    if (case.request.get("scope") or {}).get("root_path"):  # Django takes it off by itself
+        return True
     return len(set(names)) < len(names) or len(names) < len(listed)
+
+
+def _is_surrogate(char: str) -> bool:
+    """Return whether a character is half of a pair, which stands for a byte that is no text."""
+    return "\ud800" <= char <= "\udfff"
 
 
 def _labelled(label: str, run: Callable[[], Outcome]) -> Outcome:
@@ -112,10 +127,21 @@ def _names(case: Case) -> list[str]:
             continue
         if name in _FAILS_BY_ITSELF and _without_method(case):
             continue
-        if name in _LACKS.get(behaviour_of(case) or "", frozenset()):
+        if name in _FOLDS and _has_capitals(case):
+            continue
+        if name in _DJANGO and not _is_of_one_view(behaviour_of(case)):
             continue
         names.append(name)
     return names
+
+
+_FOLDS = frozenset({"django-async"})
+"""Django's handler of ASGI takes names of headers in capitals, which ASGI does not have."""
+
+
+def _has_capitals(case: Case) -> bool:
+    listed = case.request.get("headers") or ()
+    return any(isinstance(each, list) and str(each[0]) != str(each[0]).lower() for each in listed)
 
 
 _FAILS_BY_ITSELF = frozenset({"django"})
@@ -129,22 +155,18 @@ def _without_method(case: Case) -> bool:
 
 _DJANGO = frozenset({"django", "django-async"})
 
-_LACKS = {
-    "echo": _DJANGO,
-    "raise_after_start": _DJANGO,
-    "wsgi_write": _DJANGO,
-    "dispatches_internal_delete": _DJANGO,
-    "sse_3_chunks": _DJANGO,
-    "sse_disconnect": _DJANGO,
-    "wsgi_generator": _DJANGO,
-}
-"""Behaviours of applications, and the subjects whose one view does not have them."""
+
+def _is_of_one_view(behaviour: str | None) -> bool:
+    """Return whether the one view of Django's subjects has a behaviour."""
+    name = ALIASES.get(behaviour or "", behaviour)
+    return name in {None, "raise"} or status_of(name) != OK
 
 
 def _is_pure(case: Case) -> bool:
     """Return whether the decision alone can be asked for: all of the request is in its facts."""
     scope = case.request.get("scope") or {}
     special = any(name.startswith("test.") for name in scope) or "type" in scope
-    about_shells = case.kind == "lifespan" or case.expected.decision in {"error", "close"}
+    opened = any("connect" in event for event in case.world.events)
+    about_shells = opened or case.kind == "lifespan" or case.expected.decision == "error"
     floods_only = "test.flood" in scope
     return (floods_only or not special) and not about_shells

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from tests.security.texts import headers, is_text, text
+from tests.security.texts import headers, is_text, text, written
 from tests.shells.calls import Answer, environ_of, scope_of
 
 if TYPE_CHECKING:
@@ -39,25 +39,36 @@ def sent(request: Mapping[str, Any], secrets: Secrets) -> Sent:
     """Write a request out."""
     path = text(request.get("path", "/"), secrets)
     raw = request.get("raw_path")
-    raw_path = text(raw, secrets) if raw is not None else quote(path, safe="/:@!$&'()*+,;=~-._")
-    scope = dict(request.get("scope") or {})
+    raw_path = text(raw, secrets) if raw is not None else quote(_bytes(path), safe=_PLAIN)
+    scope = written(request.get("scope") or {}, secrets)
     client = request.get("client")
-    environ = request.get("environ") or {}
     return Sent(
         kind=request.get("kind", "http"),
-        method=request.get("method", "GET"),
+        method=text(request.get("method", "GET"), secrets),
         path=path,
         raw_path=raw_path.encode("latin-1", "replace"),
-        query=text(request.get("query", ""), secrets).encode("latin-1"),
+        query=text(request.get("query", ""), secrets).encode("latin-1", "replace"),
         headers=headers(request.get("headers"), secrets),
         client=None if client is None else tuple(client),
-        scope={name: value for name, value in scope.items() if not name.startswith("test.")},
-        environ={
-            name: None if value is None else text(value, secrets) for name, value in environ.items()
-        },
+        scope={name: _of_scope(name, scope[name]) for name in scope if not _is_told(name)},
+        environ=written(request.get("environ") or {}, secrets),
         body=_body(request, secrets),
-        tests={name: value for name, value in scope.items() if name.startswith("test.")},
+        tests={name: value for name, value in scope.items() if _is_told(name)},
     )
+
+
+_PLAIN = "/:@!$&'()*+,;=~-._"
+
+
+def _is_told(name: str) -> bool:
+    """Return whether a member of a scope is an instruction to the runner."""
+    return name.startswith("test.")
+
+
+def _of_scope(name: str, value: Any) -> Any:
+    """Return a member of a scope as servers have it: a case can write no bytes."""
+    in_bytes = name in {"raw_path", "query_string"} and isinstance(value, str)
+    return value.encode("latin-1", "replace") if in_bytes else value
 
 
 def _body(request: Mapping[str, Any], secrets: Secrets) -> bytes:
@@ -75,13 +86,13 @@ def asgi_scope(each: Sent) -> dict[str, Any]:
     """Return the scope that a server makes of a request."""
     scope = scope_of(
         each.kind,
-        each.path,
+        "/",
         method=each.method,
         headers=list(each.headers),
         client=each.client,
         query_string=each.query,
     )
-    return scope | {"raw_path": each.raw_path} | each.scope
+    return scope | {"path": each.path, "raw_path": each.raw_path} | each.scope
 
 
 def wsgi_environ(each: Sent) -> dict[str, Any]:
@@ -93,8 +104,9 @@ def wsgi_environ(each: Sent) -> dict[str, Any]:
     """
     plain = [(name, value) for name, value in each.headers if b"_" not in name]
     environ = environ_of(
-        each.path, method=each.method, headers=plain, client=each.client, query=each.query
+        "/", method=each.method, headers=plain, client=each.client, query=each.query
     )
+    environ["PATH_INFO"] = _bytes(each.path).decode("latin-1")
     for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
         if f"HTTP_{name}" in environ:
             environ[name] = environ.pop(f"HTTP_{name}")
@@ -109,6 +121,14 @@ def wsgi_environ(each: Sent) -> dict[str, Any]:
         else:
             environ[name] = value
     return environ
+
+
+def _bytes(path: str) -> bytes:
+    """Return what a path was on the wire: a byte that is not UTF-8 is half a surrogate pair."""
+    try:
+        return path.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return path.encode(errors="surrogatepass")
 
 
 class Body(io.BytesIO):

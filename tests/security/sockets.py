@@ -41,9 +41,9 @@ class Socket:
         """Wait until the application has accepted."""
         await asyncio.wait_for(self._accepted.wait(), WITHIN)
 
-    async def closed(self) -> int | None:
-        """Return the code that it was closed with, ``None`` if it stays open."""
-        ends = asyncio.get_running_loop().time() + WITHIN
+    async def closed(self, *, within: float = WITHIN) -> int | None:
+        """Return the code that it was closed with, ``None`` if it stays open that long."""
+        ends = asyncio.get_running_loop().time() + within
         while asyncio.get_running_loop().time() < ends:
             for message in self.connection.sent:
                 if message["type"] == "websocket.close":

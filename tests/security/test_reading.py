@@ -14,13 +14,14 @@ from tests.security.faults import FAULTS
 from tests.security.keyring import MARK, Secrets
 from tests.security.murmur import collision, murmur32
 from tests.security.outcomes import NotReplayableError, Outcome
+from tests.security.running import replay
 from tests.security.test_catalogue import CONTRADICTED_CASES
 from tests.security.texts import text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.security.replay import Replay
+    from tests.security.replay import Replay, Tools
 
 CASES = load(OWN)
 
@@ -58,15 +59,31 @@ def test_both_formats_say_the_same(document: str, tmp_path: Path):
     assert not case.over("wsgi")
 
 
-@pytest.mark.parametrize(
-    "document",
-    ["[]", "cases: []", "area: x", OURS.replace("about", "wherefore"), OTHER.replace("given", "g")],
-)
+@pytest.mark.parametrize("document", ["[]", "cases: []", "area: x"])
 def test_what_is_no_catalogue_is_not_read(document: str, tmp_path: Path):
-    """A member that nobody knows may be what a case is about, so that it is never passed over."""
+    """A run of no case at all would pass."""
     (tmp_path / "cases.yaml").write_text(document, encoding="utf-8")
     with pytest.raises(UnreadableCaseError):
         load(tmp_path / "cases.yaml")
+
+
+@pytest.mark.parametrize(
+    "document", [OURS.replace("about", "wherefore"), OTHER.replace("given", "g")]
+)
+def test_a_case_that_cannot_be_read_is_not_replayed(document: str, tools: Tools, tmp_path: Path):
+    """A member that nobody knows may be what a case is about; the cases beside it are replayed."""
+    (tmp_path / "cases.yaml").write_text(document, encoding="utf-8")
+    (case,) = load(tmp_path / "cases.yaml").values()
+    with pytest.raises(NotReplayableError, match="unknown members"):
+        replay(case, tools)
+
+
+def test_a_text_that_is_no_text_is_read(tmp_path: Path):
+    """Half a surrogate pair is what some servers make of a byte that is not UTF-8."""
+    document = OTHER.replace("path: /", 'path: "/\\uDCFF"')
+    (tmp_path / "cases.yaml").write_text(document, encoding="utf-8")
+    (case,) = load(tmp_path / "cases.yaml").values()
+    assert case.request["path"] == "/\udcff"
 
 
 def test_every_reason_of_the_table_is_one_of_ours():

@@ -39,6 +39,17 @@ def is_text(value: object) -> bool:
     )
 
 
+def written(value: Any, secrets: Secrets) -> Any:
+    """Return a value with every text in it written out; what is no text stays as it is."""
+    if is_text(value):
+        return text(value, secrets)
+    if isinstance(value, dict):
+        return {name: written(each, secrets) for name, each in value.items()}
+    if isinstance(value, list):
+        return [written(each, secrets) for each in value]
+    return value
+
+
 def _filled(placeholder: str, secrets: Secrets) -> str:
     try:
         return secrets.fill(placeholder)

@@ -35,12 +35,16 @@ def check(case: Case, outcome: Outcome, *, odd: bool, homeless: bool = False) ->
         _check_error(case, outcome)
         return
     status = outcome.status
+    if expected.decision in _OPEN and _is_either(case, outcome):
+        return
     if outcome.reason == "startup_error":
         assert status in expected.others, f"{outcome.short}: expected {expected.decision}"
         return
     if outcome.closed:
-        assert outcome.decision == expected.decision == "deny", outcome.short
-        _check_reason(case, outcome, exact=True, odd=odd)
+        assert outcome.decision == "deny", outcome.short
+        refused = any(each >= REFUSED_FROM for each in expected.others)
+        assert refused or expected.decision in {"deny", "close"}, outcome.short
+        _check_reason(case, outcome, exact=expected.decision != "allow", odd=odd)
         return
     wanted = {expected.status, *expected.others}
     assert status in wanted, f"{outcome.short}: expected {expected.decision} {expected.status}"
@@ -49,9 +53,26 @@ def check(case: Case, outcome: Outcome, *, odd: bool, homeless: bool = False) ->
     assert outcome.decision == decision, f"{outcome.short}: expected {decision}"
     if homeless and outcome.reason == "tenant_mismatch":  # it reaches none, whichever is asked for
         return
+    if _has_alias(case) and outcome.reason == "malformed_credentials":  # refused, and not read
+        return
     _check_reason(case, outcome, exact=exact, odd=odd)
     if exact and outcome.decision == "deny" and outcome.answer is not None:
         _check_problem(case, outcome)
+
+
+def _has_alias(case: Case) -> bool:
+    """Return whether a name has an underscore, which something behind us may read as a hyphen."""
+    listed = case.request.get("headers") or ()
+    return any(isinstance(each, list) and "_" in str(each[0]) for each in listed)
+
+
+_OPEN = frozenset({"check", "mixed"})
+
+
+def _is_either(case: Case, outcome: Outcome) -> bool:
+    """Return whether a request was permitted or refused, with a status that the case names."""
+    named = {case.expected.status, *case.expected.others} - {None}
+    return outcome.decision in {"allow", "deny"} and (not named or outcome.status in named)
 
 
 def _check_invariants(case: Case, outcome: Outcome) -> None:
@@ -83,8 +104,10 @@ def _decision_of(status: int) -> str:
 def _check_reason(case: Case, outcome: Outcome, *, exact: bool, odd: bool) -> None:
     if outcome.reason is None:
         return
-    ended = any("delete" in event for event in case.world.events)
+    ended = any(name.startswith("delete") for event in case.world.events for name in event)
     wanted = reasons_of(case.expected.reason, odd=odd, ended=ended)
+    if case.expected.reason == "model_not_allowed" and case.world.settings.get("required_scopes"):
+        wanted = (wanted or frozenset()) | {"insufficient_scope"}  # scopes are looked at before
     if wanted is None:
         msg = f"no reason of ours is for {case.expected.reason}"
         raise NotReplayableError(msg)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from keybound import Guard, Settings
 from keybound.core.effects import OfferShared
 from keybound.core.errors import StoreUnavailableError
-from keybound.core.nodes import encode_node
 from keybound.engine import Engine
 from keybound.stores import open_store
 from keybound.stores.memory import MemoryStore
@@ -117,12 +116,20 @@ class Place:
         return found
 
     def _write(self, world: World) -> None:
-        keys = {name: members(each, self.secrets) for name, each in world.keys.items()}
+        keys = {
+            name: members(each, self.secrets)
+            for name, each in world.keys.items()
+            if each is not None
+        }
         if world.key is not None:
             keys["K1"] = members(world.key, self.secrets)
         for name in list(keys):
             self._lengthen(keys, name)
-        groups = {name: members(each, self.secrets) for name, each in world.groups.items()}
+        groups = {
+            name: members(each, self.secrets)
+            for name, each in world.groups.items()
+            if each is not None
+        }
         above = self._above(world, keys, groups)
         digests = {name: self.secrets.digest(name) for name in keys}
         made = records.puts(keys, groups, digests, above=above)
@@ -130,7 +137,7 @@ class Place:
             commit(self.store, *(records.plain(put) for put in made))
         for put in made:
             if records.plain(put) is not put:
-                self._overwrite(put.node.id, encode_node(put.node))
+                self._overwrite(put.node.id, records.written(put.node))
         self.odd = any(records.is_odd(each) for each in (*keys.values(), *groups.values()))
 
     def _overwrite(self, node: str, record: bytes) -> None:
@@ -146,7 +153,7 @@ class Place:
     def _lengthen(self, keys: dict[str, dict[str, Any]], name: str) -> None:
         """Give a key whose parent is ``{"chain": n}`` that many ancestors."""
         parent = keys[name].get("parent")
-        if not isinstance(parent, dict):
+        if not (isinstance(parent, dict) and parent.keys() == {"chain"}):
             return
         length = int(parent["chain"])
         length = length if self.full else min(length, CHAIN_SHORT)
@@ -159,8 +166,8 @@ class Place:
         self, world: World, keys: Mapping[str, Any], groups: dict[str, Any]
     ) -> dict[str, dict[str, Any]]:
         """Add a group for each tenant and owner that is more than a name; return who is in them."""
-        tenants = set(world.tenants) | {each["disable_tenant"] for each in _with(world, "tenant")}
-        owners = set(world.owners) | {each["disable_owner"] for each in _with(world, "owner")}
+        tenants = {*world.tenants, *_with(world, "tenant")}
+        owners = {*world.owners, *_with(world, "owner")}
         for start, names, given in (
             (TENANT, tenants, world.tenants),
             (OWNER, owners, world.owners),
@@ -179,6 +186,9 @@ class Place:
 
         In vain where the case has a store that does not answer.
         """
+        if seconds < 0:
+            self.clock._wall += seconds  # noqa: SLF001 - somebody sets it: nothing else goes back
+            return
         if any("sql" in fault for fault in self.case.world.faults):
             self.clock.advance(seconds=seconds)
             return
@@ -237,8 +247,12 @@ def _is_guard(value: object) -> bool:
     return isinstance(value, Guard)
 
 
-def _with(world: World, what: str) -> list[Mapping[str, Any]]:
-    return [each for each in world.events if f"disable_{what}" in each]
+def _with(world: World, what: str) -> Iterator[str]:
+    """Yield the name of every tenant, or owner, that something happens to."""
+    for event in world.events:
+        name = next(iter(event))
+        if name.endswith(f"_{what}"):
+            yield from [event[name]] if isinstance(event[name], str) else event[name]
 
 
 @contextmanager

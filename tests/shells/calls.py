@@ -175,14 +175,16 @@ def environ_of(
 def call_wsgi(app: Any, environ: dict[str, Any]) -> Answer:
     """Serve one request."""
     started: list[tuple[str, list[tuple[str, str]]]] = []
+    written: list[bytes] = []
 
-    def start_response(status: str, headers: Any, exc_info: Any = None) -> None:
+    def start_response(status: str, headers: Any, exc_info: Any = None) -> Callable[[bytes], None]:
         assert not started or exc_info
         started[:] = [(status, headers)]
+        return written.append
 
     body = app(environ, start_response)
     try:
-        content = b"".join(body)
+        content = b"".join([*written, *body])
     finally:
         if hasattr(body, "close"):
             body.close()

@@ -65,6 +65,14 @@ def test_dead_and_unknown_keys_are_answered_alike(make: Callable[..., Site]):
     assert len({answer.denial for answer in answers.values()}) == len(answers)
 
 
+def test_a_refusal_of_a_head_request_has_no_body(make: Callable[..., Site]):
+    """It says how long that of a GET would be, and sends nothing (RFC 9110 section 9.3.2)."""
+    answer = make().request("HEAD", key=b"Bearer nonsense")
+    assert answer.status == 401
+    assert answer.body == b""
+    assert int(answer.all("content-length")[0]) > 0
+
+
 def test_site_may_reveal_why_a_key_is_dead(make: Callable[..., Site]):
     """With the setting, holders of a dead key learn why; whoever guesses learns nothing."""
     site = make(reveal_reason=True)

@@ -14,6 +14,7 @@ from keybound.core.errors import LimitError, RecordCorruptError
 from keybound.core.identity import Identity
 from keybound.core.limits import Clause, Lifetime
 from keybound.core.limits.dimensions import BUILT_IN
+from keybound.core.nodes import APIKey
 from keybound.core.reasons import Reason
 from keybound.core.rights import REPORT_ONLY, SOFTENED
 from keybound.core.terms import merged, terms_of
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
 
     from keybound.core.facts import RequestFacts
     from keybound.core.limits import Json
-    from keybound.core.nodes import APIKey, StoredNode
+    from keybound.core.nodes import StoredNode
     from keybound.core.terms import ChainPolicy
 
 _IDENTITIES_MAX = 64
 
 CHAIN_MAX = 32
-"""Nodes of the longest chain; a longer one, or one that returns to its key, is corrupt."""
+"""Nodes of the longest chain; a longer one, or one that comes back to a node, is corrupt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +190,7 @@ def kind_of(node_id: str, node: StoredNode | None) -> str:
 
 def _ordered(key: APIKey, above: Mapping[str, StoredNode | None]) -> dict[str, StoredNode | None]:
     """Walk up breadth first: nearest ceilings first."""
+    _check_line(key, above)
     ordered: dict[str, StoredNode | None] = {key.id: key}
     queue = list(key.above)
     for node_id in queue:
@@ -203,6 +205,18 @@ def _ordered(key: APIKey, above: Mapping[str, StoredNode | None]) -> dict[str, S
         node = ordered[node_id] = above.get(node_id)
         queue.extend(node.above if node is not None else ())
     return ordered
+
+
+def _check_line(key: APIKey, above: Mapping[str, StoredNode | None]) -> None:
+    """Raise where a parent comes again: above a key as well, a cycle has no top that says no."""
+    line = {key.id}
+    node: StoredNode | None = key
+    while isinstance(node, APIKey) and node.parent is not None:
+        if node.parent in line:
+            msg = f"{node.parent} stands above itself"
+            raise RecordCorruptError(msg)
+        line.add(node.parent)
+        node = above.get(node.parent)
 
 
 def _state(node: StoredNode | None) -> State:

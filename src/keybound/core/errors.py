@@ -47,13 +47,19 @@ class ExceedsCeilingError(KeyboundError):
         )
 
 
+_NAME_SHOWN_MAX = 12
+"""Characters that are shown of what is no id: no more than a hint has of a key."""
+
+
 class NotFoundError(KeyboundError):
     """No key or group has this id."""
 
     def __init__(self, node: str) -> None:
-        """Name the id, which is public."""
+        """Name the id, which is public; what may be a key itself is cut short."""
         self.node = node
-        super().__init__(f"{node}: there is no such key or group; `keybound list` shows the ids")
+        public = len(node) <= _NAME_SHOWN_MAX or node.startswith(("key_", "group_"))
+        named = node if public else f"{node[:_NAME_SHOWN_MAX]}..."
+        super().__init__(f"{named}: there is no such key or group; `keybound list` shows the ids")
 
 
 class ConflictError(KeyboundError):

@@ -27,7 +27,8 @@ T = TypeVar("T")
 def refusal(project: Project, request: HttpRequest, denied: Denied) -> HttpResponse:
     """Return what a denied request is answered with."""
     answer = project.guard.refuse(denied)
-    response = HttpResponse(answer.body, status=answer.status, headers=answer.fields)
+    body = b"" if request.method == "HEAD" else answer.body
+    response = HttpResponse(body, status=answer.status, headers=answer.fields)
     return deprecated(request, response)
 
 
