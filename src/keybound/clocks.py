@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from functools import partial
+from random import SystemRandom
 from typing import Protocol
 
 from keybound.loops import here
@@ -49,3 +50,12 @@ read_entropy = os.urandom
 
 monotonic = time.monotonic
 """Time for deadlines of sockets and locks, which no clock of a test can move."""
+
+_chance = SystemRandom()
+"""Not the generator of the ``random`` module: an application may have seeded that, and expect that
+nobody else takes numbers from it. And this one gives forked workers different ones."""
+
+
+def jitter(least: float) -> float:
+    """Return a factor from ``least`` to one, so that not all do at once what they do at times."""
+    return _chance.uniform(least, 1.0)

@@ -8,12 +8,11 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import random
 import sys
 import weakref
 from typing import TYPE_CHECKING
 
-from keybound.clocks import monotonic
+from keybound.clocks import jitter, monotonic
 from keybound.core.errors import KeyboundError
 from keybound.core.usage import UncountedError, hand_over
 from keybound.counting import NOTED_MAX
@@ -97,7 +96,7 @@ class Recorder:
 def _loop(signal: Signal, method: weakref.WeakMethod[Callable[[], None]], every: float) -> None:
     last = False
     while not last:
-        until = monotonic() + every * random.uniform(0.8, 1.0)  # noqa: S311 - jitter, no secret
+        until = monotonic() + every * jitter(0.8)
         while (left := until - monotonic()) > 0 and not signal.wake.wait(min(left, _LOOK_EVERY)):
             if method() is None:
                 return

@@ -7,11 +7,11 @@ Changes are never refused here: who revokes a key wants it tried.
 
 from __future__ import annotations
 
-import random
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from keybound.breaker import Breaker
+from keybound.clocks import jitter
 from keybound.core.effects import LoadByDigest, OpenStore, Sync
 from keybound.core.errors import StoreBusyError, StoreError, StoreUnavailableError
 
@@ -115,7 +115,7 @@ class Sparing:
     def _rest(self) -> float:
         if self._prober is not None and self._prober.runs:  # then a request need not wait for it
             return self._prober.interval + TRIED_WITHIN
-        return PAUSE * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, no secret
+        return PAUSE * jitter(0.5)
 
     def _refusal(self) -> StoreUnavailableError:
         # In the same words, so that the operator is told once.

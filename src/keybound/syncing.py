@@ -7,10 +7,10 @@ made elsewhere are seen within ``sync_every``, and no request waits for that.
 from __future__ import annotations
 
 import logging
-import random
 import weakref
 from typing import TYPE_CHECKING
 
+from keybound.clocks import jitter
 from keybound.core.errors import KeyboundError
 from keybound.threads import OneThread
 
@@ -62,7 +62,7 @@ class Syncer:
 def _loop(signal: Signal, method: weakref.WeakMethod[Callable[[], None]], interval: float) -> None:
     stop, wake, reachable = signal.stop, signal.wake, True
     while not stop.wait(AT_LEAST):
-        wake.wait(max(0.0, interval * random.uniform(0.8, 1.0) - AT_LEAST))  # noqa: S311 - jitter
+        wake.wait(max(0.0, interval * jitter(0.8) - AT_LEAST))
         if stop.is_set():
             return
         wake.clear()

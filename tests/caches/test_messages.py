@@ -241,7 +241,7 @@ def test_what_is_forged_or_late_costs_a_count(pair, redis_client):
     for payload in (
         b"",
         b"x" * 100,
-        late[:-1] + b"x",
+        late[:-1] + bytes([late[-1] ^ 1]),
         messages.encode(Message(b"another epoch", (pair.issued.id,), 99, 0.0)),
         Messages(Secret("another-secret-0123456789-abcdefghij")).encode(
             Message(fence.epoch, (pair.issued.id,), 99, 0.0)

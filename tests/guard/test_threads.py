@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 
 import pytest
@@ -21,6 +22,18 @@ def test_work_is_begun_or_not_and_nothing_is_raised(no_threads):
     assert thread.daemon
     thread.join()
     assert done == [2]
+
+
+def test_the_generator_of_an_application_is_left_alone(guards):
+    """Who seeds it, as tests do, gets what that promises, whatever happens in our threads."""
+    guard, other = guards
+    issued = other.issue(name="CI")
+    random.seed(1)
+    before = random.getstate()
+    assert accepts(guard, issued)
+    other.revoke(issued.id)
+    wait_until(lambda: not accepts(guard, issued))
+    assert random.getstate() == before
 
 
 @pytest.fixture

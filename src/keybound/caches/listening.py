@@ -8,7 +8,6 @@ its connection, and a new one costs a sync.
 from __future__ import annotations
 
 import logging
-import random
 import weakref
 from functools import partial
 from itertools import count
@@ -19,7 +18,7 @@ from redis import exceptions
 from keybound.caches.deliveries import Deliveries
 from keybound.caches.redis_link import explain, pack
 from keybound.caches.redis_wires import Wire
-from keybound.clocks import monotonic
+from keybound.clocks import jitter, monotonic
 from keybound.core.errors import CacheError
 from keybound.drivers import run
 from keybound.threads import OneThread
@@ -129,7 +128,7 @@ class Listener:
             finally:
                 self.listens = False
                 link.close()
-            stop.wait(PAUSES[failures] * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+            stop.wait(PAUSES[failures] * jitter(0.5))
             failures = min(failures + 1, len(PAUSES) - 1)
             self.rebuilds += not stop.is_set()
 
