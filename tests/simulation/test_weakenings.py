@@ -10,7 +10,7 @@ from tests.simulation.message_weakenings import MESSAGE_WEAKENINGS
 from tests.simulation.shared_weakenings import SHARED_WEAKENINGS
 from tests.simulation.store import SimulatedStore
 from tests.simulation.walk import walk
-from tests.simulation.weakenings import OUT_OF_ORDER, STEPS, WALKS_MAX, WEAKENINGS
+from tests.simulation.weakenings import OUT_OF_ORDER, SHOWN_BY, STEPS, WALKS_MAX, WEAKENINGS
 
 
 @pytest.mark.usefixtures("_untraced")
@@ -51,7 +51,7 @@ def test_every_neglect_of_what_hosts_commit_is_found(weaken, patch):
 def find(weaken, patch, *, shared=None, moods=(None,)):
     """Take walks, in the moods in which this matters most, until one shows the weakening."""
     store = weaken(patch) or SimulatedStore
-    for seed in range(WALKS_MAX):
+    for seed in [*SHOWN_BY.get(weaken.__name__, ()), *range(WALKS_MAX)]:
         try:
             walk(seed, STEPS, shared=shared, mood=moods[seed % len(moods)], store=store)
         except ViolationError:
