@@ -149,6 +149,7 @@ def models_of(request: Request, said: Facts) -> list[str | None]:
 
 def walk_up(world: World, key: Node) -> list[Node]:
     """Return the key and every node above it, nearest first."""
+    check_line(world, key)
     chain, waiting = [key], [*above(key)]
     while waiting:
         name = waiting.pop(0)
@@ -163,6 +164,17 @@ def walk_up(world: World, key: Node) -> list[Node]:
         chain.append(node)
         waiting += above(node)
     return chain
+
+
+def check_line(world: World, key: Node) -> None:
+    """Refuse where parents come back to one of them: such a line has no top."""
+    line: list[str] = []
+    node: Node | None = key
+    while node is not None:
+        if node["id"] in line:
+            raise Refused("record_corrupt")
+        line.append(node["id"])
+        node = world["nodes"].get(node.get("parent"))
 
 
 def above(node: Node) -> list[str]:
