@@ -67,6 +67,14 @@ def test_an_error_is_also_what_callers_would_expect(error, builtin):
             "key_1: there is no such key or group; `keybound list` shows the ids",
         ),
         (
+            NotFoundError("key_0123456789abcdef"),
+            "key_0123456789abcdef: there is no such key or group; `keybound list` shows the ids",
+        ),
+        (
+            NotFoundError(12 * "x"),
+            "xxxxxxxxxxxx: there is no such key or group; `keybound list` shows the ids",
+        ),
+        (
             NotFoundError("kb_live_" + 38 * "x"),
             "kb_live_xxxx...: there is no such key or group; `keybound list` shows the ids",
         ),
