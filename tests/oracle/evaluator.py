@@ -116,6 +116,8 @@ def tenant_of(world: World, request: Request, said: Facts, key: Node) -> str | N
     if said["tenant_in_path"] and (is_crooked(request) or said["tenant"] is None):
         return None
     named = own(said["tenant"], key)
+    if named is None and said["tenant"] is not None:
+        return None  # their own tenant of who has none is unknown, whatever else says
     source = world["settings"]["tenant_from"]
     other = None if source is None else own(tenant_said(world["settings"], request), key)
     return named if other is None else other if named in {None, other} else None

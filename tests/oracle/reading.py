@@ -119,7 +119,10 @@ def models_in(fields: str, request: Request) -> list[str] | None:
     try:
         document = json.loads(request["body"], object_pairs_hook=without_doubles)
         names = [document["model"]]
-        names += document.get("fallbacks", []) if "fallbacks" in fields else []
+        others = document.get("fallbacks", []) if "fallbacks" in fields else []
+        if not isinstance(others, list):
+            return None
+        names += others
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
     return names if all(isinstance(name, str) and name for name in names) else None
