@@ -70,9 +70,10 @@ def _judge(world: World, request: Request, now: float) -> Outcome:
         "now": now,
         "wildcard_scopes": settings["wildcard_scopes"],
     }
+    read = next((said["body"] for said in asked.values() if said["body"] is not None), None)
     for method, said in asked.items():
         tenant = tenant_of(world, request, said, key)
-        for model in models_of(request, said):
+        for model in models_of(request, said, read):
             check(
                 world, chain, {**plain, **said, "method": method, "tenant": tenant, "model": model}
             )
@@ -137,12 +138,16 @@ def own(tenant: str | None, key: Node) -> str | None:
     return "/".join(segments)
 
 
-def models_of(request: Request, said: Facts) -> list[str | None]:
-    """Return every model that a request is about, ``None`` for one that cannot be told."""
+def models_of(request: Request, said: Facts, read: str | None) -> list[str | None]:
+    """Return every model that a request is about, ``None`` for one that cannot be told.
+
+    A body is ``read`` once: what it is asked for besides, as another method would, is unknown.
+    """
     hidden = is_crooked(request) and said["model_in_path"]
     named: list[str | None] = [None if hidden else model for model in said["models"]]
     if said["body"] is not None:
-        named += models_in(said["body"], request) or [None]
+        found = models_in(said["body"], request) if said["body"] == read else None
+        named += found or [None]
     return named or [None]
 
 
