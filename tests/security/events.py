@@ -7,7 +7,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from keybound.core.effects import LoadByDigest, Put, ReadShared
-from keybound.core.errors import KeyboundError
+from keybound.core.errors import (
+    ConflictError,
+    ExceedsCeilingError,
+    InputError,
+    NotFoundError,
+)
 from keybound.core.nodes import decode_node, encode_node
 from keybound.testing.records import commit, row_of
 from tests.security import records
@@ -37,7 +42,9 @@ def happen(replay: Replay, event: Mapping[str, Any]) -> None:
         raise NotReplayableError(msg)
     how = {name: value for name, value in event.items() if name not in EVENTS}
     for name in [each for each in event if each in EVENTS]:
-        with suppress(KeyboundError):  # what keybound refuses has not happened
+        with suppress(
+            InputError, ConflictError, NotFoundError, ExceedsCeilingError
+        ):  # what keybound refuses has not happened
             EVENTS[name](replay, event[name], how)
 
 

@@ -52,14 +52,16 @@ def _read_apart(case: Case) -> bool:
     """Return whether the two protocols cannot tell the same.
 
     Several lines are one in WSGI, an empty path is none, and bytes that are no text are replaced.
+    Of a path that is not below its root, Django takes as much as the root is long.
     """
     path = case.request.get("path")
     if path == "" or (isinstance(path, str) and any(_is_surrogate(each) for each in path)):
         return True
+    root = (case.request.get("scope") or {}).get("root_path")
+    if root and not f"{path}/".startswith(f"{root}/"):
+        return True
     listed = case.request.get("headers") or ()
     names = [str(each[0]) for each in listed if isinstance(each, list)]
-    if (case.request.get("scope") or {}).get("root_path"):  # Django takes it off by itself
-        return True
     return len(set(names)) < len(names) or len(names) < len(listed)
 
 
