@@ -19,6 +19,7 @@ pytest_plugins = [
     "tests.services.redis",
     "tests.services.redis_fleets",
     "tests.security.plugin",
+    "tests.stalls",
 ]
 
 # No deadlines: a shared machine is slow now and then, and a promise about speed is a benchmark's.

@@ -90,7 +90,7 @@ class Place:
         self.store = WatchedStore(open_store(_database(way, folder)))
         cache: dict[str, Any] = {}
         if self.redis is not None:
-            cache = {"redis": self.redis.url, "redis_timeout": 0.25}
+            cache = {"redis": self.redis.url, "redis_timeout": 2}
         self.settings = Settings(secret=SECRET, **made.settings, **cache)  # type: ignore[arg-type]
         self.guard = self._join()
         self.guard.open()
@@ -214,7 +214,7 @@ class Place:
                 value = b"Bearer " + self.secrets.of(name).encode()
                 self.beside.authorize("GET", "/", None, value)
         wanted = {each.name for effect in offered for each in effect.offers}
-        ends = time.monotonic() + 5
+        ends = time.monotonic() + 30
         while not all(self.redis.client.exists(name) for name in wanted):
             assert time.monotonic() < ends, "nothing was shared"
             time.sleep(0.0005)

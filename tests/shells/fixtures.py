@@ -109,7 +109,7 @@ class Shared:
 
     def site(self, **settings: Any) -> Site:
         """Return a guarded application that uses the Redis."""
-        cache = {"redis": self._url, "redis_timeout": 0.5, "secret": SECRET}
+        cache = {"redis": self._url, "redis_timeout": 2, "secret": SECRET}
         site = Site(self._shape, self._store, **settings, **cache)
         self.made.append(site.guard)
         return site
@@ -121,7 +121,7 @@ class Shared:
         self.made.append(beside)
         beside.authorize("GET", "/", None, b"Bearer " + key.secret.reveal().encode())
         nodes = 1 + len(site.guard.show(key.id).above)
-        ends = time.monotonic() + 5
+        ends = time.monotonic() + 30
         while self._client.dbsize() < nodes:
             assert time.monotonic() < ends, "nothing was shared"
             time.sleep(0.001)

@@ -12,6 +12,8 @@ import psycopg
 import pytest
 
 from keybound.core.effects import LoadByDigest, OpenStore, Put, Sync
+from keybound.stores import postgres
+from keybound.stores.databases import Purpose
 from keybound.stores.postgres import IDLE_FOR, PostgresServer
 from keybound.stores.sql import SqlStore
 from keybound.testing.records import a_digest, a_group, a_key, commit, load, new
@@ -183,8 +185,11 @@ def test_readers_never_wait_behind_writers(postgres_url: str):
 
 
 @pytest.mark.parametrize("connections", [2, 5])
-def test_process_holds_no_more_connections_than_it_may(postgres_url: str, connections: int):
+def test_process_holds_no_more_connections_than_it_may(
+    postgres_url: str, connections: int, monkeypatch: pytest.MonkeyPatch
+):
     """``store_connections`` is the number that the server sees, and one for syncs."""
+    monkeypatch.setitem(postgres._WORK_FOR, Purpose.LOOK, 60.0)  # noqa: SLF001 - sixteen wait
     store = SqlStore(PostgresServer(postgres_url), connections=connections)
     store.perform(OpenStore(ENTROPY))
     with ThreadPoolExecutor(16) as pool:
