@@ -80,6 +80,7 @@ def test_greenlets_share_redis_and_keep_nobody_waiting(when, hangs: bool, tmp_pa
             valkey.go_on()
     measured = json.loads(told)
     assert measured["outcomes"] == ["Allowed"]
+    assert measured["changed"]
     assert measured["took"] < 3
     assert measured["gap"] < 1
     assert ("cannot be used" in said) is hangs
@@ -95,5 +96,5 @@ def test_greenlets_that_wait_for_a_database_server(when: str, postgres_url: str)
     measured = json.loads(told)
     assert "Denied" in measured["outcomes"]  # with a 503: the table stays locked
     assert measured["took"] > 0.7
-    assert measured["gap"] < 0.7
+    assert measured["looks"] > 50 * measured["took"]  # of others
     assert ("before anything else is imported" in said) is (when == "later")
