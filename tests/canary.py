@@ -35,6 +35,9 @@ OURS = str(Path(keybound.__file__).parent)
 LEAKS: list[str] = []
 """What was found since the last test, without the keys."""
 
+LEAKED = pytest.StashKey[bool]()
+"""Set for a test in whose time something was found: for that there is no excuse."""
+
 _BODY = 38
 _WIRES = ("hpack", "uvicorn", "websockets")
 """What these log at DEBUG is what went over the wire, and nobody but they can help that."""
@@ -211,6 +214,7 @@ def pytest_runtest_makereport(
     if LEAKS:
         found = "\n".join(["a key is where none may be:", *dict.fromkeys(LEAKS)])
         LEAKS.clear()
+        item.stash[LEAKED] = True
         if report.outcome == "passed":
             report.outcome, report.longrepr = "failed", found
         else:

@@ -1,4 +1,4 @@
-"""Tries a test again that failed while the machine stood still, and says which those were.
+"""Tries a test again that failed while the machine stood still, and says which, and how.
 
 A pytest plugin of this project. Tests of real servers and of real timeouts are about seconds. Where
 other guests of a machine take its processors away for one, a timeout runs out for no fault of ours,
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 from _pytest.runner import runtestprotocol
 
+from tests.canary import LEAKED
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -27,14 +29,24 @@ IN_TIME = 0.1
 """Whoever wakes up within these seconds waited for its turn, as on every busy machine."""
 
 STOOD_STILL = 0.2
-"""As many seconds, all in all, explain a failure."""
+"""As many seconds explain a failure..."""
+
+SHARE = 0.02
+"""... if they are this much of the test at least."""
+
+NEVER = {"chaos", "core", "model", "oracle", "simulation"}
+"""Folders without an excuse: chaos counts what kept its parts waiting, others have their own clock.
+"""
 
 PROPERTY = "stood still"
-"""Under this name a test that was tried again has the seconds in its report."""
+"""Under this name a test that was tried again has each of its failures in its report."""
 
 
 class Watch:
-    """Measures how long this process could not run, although it wanted to."""
+    """Measures how long this process could not run, although it wanted to.
+
+    A thread of a test that would not let others run looks the same, each time that it is tried.
+    """
 
     def __init__(self) -> None:
         """Begin at once."""
@@ -52,7 +64,7 @@ class Watch:
 
 
 _WATCH = pytest.StashKey[Watch]()
-_again: dict[str, float] = {}
+_again: dict[str, list[str]] = {}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -66,24 +78,37 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     watch, told = item.config.stash[_WATCH], list(item.user_properties)
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     for left in reversed(range(TRIES)):
-        before = watch.lost
+        begun, before = time.monotonic(), watch.lost
         reports = runtestprotocol(item, nextitem=nextitem, log=False)
-        lost = watch.lost - before
-        if not left or lost < STOOD_STILL or not any(report.failed for report in reports):
+        lost, took = watch.lost - before, time.monotonic() - begun
+        failed = [report for report in reports if report.failed]
+        excused = lost >= STOOD_STILL and lost >= SHARE * took and _may_be_excused(item)
+        if not (left and failed and excused):
             break
-        told.append((PROPERTY, lost))
+        told.append((PROPERTY, f"{lost:.1f} s of {took:.1f}: {_said(failed[0])}"))
         item.user_properties[:] = told
+        item._report_sections.clear()  # noqa: SLF001 - of what it printed
     for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
 
 
+def _may_be_excused(item: pytest.Item) -> bool:
+    folders = item.nodeid.partition("::")[0].split("/")
+    return NEVER.isdisjoint(folders) and LEAKED not in item.stash
+
+
+def _said(report: pytest.TestReport) -> str:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return str(crash.message if crash is not None else report.longrepr).partition("\n")[0]
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Keep which tests were tried again; reports of workers arrive here as well."""
-    for name, value in report.user_properties:
-        if name == PROPERTY and isinstance(value, float):
-            _again[report.nodeid] = value
+    found = [str(value) for name, value in report.user_properties if name == PROPERTY]
+    if found:
+        _again[report.nodeid] = found
 
 
 @pytest.hookimpl(wrapper=True)
@@ -94,5 +119,6 @@ def pytest_terminal_summary(
     yield
     if _again:
         terminalreporter.section("failed while the machine stood still, and tried again")
-        for name, lost in sorted(_again.items()):
-            terminalreporter.write_line(f"{name}: {lost:.1f} s")
+        for name, found in sorted(_again.items()):
+            for each in found:
+                terminalreporter.write_line(f"{name}: {each}")

@@ -96,6 +96,7 @@ class APIKeyMiddleware:
         guard = usable_guard(AsyncGuard, guard)
         self.guard = guard.of(self) if guard.application is None else guard
         self._looks = True
+        self._told_of_cors = False
 
     async def __call__(  # noqa: C901, PLR0912, PLR0915 - one function, since calls are what a request costs
         self, scope: Scope, receive: Receive, send: Send
@@ -190,6 +191,7 @@ class APIKeyMiddleware:
     ) -> tuple[Outcome, Receive]:
         """Do what takes more than memory: ask the store or an authenticator, read the body."""
         method, path = asked[:2]
+        self._tell_of_cors()  # not every server has a lifespan
         if self._looks:
             head = asked[-1] or ScopeHead(scope, method, path)
             self._looks = not tell_rewritten(scope.get("client"), head)
@@ -281,8 +283,15 @@ class APIKeyMiddleware:
     def check(self) -> None:
         """Raise ``SettingsError`` for an application whose routes are seen, and all open."""
         refuse_open_app(self.guard.table, self.app)
-        if not self.guard.settings.exempt_preflight:
-            tell_inner_cors(self.app)
+        self._tell_of_cors()
+
+    def _tell_of_cors(self) -> None:
+        if not self._told_of_cors and not self.guard.settings.exempt_preflight:
+            tell_inner_cors(self._inner())
+        self._told_of_cors = True
+
+    def _inner(self) -> ASGIApp:
+        return self.app
 
 
 def require(

@@ -47,11 +47,8 @@ def usable_guard(kind: type[G], guard: object) -> G:
 
 def refuse_twice(app: object, middleware: type) -> None:
     """Raise ``SettingsError`` for a guarded application: a second guard would audit all twice."""
-    for inner in nested(app):
-        kinds: list[object] = [type(inner)]
-        kinds += [getattr(each, "cls", None) for each in getattr(inner, "user_middleware", ())]
-        if any(isinstance(kind, type) and issubclass(kind, middleware) for kind in kinds):
-            raise SettingsError("middleware", "is installed twice", fix="remove one of the two")
+    if any(issubclass(kind, middleware) for kind in _kinds(app)):
+        raise SettingsError("middleware", "is installed twice", fix="remove one of the two")
 
 
 def refuse_root_path(app: object) -> None:
@@ -76,14 +73,22 @@ def nested(app: object) -> Iterator[object]:
         inner = next((found for name in _INSIDE if (found := getattr(inner, name, None))), None)
 
 
+def _kinds(app: object) -> Iterator[type]:
+    """Yield the classes of what an application wraps, built already or as Starlette keeps them."""
+    for inner in nested(app):
+        yield type(inner)
+        later = [getattr(each, "cls", None) for each in getattr(inner, "user_middleware", ())]
+        yield from (kind for kind in later if isinstance(kind, type))
+
+
 def tell_inner_cors(app: object) -> None:
     """Warn of CORS middleware inside of ours: browsers ask first without a key, and are refused."""
-    for inner in nested(app):
-        if "cors" in type(inner).__name__.lower():
+    for name in [kind.__name__ for kind in _kinds(app)]:
+        if "cors" in name.lower():
             logger.warning(
                 "%s is inside of keybound, so that preflights and refusals get no CORS headers: "
                 "put it outside, or set exempt_preflight",
-                type(inner).__name__,
+                name,
             )
 
 

@@ -29,13 +29,14 @@ _DIFFERENT_MIN = 8
 UNCHOSEN: Final = float("inf")
 """Told apart by identity from a number that somebody wrote."""
 
-Text = Annotated[str, msgspec.Meta(max_length=4_096, pattern=r'^[^"\x00-\x1f\x7f]+\Z')]
-Quotable = Annotated[
-    str, msgspec.Meta(max_length=200, pattern=r"^[\x20-\x21\x23-\x5b\x5d-\x7e]+\Z")
+_TEXT_MAX, _QUOTABLE_MAX = 4_096, 200
+_Text = Annotated[str, msgspec.Meta(max_length=_TEXT_MAX, pattern=r'^[^"\x00-\x1f\x7f]+\Z')]
+_Quotable = Annotated[
+    str, msgspec.Meta(max_length=_QUOTABLE_MAX, pattern=r"^[\x20-\x21\x23-\x5b\x5d-\x7e]+\Z")
 ]
 """What a challenge can quote: printable ASCII without quotes and backslashes."""
 
-Texts = Annotated[tuple[Text, ...], msgspec.Meta(min_length=1)]
+_A_TEXT = f"1 to {_TEXT_MAX:,} characters without double quotes and control characters"
 
 
 class _RouteValues(msgspec.Struct, forbid_unknown_fields=True):
@@ -50,21 +51,43 @@ class _RouteValues(msgspec.Struct, forbid_unknown_fields=True):
     auth: str = "required"
 
 
-def of_type(kind: object, *, fix: str = "") -> Callable[[str, object], object]:
-    """Return the reader of values of one type; text from the environment is read leniently."""
+def of_type(kind: object, what: str) -> Callable[[str, object], object]:
+    """Return the reader of values of one type; text from the environment is read leniently.
+
+    ``what`` is what a value that cannot be read should have been.
+    """
 
     def read(name: str, value: object) -> object:
         try:
             return msgspec.convert(value, kind, strict=not isinstance(value, str))
-        except msgspec.ValidationError as error:
-            raise SettingsError(name, str(error), fix=fix) from None
+        except msgspec.ValidationError:  # whose text speaks of types, and says no more
+            raise SettingsError(name, "cannot be read", fix=f"write {what}") from None
 
     return read
 
 
+switch = of_type(bool, "true or false")
+text = of_type(_Text, _A_TEXT)
+text_or_none = of_type(_Text | None, _A_TEXT)
+texts = of_type(tuple[_Text, ...], f"a list of texts, each of {_A_TEXT}")
+some_texts = of_type(
+    Annotated[tuple[_Text, ...], msgspec.Meta(min_length=1)],
+    f"a list with at least one text, each of {_A_TEXT}",
+)
+quotable = of_type(
+    _Quotable, f'1 to {_QUOTABLE_MAX} characters of printable ASCII without " and \\'
+)
+
+
+def whole(low: int, high: int) -> Callable[[str, object], object]:
+    """Return the reader of whole numbers between two."""
+    kind = Annotated[int, msgspec.Meta(ge=low, le=high)]
+    return of_type(kind, f"a whole number from {low:,} to {high:,}")
+
+
 def patterns(name: str, value: object) -> tuple[str, ...]:
     """Read patterns of what is guarded."""
-    patterns = cast("tuple[str, ...]", of_type(Texts)(name, value))
+    patterns = cast("tuple[str, ...]", some_texts(name, value))
     return tuple(check_protected(name, pattern) for pattern in patterns)
 
 
@@ -157,8 +180,6 @@ def grace(name: str, value: object) -> float:
 
 
 _MILLISECONDS = re.compile(r"\s*(\d{1,6})\s*ms\s*", re.ASCII)
-
-switch = of_type(bool, fix="write true or false")
 
 
 def functions(name: str, value: object) -> tuple[Callable[..., Any], ...]:

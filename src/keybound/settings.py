@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
-
-import msgspec
+from typing import TYPE_CHECKING, Any
 
 from keybound import setting_values as read
 from keybound.caches.credentials import check_credentials
@@ -211,28 +209,28 @@ class Settings:
 
 
 _READERS: dict[str, Callable[[str, object], object]] = {
-    "database": read.of_type(read.Text),
-    "store_connections": read.of_type(Annotated[int, msgspec.Meta(ge=2, le=1_000)]),
+    "database": read.text,
+    "store_connections": read.whole(2, 1_000),
     "redis": read.redis,
     "redis_credentials": read.redis_credentials,
     "redis_timeout": read.redis_timeout,
-    "cache_size_max": read.of_type(Annotated[int, msgspec.Meta(ge=1, le=100_000_000)]),
-    "cache_compiled_max": read.of_type(Annotated[int, msgspec.Meta(ge=1, le=100_000_000)]),
-    "unknown_keys_max": read.of_type(Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]),
+    "cache_size_max": read.whole(1, 100_000_000),
+    "cache_compiled_max": read.whole(1, 100_000_000),
+    "unknown_keys_max": read.whole(0, 1_000_000),
     "secret": read.secret,
     "retired_secrets": read.secrets,
-    "prefix": read.of_type(read.Text),
-    "accepted_prefixes": read.of_type(tuple[read.Text, ...]),
-    "environment": read.of_type(read.Text),
+    "prefix": read.text,
+    "accepted_prefixes": read.texts,
+    "environment": read.text,
     "protect": read.patterns,
     "routes": read.routes,
-    "credentials": read.of_type(read.Texts),
+    "credentials": read.some_texts,
     "hide_credentials": read.switch,
-    "client_ip": read.of_type(read.Text | None),
+    "client_ip": read.text_or_none,
     "trusted_proxies": read.proxies,
     "tenant_from": read.parsed(TenantSource),
     "model_from": read.parsed(ModelSource),
-    "body_max": read.of_type(Annotated[int, msgspec.Meta(ge=1, le=1 << 30)]),
+    "body_max": read.whole(1, 1 << 30),
     "exempt_preflight": read.switch,
     "close_on_revoke": read.switch,
     "renderer": lambda _, value: read_renderer(value),
@@ -241,7 +239,7 @@ _READERS: dict[str, Callable[[str, object], object]] = {
     "sync_every": read.interval,
     "stale_grace": read.grace,
     "usage_every": read.grace,
-    "realm": read.of_type(read.Quotable),
+    "realm": read.quotable,
     "reveal_reason": read.switch,
     "wildcard_scopes": read.switch,
 }

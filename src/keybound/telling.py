@@ -32,11 +32,11 @@ class Teller:
         self._lock = ForkLock()
         self._told: dict[str, float] = {}
 
-    def tell(self, what: str, failure: Exception | str) -> None:
+    def tell(self, what: str, failure: Exception | str, *, level: int = logging.ERROR) -> None:
         """Log that ``what`` cannot be done because of a failure, unless that was just told."""
         said = f"{what}: {_said(failure)}"
         if self._is_news(said):
-            logger.error("%s", said)
+            logger.log(level, "%s", said)
 
     def _is_news(self, said: str) -> bool:
         now = self._now()

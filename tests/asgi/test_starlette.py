@@ -9,6 +9,7 @@ from starlette.applications import Starlette
 from starlette.authentication import requires
 from starlette.endpoints import HTTPEndpoint
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Host, Mount, Route, WebSocketRoute
 from starlette.testclient import TestClient
@@ -168,6 +169,23 @@ def test_current_key_says_when_nothing_is_guarded():
     app = Starlette(routes=[Route("/who", who)])
     with pytest.raises(RuntimeError, match="APIKeyMiddleware"):
         TestClient(app).get("/who")
+
+
+@pytest.mark.parametrize("lifespan", [True, False])
+def test_cors_that_starlette_only_keeps_yet_is_pointed_out(
+    guard: Guard,
+    caplog: pytest.LogCaptureFixture,
+    lifespan: bool,  # noqa: FBT001 - a parameter of the test
+):
+    """It builds its middleware with its first request, when ours stands around it already."""
+    app = APIKeyMiddleware(Starlette(middleware=[Middleware(CORSMiddleware)]), guard.to_async())
+    client = TestClient(app)
+    if lifespan:
+        with client:
+            pass
+    for _ in range(2):
+        client.get("/", headers=headers(guard.issue(name="CI")))
+    assert caplog.text.count("CORSMiddleware is inside of keybound") == 1
 
 
 # ------------------------------------------------------------------ where nothing would be guarded

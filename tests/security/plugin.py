@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.canary import LEAKED
 from tests.security.keyring import MARK
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def pytest_runtest_makereport(
     text = f"{report.longrepr}" + "".join(content for _, content in report.sections)
     if MARK in text:
         report.outcome = "failed"
+        item.stash[LEAKED] = True
         report.longrepr = "a secret is in the report of this test: its text is not shown"
         report.sections.clear()
     return report

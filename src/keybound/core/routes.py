@@ -15,6 +15,7 @@ from keybound.core.facts import WEBSOCKET, Access
 from keybound.core.limits import Scopes
 from keybound.core.models_of import ModelSource
 from keybound.core.patterns import compile_path, path_fields, template_fields
+from keybound.core.tenants_of import as_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -90,6 +91,7 @@ class Route:
     ) -> None:
         _one_of("access", access, (None, *get_args(Access)))
         _one_of("auth", auth, get_args(Auth))
+        _check_tenant(tenant)
         chosen = None if methods is None else _methods(methods)
         if access == "read" and chosen is None:
             raise InputError(
@@ -142,6 +144,16 @@ class Route:
         if self.methods is None:
             return method != WEBSOCKET or self.auth == "required"
         return method in self.methods or (method == "HEAD" and "GET" in self.methods)
+
+
+def _check_tenant(tenant: object) -> None:
+    known = tenant is None or as_tenant(tenant) is not None
+    if not known and not (isinstance(tenant, str) and template_fields(tenant)):
+        raise InputError(
+            "tenant",
+            f"{tenant!r} is the name of none",
+            fix="write it as keys have it, or with fields of the path: '{domain}/{user}'",
+        )
 
 
 def _methods(methods: str | Iterable[str]) -> frozenset[str]:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from keybound.django.facts import GuardedRequest
     from keybound.django.projects import Project
 
-logger = logging.getLogger("keybound")
-
 
 @dataclass(frozen=True, slots=True)
 class FindOwner(Effect[object]):
@@ -46,10 +44,8 @@ def find_owner(project: Project, request: GuardedRequest) -> Steps[Denied | None
     anonymous = getattr(user, "is_anonymous", False) is True
     if user is None or not (getattr(user, "is_active", True) or anonymous):
         # As a dead node above the key would be: the client is told no more than that.
-        whose = (
-            "has no owner" if identity.owner is None else f"has no active owner {identity.owner!r}"
-        )
-        logger.info("key %s %s, as KEYBOUND['OWNER'] finds them", identity.key_id, whose)
+        whose = "it has no owner" if identity.owner is None else "its owner is gone or not active"
+        project.teller.tell(f"key {identity.key_id} is refused", whose, level=logging.INFO)
         return Denied(Reason.DISABLED, key=identity.key_id)
     request.keybound_user = user
     return None

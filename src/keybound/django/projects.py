@@ -17,6 +17,7 @@ from keybound.django.routers import URLRouter
 from keybound.django.views import fields_of, is_async
 from keybound.guard import Guard
 from keybound.locks import ForkLock
+from keybound.telling import Teller
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -61,6 +62,7 @@ class Project:
         with self.configuration.named():
             self.given = Guard.from_settings(**self.configuration.settings)
             self.guard = self.given.of(self)
+        self.teller = Teller(self.given.engine.clock.boot)
         self.given_async = self.given.to_async()
         self.async_guard = self.given_async.of(self)
         self.owned = self.configuration.owner is not None

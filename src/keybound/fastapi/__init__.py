@@ -28,7 +28,7 @@ from keybound.fastapi.documents import Document
 from keybound.fastapi.inside import keeping, looking_again
 from keybound.guard import AsyncGuard
 from keybound.handshakes import send_refusal
-from keybound.installing import refuse_twice, tell_inner_cors, usable_guard
+from keybound.installing import refuse_twice, usable_guard
 from keybound.starlette import require
 
 if TYPE_CHECKING:
@@ -84,5 +84,7 @@ class DeclaredMiddleware(APIKeyMiddleware):
     def check(self) -> None:
         """Read the routes; raises ``InputError`` where they cannot be read, or none is guarded."""
         self._declarations.refresh()
-        if not self.guard.settings.exempt_preflight:
-            tell_inner_cors(self._within)
+        self._tell_of_cors()
+
+    def _inner(self) -> ASGIApp:
+        return self._within
