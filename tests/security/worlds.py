@@ -12,7 +12,6 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from keybound import Guard, Settings
-from keybound.core.effects import OfferShared
 from keybound.core.errors import StoreUnavailableError
 from keybound.engine import Engine
 from keybound.stores import open_store
@@ -24,6 +23,7 @@ from tests.security.keyring import Secrets
 from tests.security.settings_of import chosen
 from tests.security.texts import members
 from tests.security.watched import WatchedStore
+from tests.services.redis import sharing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -209,15 +209,10 @@ class Place:
         """Let the process beside read every key, and wait until that is in Redis."""
         assert self.redis is not None
         names = [name for name in ("K1", *self.case.world.keys) if not name.startswith("A")]
-        with _offers(self.beside.engine) as offered:
+        with sharing(self.beside.engine, self.redis.client):
             for name in names:
                 value = b"Bearer " + self.secrets.of(name).encode()
                 self.beside.authorize("GET", "/", None, value)
-        wanted = {each.name for effect in offered for each in effect.offers}
-        ends = time.monotonic() + 30
-        while not all(self.redis.client.exists(name) for name in wanted):
-            assert time.monotonic() < ends, "nothing was shared"
-            time.sleep(0.0005)
 
     @contextmanager
     def in_zone(self) -> Iterator[None]:
@@ -253,24 +248,6 @@ def _with(world: World, what: str) -> Iterator[str]:
         name = next(iter(event))
         if name.endswith(f"_{what}"):
             yield from [event[name]] if isinstance(event[name], str) else event[name]
-
-
-@contextmanager
-def _offers(engine: Engine) -> Iterator[list[OfferShared]]:
-    """Yield what is offered to Redis meanwhile."""
-    offered: list[OfferShared] = []
-    performers = engine.performer.blocking
-    offer = performers[OfferShared]
-
-    def noted(effect: OfferShared) -> None:
-        offered.append(effect)
-        offer(effect)
-
-    performers[OfferShared] = noted
-    try:
-        yield offered
-    finally:
-        performers[OfferShared] = offer
 
 
 def _database(way: Way, folder: Path) -> str:

@@ -5,19 +5,24 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import time
+from contextlib import contextmanager, suppress
 from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
 
+from keybound.core.effects import OfferShared
 from tests.canary import look
 from tests.services.redis_process import WHEELS, Process, server_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import redis
+
+    from keybound.engine import Engine
 
 DATABASES = 64
 
@@ -91,6 +96,28 @@ def look_into(client: redis.Redis) -> None:
     with suppress(redis.RedisError):
         for name in client.scan_iter():
             look("Redis", name, client.dump(name))
+
+
+@contextmanager
+def sharing(engine: Engine, client: redis.Redis) -> Iterator[None]:
+    """Wait in the end until a database has everything that an engine offered it meanwhile."""
+    names: set[bytes] = set()
+    performers = engine.performer.blocking
+    offer = performers[OfferShared]
+
+    def noted(effect: OfferShared) -> None:
+        names.update(each.name for each in effect.offers)
+        offer(effect)
+
+    performers[OfferShared] = noted
+    try:
+        yield
+    finally:
+        performers[OfferShared] = offer
+    ends = time.monotonic() + 30
+    while names and client.exists(*names) < len(names):
+        assert time.monotonic() < ends, "nothing was shared"
+        time.sleep(0.0005)
 
 
 @pytest.fixture

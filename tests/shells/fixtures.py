@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +10,7 @@ from keybound import Guard
 from keybound.engine import Engine
 from keybound.stores import open_store
 from tests.django.project import forget_guard
-from tests.services.redis import look_into
+from tests.services.redis import look_into, sharing
 from tests.shells.sites import Site
 from tests.shells.subjects import ASGI_SUBJECTS, SUBJECTS
 
@@ -115,16 +114,12 @@ class Shared:
         return site
 
     def share(self, site: Site, key: IssuedKey) -> None:
-        """Let the other process read a key, and wait until all of it is in Redis."""
+        """Let the other process read a key; afterwards all of it is in Redis."""
         settings, clock = site.guard.settings, site.clock
         beside = Guard(Engine(settings, site.store, clock, background=False))
         self.made.append(beside)
-        beside.authorize("GET", "/", None, b"Bearer " + key.secret.reveal().encode())
-        nodes = 1 + len(site.guard.show(key.id).above)
-        ends = time.monotonic() + 30
-        while self._client.dbsize() < nodes:
-            assert time.monotonic() < ends, "nothing was shared"
-            time.sleep(0.001)
+        with sharing(beside.engine, self._client):
+            beside.authorize("GET", "/", None, b"Bearer " + key.secret.reveal().encode())
 
 
 @pytest.fixture(params=_SHARED, ids="-".join)
