@@ -139,7 +139,7 @@ class APIKeyMiddleware:
         try:
             crooked = raw_path is not None and raw_path != path.encode()
             if root:
-                path = _below(root, path)
+                path = below(root, path)
             if odd or crooked or guard.reads_all or (query and may_ask(query)):
                 head = scope[HEAD] = ScopeHead(scope, method, path)
                 peer, raw, told, _ = guard.reader.read(head)
@@ -218,7 +218,7 @@ class APIKeyMiddleware:
 
     async def _watched(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application with a look, every now and then, at the key of its socket."""
-        guard, path = self.guard, _below(scope.get("root_path", ""), scope["path"])
+        guard, path = self.guard, below(scope.get("root_path", ""), scope["path"])
         head: ScopeHead = scope.get(HEAD) or ScopeHead(scope, WEBSOCKET, path)
         identity: Identity | None = scope["keybound"]
         if identity is None:  # there is no key that could end
@@ -287,11 +287,8 @@ class APIKeyMiddleware:
 
     def _tell_of_cors(self) -> None:
         if not self._told_of_cors and not self.guard.settings.exempt_preflight:
-            tell_inner_cors(self._inner())
+            tell_inner_cors(self.app)
         self._told_of_cors = True
-
-    def _inner(self) -> ASGIApp:
-        return self.app
 
 
 def require(
@@ -317,7 +314,7 @@ def _is_forged(name: bytes) -> bool:
     return name.replace(b"_", b"-").startswith(_FORGED)
 
 
-def _below(root: str, path: str) -> str:
+def below(root: str, path: str) -> str:
     """Return the path that the router under a mount point sees; never another segment's tail."""
     if path == root:
         return "/"

@@ -87,9 +87,13 @@ class HTTPRefusedError(RefusedError, HTTPException):
     """A demand that the identity of a request does not meet, and the whole answer to it."""
 
     def __init__(self, denied: Denied, refusal: RefusalResponse) -> None:
-        """Hold status, headers and body as Starlette sends them of its own accord."""
+        """Hold status, headers and body as Starlette sends them of its own accord.
+
+        Without the length: a handler of the site's may put them around another body.
+        """
+        fields = {name: value for name, value in refusal.fields.items() if name != "content-length"}
         # Not by RefusedError.__init__: it goes on to that of HTTPException, with a text alone.
-        HTTPException.__init__(self, refusal.status, refusal.body.decode(), refusal.fields)
+        HTTPException.__init__(self, refusal.status, refusal.body.decode(), fields)
         self.denied = denied
         self.refusal = refusal
 

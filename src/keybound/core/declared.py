@@ -105,3 +105,24 @@ class DeclaredRoute(Route):
     def answers(self, method: str) -> bool:
         """Return whether the router answers this method here."""
         return method != WEBSOCKET if self.methods is None else method in self.methods
+
+
+class UnreadRoute(DeclaredRoute):
+    """Tells that an application has routes which nobody can read in advance; it is for no request.
+
+    They are about these facts. ``anywhere``: by the path alone, any request may be for them, so
+    that a key is read even where none is required.
+    """
+
+    __slots__ = ("anywhere",)
+
+    anywhere: bool
+
+    def __init__(self, facts: Iterable[str], *, anywhere: bool) -> None:
+        """Name the facts: ``model``, ``tenant``, both or none."""
+        super().__init__("/*", Arguments.named(facts), None)
+        object.__setattr__(self, "anywhere", anywhere)
+
+    def answers(self, method: str) -> bool:  # noqa: ARG002 - it is for no method
+        """Return ``False``."""
+        return False

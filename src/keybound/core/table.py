@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from keybound.core.declared import UnreadRoute
 from keybound.core.facts import OWN_TENANT, WEBSOCKET, default_access
 from keybound.core.patterns import compile_path, fill, fixed_start, may_meet, sample_path
 from keybound.core.tenants_of import as_tenant
@@ -115,6 +116,10 @@ class RouteTable:
         declared = [route for route in every if not route.configured]
         self._tenants_declared = any(route.tenant is not None for route in declared)
         self._models_declared = any(route.names_models for route in declared)
+        unread = [each for each in declared if isinstance(each, UnreadRoute) and each.anywhere]
+        self._knows_all = not unread
+        self._unread_models = any(route.names_models for route in unread)
+        self._unread_tenants = any(route.tenant is not None for route in unread)
         self._body = None if model_from is None else model_from.body
         self._models_by = () if model_from is None else model_from.calls
         self._memo: dict[tuple[str, str], RouteMatch | None] = {}
@@ -198,14 +203,15 @@ class RouteTable:
             return self._matched(
                 view.route, view.fields, method, path, spelled=asked == method, view=view
             )
+        known = routed and self._knows_all
         return RouteMatch(
-            auth="required" if self._protects(path) else "exempt" if routed else "optional",
+            auth="required" if self._protects(path) else "exempt" if known else "optional",
             model=None,
             access=default_access(method),
             scopes=(),
             tenant=None if self.tenancy else OWN_TENANT,
-            names_model=not routed and self._models_declared,
-            tenant_in_path=not routed and self._tenants_declared,
+            names_model=self._models_declared if not routed else self._unread_models,
+            tenant_in_path=self._tenants_declared if not routed else self._unread_tenants,
             models_by=self._models_by,
             body=self._body,
         )

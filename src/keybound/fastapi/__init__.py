@@ -21,11 +21,13 @@ except ModuleNotFoundError as error:
 
 from typing import TYPE_CHECKING
 
+from starlette.middleware.exceptions import ExceptionMiddleware
+
 from keybound.asgi import APIKeyMiddleware
 from keybound.fastapi.declarations import Declarations
 from keybound.fastapi.demands import CurrentKey, OptionalKey, requires
 from keybound.fastapi.documents import Document
-from keybound.fastapi.inside import keeping, looking_again
+from keybound.fastapi.inside import keeping, look_again
 from keybound.guard import AsyncGuard
 from keybound.handshakes import send_refusal
 from keybound.installing import refuse_twice, usable_guard
@@ -58,12 +60,14 @@ class DeclaredMiddleware(APIKeyMiddleware):
     def __init__(self, app: ASGIApp, declarations: Declarations) -> None:
         """Wrap ``app``, which is what FastAPI made of the application."""
         super().__init__(app, declarations.guard)
-        self.app = looking_again(app, declarations.app, self.guard)
-        self._within = app
         self._declarations = declarations
         self._seem_current = declarations.seem_current
-        serve = super().__call__  # bound once, since calls are what a request costs
-        self._serve = serve if self.app is app else keeping(serve)
+        # Bound once, since calls are what a request costs.
+        self._serve = super().__call__
+        self._serve_twice = keeping(self._serve, self.guard)
+        if not isinstance(app, ExceptionMiddleware):  # Starlette's own, which changes nothing
+            declarations.looks_again = True
+            look_again(declarations.app.router)
 
     def __call__(  # pyright: ignore[reportIncompatibleMethodOverride] - it is awaited all the same
         self, scope: Scope, receive: Receive, send: Send
@@ -79,12 +83,10 @@ class DeclaredMiddleware(APIKeyMiddleware):
             except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
                 denied = self.guard.engine.refuser.failed(error)
                 return send_refusal(scope, send, self.guard.refuse(denied))
-        return self._serve(scope, receive, send)
+        serve = self._serve_twice if self._declarations.looks_again else self._serve
+        return serve(scope, receive, send)
 
     def check(self) -> None:
         """Read the routes; raises ``InputError`` where they cannot be read, or none is guarded."""
         self._declarations.refresh()
         self._tell_of_cors()
-
-    def _inner(self) -> ASGIApp:
-        return self._within

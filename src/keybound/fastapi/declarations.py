@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from starlette.applications import Starlette
+from starlette.routing import Host, Mount
 
-from keybound.core.declared import DeclaredRoute
-from keybound.fastapi.routers import contexts, declared
+from keybound.core.declared import DeclaredRoute, UnreadRoute
+from keybound.fastapi.inside import look_again
+from keybound.fastapi.routers import applications, contexts, declared
 from keybound.installing import refuse_open
 from keybound.starlette import HTTPRefusedError, RefusedResponse
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
     from starlette.requests import Request
-    from starlette.routing import BaseRoute
+    from starlette.routing import BaseRoute, Router
 
     from keybound.engine import Engine
     from keybound.guard import AsyncGuard
@@ -40,6 +42,7 @@ class Declarations:
         self._engine: Engine | None = None
         self._routes: Sequence[BaseRoute] = ()
         self._length = 0
+        self.looks_again = False
         self._read: WeakKeyDictionary[Engine, tuple[BaseRoute, ...]] = WeakKeyDictionary()
         guard.engine.add_source(self._declare)
         app.exception_handlers[HTTPRefusedError] = _refuse
@@ -71,9 +74,10 @@ class Declarations:
             app.redoc_url,
             app.swagger_ui_oauth2_redirect_url,
         }
-        if all(hasattr(route, "path_regex") for route in contexts(routes)):  # all can be read
-            own = (route for route in declared(routes) if route.path not in documents)
-            refuse_open(self.guard.table, own)
+        every = list(declared(routes))
+        unread = [route for route in every if isinstance(route, UnreadRoute)]
+        if not unread and all(hasattr(route, "path_regex") for route in contexts(routes)):
+            refuse_open(self.guard.table, (route for route in every if route.path not in documents))
         self._engine, self._routes, self._length = engine, routes, length
 
     def _declare(self, engine: Engine) -> None:
@@ -83,7 +87,10 @@ class Declarations:
         if read is not None and len(read) == len(every) and all(map(is_, read, every)):
             return
         for each in _mounted(routes):
-            each.exception_handlers.setdefault(HTTPRefusedError, _refuse)
+            if isinstance(each, Starlette):
+                each.exception_handlers.setdefault(HTTPRefusedError, _refuse)
+            self.looks_again = True
+            look_again(each.router if isinstance(each, Starlette) else each)
         engine.declare_routes(self.app, [*declared(routes), Unmatched(engine.refresh)])
         self._read[engine] = every
 
@@ -114,13 +121,23 @@ class Unmatched(DeclaredRoute):
         return False
 
 
-def _mounted(routes: Sequence[BaseRoute]) -> Iterator[Starlette]:
-    """Yield applications within the application, which handle errors themselves."""
+def _mounted(
+    routes: Sequence[BaseRoute], within: tuple[object, ...] = ()
+) -> Iterator[Starlette | Router]:
+    """Yield applications within the application that have middleware, or may be given some.
+
+    They also handle errors themselves.
+    """
     for each in contexts(routes):
-        app = getattr(each, "app", None)
-        if isinstance(app, Starlette):
-            yield app
-            yield from _mounted(app.routes)
+        original = getattr(each, "original_route", each)
+        if not isinstance(original, Mount | Host):
+            continue
+        for app in applications(original):
+            if any(app is one for one in within):
+                continue
+            if isinstance(app, Starlette) or app is not original.app:
+                yield app
+            yield from _mounted(app.routes, (*within, app))
 
 
 def _every(routes: Sequence[BaseRoute]) -> Iterator[BaseRoute]:

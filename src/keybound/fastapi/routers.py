@@ -7,14 +7,16 @@ FastAPI 0.115 keeps the routes of included routers flat; later ones nest them, a
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any
 
 from fastapi import routing
+from starlette.applications import Starlette
 from starlette.convertors import PathConvertor, StringConvertor
-from starlette.routing import Host, Mount, WebSocketRoute
+from starlette.routing import Host, Mount, Router, WebSocketRoute
 
-from keybound.core.declared import DeclaredRoute
+from keybound.core.declared import DeclaredRoute, UnreadRoute
 from keybound.core.demands import Demand, joined
 from keybound.core.facts import WEBSOCKET
 from keybound.core.patterns import template_fields
@@ -28,10 +30,20 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
     from keybound.core.facts import Access
+    from keybound.core.routes import Auth
 
     Convertors = Mapping[str, Convertor[Any]]
 
-_REST = "/(?P<path>.*)"
+_WITH_SLASHES = ("/", "a/", "/a", "a/a", "0/0", "a0/a0", "//")
+
+_ATTRIBUTES = ("app", "func", "__self__")
+"""Where objects without a dictionary keep it: those with slots, partial functions, methods."""
+
+_NESTED_MAX = 100
+"""Objects that are looked through for applications within them."""
+
+_REST_NAME = "path"
+_REST = f"/(?P<{_REST_NAME}>.*)"
 """What Starlette appends to the path of a mount, for what is left to the mounted."""
 
 
@@ -49,43 +61,166 @@ def declared(
     shown: str = "",
     around: Convertors | None = None,
     certain: bool = True,
+    within: tuple[object, ...] = (),
 ) -> Iterator[DeclaredRoute]:
     """Yield every route, also those that demand nothing, since the first that matches is meant.
 
     ``outer`` is the expression, ``shown`` the path, and ``around`` the convertors, under which the
     routes are mounted. What is chosen by more than path and method, a host for instance, is left
-    to the dependencies; so is a mounted application that sets a root path, and so sees other paths.
-    Behind such a route nothing is ``certain``: demands hold, but no route gives its access or facts
-    to a request that may reach the other one.
+    to the dependencies, and told of by an ``UnreadRoute``; so is what is mounted where it may see
+    other paths. Behind such a route nothing is ``certain``: demands hold, but no route gives its
+    access or facts to a request that may reach the other one. ``within`` are the applications that
+    the routes are mounted in: what leads back to one of them is not followed.
     """
-    for each in contexts(routes):
-        certain = certain and _by_path(getattr(each, "original_route", each))
+    for each, by_path in _in_order(routes):
+        certain = certain and by_path
+        original = getattr(each, "original_route", each)
         regex = getattr(each, "path_regex", None)
         if regex is None:
+            apps = applications(original) if isinstance(original, Host) else None
+            yield from _unread(apps, within)
             continue
-        original = getattr(each, "original_route", each)
         inner = regex.pattern.removeprefix("^").removesuffix("$")
         path, whole = shown + each.path_format, re.compile(_joined(outer, inner))
         convertors = {**(around or {}), **each.param_convertors}
         if isinstance(original, Mount):
-            below, prefix = _joined(outer, inner.removesuffix(_REST)), shown + each.path
-            if all(getattr(app, "root_path", "") in {"", prefix} for app in nested(each.app)):
+            prefix = shown + each.path
+            found = [app for app in applications(each) if not any(app is one for one in within)]
+            if len(found) == 1 and all(_sees_whole_path(app, prefix) for app in nested(each.app)):
+                fields = [own for name, own in each.param_convertors.items() if name != _REST_NAME]
                 yield from declared(
-                    each.routes, outer=below, shown=prefix, around=convertors, certain=certain
+                    found[0].routes,
+                    outer=_joined(outer, inner.removesuffix(_REST)),
+                    shown=prefix,
+                    around=convertors,
+                    certain=certain and not any(map(_spans, fields)),
+                    within=(*within, found[0]),
                 )
-            yield DeclaredRoute(path, whole, None)
-            yield DeclaredRoute(path, whole, [WEBSOCKET])
+                found = []
+            yield from _unread_under(path, whole, found, within)
         elif isinstance(original, WebSocketRoute):
             yield from _readings(path, whole, [WEBSOCKET], each, convertors, certain=certain)
         else:
             yield from _readings(path, whole, each.methods, each, convertors, certain=certain)
 
 
+def applications(route: Mount | Host) -> list[Starlette | Router]:
+    """Return what has routes of its own within a mount or behind a host, whatever is around it."""
+    found: list[Starlette | Router] = []
+    seen, queue = {id(route.app)}, [route.app]
+    for app in queue:
+        if isinstance(app, Starlette | Router):
+            found.append(app)
+            continue
+        for each in _held(app):
+            if callable(each) and id(each) not in seen and len(queue) < _NESTED_MAX:
+                seen.add(id(each))
+                queue.append(each)
+    return found
+
+
+def _held(app: object) -> Iterator[object]:
+    """Yield what middleware may wrap: attributes of an object, and variables of a function."""
+    if not isinstance(app, type):
+        yield from getattr(app, "__dict__", {}).values()
+        yield from (getattr(app, name, None) for name in _ATTRIBUTES)
+        for cell in getattr(app, "__closure__", None) or ():
+            with suppress(ValueError):  # nothing was assigned yet
+                yield cell.cell_contents
+
+
+def _in_order(routes: Sequence[BaseRoute]) -> Iterator[tuple[Any, bool]]:
+    """Yield routes like `contexts`, and whether path and method alone decide if each is meant."""
+    for route in routes:
+        routers = _routers(route)
+        for each in contexts([route]):
+            original = getattr(each, "original_route", each)
+            by_path = not isinstance(original, Host) and all(map(_by_path, [original, *routers]))
+            yield each, by_path
+
+
+def _routers(route: object) -> list[object]:
+    """Return the routers that are included by one, and by those."""
+    router = getattr(route, "original_router", None)
+    if router is None:
+        return []
+    return [router, *chain.from_iterable(map(_routers, router.routes))]
+
+
 def _by_path(route: object) -> bool:
-    """Return whether path and method alone decide if a route is meant."""
-    matches: object = getattr(type(route), "matches", None)
+    matches: object = getattr(type(route), "matches", None)  # routers have none at FastAPI 0.115
     written_by = getattr(matches, "__module__", "").partition(".")[0]
-    return written_by in {"fastapi", "starlette"} and not isinstance(route, Host)
+    return matches is None or written_by in {"fastapi", "starlette"}
+
+
+def _unread(
+    apps: Sequence[Starlette | Router] | None, within: tuple[object, ...]
+) -> Iterator[DeclaredRoute]:
+    """Tell of applications, or of what cannot be looked into, that may serve any path."""
+    facts, asks = (set[str](), True) if apps is None else _about(apps, within)
+    if facts or asks:
+        yield UnreadRoute(facts, anywhere=True)
+
+
+def _unread_under(
+    path: str,
+    regex: re.Pattern[str],
+    apps: Sequence[Starlette | Router],
+    within: tuple[object, ...],
+) -> Iterator[DeclaredRoute]:
+    """Yield what is known of requests to a mount that no route in it is for, as far as is known."""
+    facts, asks = _about(apps, within)
+    if facts:
+        yield UnreadRoute(facts, anywhere=False)
+    auth: Auth = "optional" if asks else "exempt"
+    for methods in (None, [WEBSOCKET]):
+        yield DeclaredRoute(path, regex, methods, auth=auth, unresolved=facts)
+
+
+def _about(
+    apps: Iterable[Starlette | Router],
+    within: tuple[object, ...],
+    around: frozenset[str] = frozenset(),
+) -> tuple[set[str], bool]:
+    """Return the facts that applications leave to the table, and whether they ask for a key.
+
+    ``around`` are the fields of the mounts that they are in.
+    """
+    facts, asks = set[str](), False
+    for app in apps:
+        if any(app is one for one in within):
+            continue
+        for each in contexts(app.routes):
+            original = getattr(each, "original_route", each)
+            fields = around.union(getattr(each, "param_convertors", ()))
+            if isinstance(original, Mount | Host):
+                inner = _about(applications(original), (*within, app), fields)
+            else:
+                demand = _demand(each, getattr(each, "path", ""))
+                inner = _left_to_the_table(demand, fields), demand.auth != "exempt"
+            facts, asks = facts | inner[0], asks or inner[1]
+    return facts, asks
+
+
+def _demand(route: object, path: str) -> Demand:
+    dependant = getattr(route, "dependant", None)
+    demands = () if dependant is None else demands_of(dependant)
+    return joined(demands, path=path) or Demand(auth="exempt")
+
+
+def _left_to_the_table(demand: Demand, fields: Iterable[str]) -> set[str]:
+    """Return the facts that fields give by name alone, so that no dependency looks at them."""
+    said = {"model": demand.model, "tenant": demand.tenant}
+    return {name for name in fields if name in said and said[name] is None}
+
+
+def _sees_whole_path(app: object, prefix: str) -> bool:
+    return getattr(app, "root_path", "") in {"", prefix}
+
+
+def _spans(convertor: Convertor[Any]) -> bool:
+    """Return whether a field of a mount may hold a slash: then the router alone knows its end."""
+    return any(re.fullmatch(convertor.regex, text) for text in _WITH_SLASHES)
 
 
 def _readings(
@@ -101,11 +236,12 @@ def _readings(
 
     Unless ``certain``, only what it demands.
     """
-    dependant = getattr(route, "dependant", None)
-    demands = () if dependant is None else demands_of(dependant)
-    demand = joined(demands, path=path) or Demand(auth="exempt")
+    demand = _demand(route, path)
     facts = {"model": demand.model, "tenant": demand.tenant}
     if not certain:
+        left = _left_to_the_table(demand, regex.groupindex)
+        if left:
+            yield UnreadRoute(left, anywhere=False)
         access: Access | None = "write" if demand.access == "write" else None
         yield DeclaredRoute(
             path,

@@ -258,8 +258,11 @@ class Protection(APIKeyMiddleware):
             self._again(environ, _nothing)
         except RefusedError as error:
             raise HTTPRefusedError(error.denied, self.response(error.denied)) from None
-        environ["keybound"] = identity = environ["keybound"] or identity
-        return identity
+        again: Identity | None = environ["keybound"]
+        if again is None and identity is not None:
+            self.guard.stays(identity)
+            environ["keybound"] = again = identity
+        return again
 
     def _met(
         self,
