@@ -60,6 +60,24 @@ class Rewriting(_Either):
         return None
 
 
+class Moving(_Either):
+    """Serves the path of a header as if the request had come with it."""
+
+    def change(self, request: HttpRequest) -> HttpResponse | None:
+        """Change the path, wherever it stands."""
+        request.path_info = request.META["PATH_INFO"] = request.headers["X-Path"]
+        return None
+
+
+class Exchanging(_Either):
+    """Puts another credential in place of the one that came."""
+
+    def change(self, request: HttpRequest) -> HttpResponse | None:
+        """Change the header."""
+        request.META["HTTP_AUTHORIZATION"] = request.headers["X-Authorization"]
+        return None
+
+
 class Overriding(_Either):
     """Takes the method from a header."""
 
