@@ -118,6 +118,33 @@ def test_key_that_is_not_needed_by_now_does_no_more_than_it_may(project: Project
         assert project.reason(send("/x", "DELETE")) == "method_not_allowed"
 
 
+@pytest.mark.parametrize("came", ["o", "open"])
+def test_raw_path_says_nothing_of_one_that_the_site_has_made_of_it(project: Project, came: str):
+    """It was looked at when the request came; a path that two may read stays one."""
+    project.use(
+        path("o/<tenant>/items", show),
+        path("tenants/<tenant>/items", show),
+        before=("tests.django.parts.Telling",),
+        after=(MOVING,),
+        keybound={
+            "PROTECT": ["/o/*", "/tenants/*"],
+            "ROUTES": [{"path": "/o/{tenant}/*"}, {"path": "/tenants/{tenant}/*"}],
+        },
+    )
+    key = project.key()
+
+    def send(sent: str, served: str) -> Any:
+        return project.send(sent, key, headers={"X-Raw": sent, "X-Path": served})
+
+    for _ in range(2):
+        items = "/tenants/acme/items"
+        assert send(f"/{came}/acme/items", items).content.startswith(b"CI acme")
+        refused = send(f"/{came}/acme/items", "/tenants/evil/items")
+        assert project.reason(refused) == "tenant_mismatch"
+        assert project.reason(send(f"/{came}/acme%2Fitems", items)) == "tenant_unresolved"
+        assert project.reason(send("/tenants/acme%2Fitems", items)) == "tenant_unresolved"
+
+
 def test_request_stays_that_of_one_key(project: Project):
     """Another one that a middleware behind us puts in its place is not looked at for its paths."""
     project.use(

@@ -88,36 +88,40 @@ def _decide_again(project: Project, request: GuardedRequest, asked: Asked) -> St
     what the method is by now where it was needed.
     """
     known, came = request.api_key, request.keybound_asked
-    if known is None:
-        return (yield from decide(project, request, asked))
-    outcome = yield from _settled(project, request, asked)
-    if outcome is Unguarded.UNGUARDED and asked[0] != came[0]:
-        outcome = yield from _settled(project, request, (asked[0], *came[1:]))
-    if outcome is Unguarded.UNGUARDED:
-        request.keybound_asked = asked
-        return None
-    project.guard.decides_again(known)
-    if isinstance(outcome, Allowed) and outcome.identity.key_id != known.key_id:
-        outcome = Denied(Reason.CONFLICTING_CREDENTIALS, key=known.key_id)
+    outcome = yield from _settled(project, request, asked, again=True)
+    if known is not None:
+        if outcome is Unguarded.UNGUARDED and asked[0] != came[0]:
+            moved = asked[0], *came[1:]
+            outcome = yield from _settled(project, request, moved, again=True)
+        if outcome is Unguarded.UNGUARDED:
+            request.keybound_asked = asked
+            return None
+        project.guard.decides_again(known)
+        if isinstance(outcome, Allowed) and outcome.identity.key_id != known.key_id:
+            outcome = Denied(Reason.CONFLICTING_CREDENTIALS, key=known.key_id)
     return admit(project, request, asked, outcome) or (yield from find_owner(project, request))
 
 
-def _settled(project: Project, request: GuardedRequest, asked: Asked) -> Steps[Outcome]:
+def _settled(
+    project: Project, request: GuardedRequest, asked: Asked, *, again: bool = False
+) -> Steps[Outcome]:
     try:
         project.attend()
-        return (yield from _authorize(project, request, asked))
+        return (yield from _authorize(project, request, asked, again=again))
     except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
         return project.guard.engine.refuser.failed(error)
 
 
-def _authorize(project: Project, request: GuardedRequest, asked: Asked) -> Steps[Outcome]:
+def _authorize(
+    project: Project, request: GuardedRequest, asked: Asked, *, again: bool
+) -> Steps[Outcome]:
     """Decide a request; read its body where that has the model."""
     method, path, _, routed = asked
     guard, head = project.guard, EnvironHead(request.META, method, path)
     if project.looks:
         client = head.peer, request.META.get("REMOTE_PORT")
         project.looks = not tell_rewritten(client, head)
-    reading = reading_of(guard, request, asked)
+    reading = reading_of(guard, request, asked, again=again)
     outcome: Outcome = yield from ask(Decide((method, path, *reading), routed))
     if not isinstance(outcome, NeedBody):
         return outcome

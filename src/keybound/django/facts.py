@@ -87,8 +87,13 @@ def is_plain(guard: BaseGuard, meta: dict[str, Any]) -> bool:
     return not (odd or guard.reads_all or is_unplain(meta))
 
 
-def reading_of(guard: BaseGuard, request: HttpRequest, asked: Asked) -> Reading:
-    """Return what there is to a request: what was read of it first, if anything was odd of it."""
+def reading_of(
+    guard: BaseGuard, request: HttpRequest, asked: Asked, *, again: bool = False
+) -> Reading:
+    """Return what there is to a request: what was read of it first, if anything was odd of it.
+
+    ``again``: it was let in already, as something that its raw path fitted if nothing was odd.
+    """
     known: Reading | None = getattr(request, "keybound_reading", None)
     if known is not None:
         return known
@@ -97,6 +102,8 @@ def reading_of(guard: BaseGuard, request: HttpRequest, asked: Asked) -> Reading:
     if is_plain(guard, meta):
         return Reading(peer, credential_of(request), None, None)
     reading = read_environ(guard.reader, meta, method, path)
+    if again:
+        reading = reading.rewritten()
     cast("GuardedRequest", request).keybound_reading = reading
     return reading
 
