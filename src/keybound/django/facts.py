@@ -15,6 +15,7 @@ from keybound.core.effects import Effect
 from keybound.core.facts import WEBSOCKET
 from keybound.core.reading import Reading
 from keybound.core.reasons import Reason
+from keybound.django.paths import is_repaired
 from keybound.forged import HARMLESS, is_odd
 from keybound.heads import RAW_PATH
 from keybound.wsgi import is_unplain, read_environ
@@ -67,7 +68,10 @@ def read_facts(request: HttpRequest) -> Asked:
         _keep_raw_path(request)
     urlconf: object = getattr(request, "urlconf", None)
     routed = urlconf is None or urlconf == settings.ROOT_URLCONF
-    return method, request.path_info or "/", meta.get("REMOTE_ADDR"), routed
+    path = request.path_info or "/"
+    if "%" in path and is_repaired(meta):
+        path = ""  # which no table matches
+    return method, path, meta.get("REMOTE_ADDR"), routed
 
 
 def credential_of(request: HttpRequest) -> bytes | Reason | None:
