@@ -273,10 +273,10 @@ def facts_of(environ: Environ) -> tuple[str, str, str | None]:
     if method == WEBSOCKET:  # a client may spell it, but gets nothing by it
         method = "websocket"
     path: str = environ.get("PATH_INFO") or "/"
-    return method, path if path.isascii() else _decoded(path), environ.get("REMOTE_ADDR")
+    return method, path if path.isascii() else decoded(path), environ.get("REMOTE_ADDR")
 
 
-def _decoded(path: str) -> str:
+def decoded(path: str) -> str:
     """Return a path as routers read it; bytes that are not UTF-8 are read in more ways than one."""
     try:
         return path.encode("latin-1").decode()

@@ -46,6 +46,15 @@ def test_plain_request_tells_nothing_more():
     assert Told(tenant=UNSAID) == PLAIN
 
 
+def test_reading_of_a_path_that_the_site_has_made_is_not_crooked():
+    """All else stays as it came."""
+    head = FakeHead((("x-http-method-override", b"PUT"),), path="/b", raw_path=b"/a")
+    reading = reader().read(head)
+    assert reading.told == Told(taken_for=("PUT",), crooked=True)
+    assert reading.rewritten().told == Told(taken_for=("PUT",))
+    assert Reading(None, None, None, None).rewritten() == Reading(None, None, None, None)
+
+
 def test_every_request_is_read_where_a_setting_needs_it():
     """And only there: most sites read a header and the peer."""
     assert not reader().always

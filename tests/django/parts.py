@@ -60,6 +60,37 @@ class Rewriting(_Either):
         return None
 
 
+class Telling(_Either):
+    """Tells the path as it came, in a header, as servers do and Django's clients do not."""
+
+    def change(self, request: HttpRequest) -> HttpResponse | None:
+        """Put it where a server has it."""
+        raw, scope = request.headers["X-Raw"], getattr(request, "scope", None)
+        if scope is None:
+            request.META["RAW_URI"] = raw
+        else:
+            scope["raw_path"] = raw.encode()
+        return None
+
+
+class Moving(_Either):
+    """Serves the path of a header as if the request had come with it."""
+
+    def change(self, request: HttpRequest) -> HttpResponse | None:
+        """Change the path, wherever it stands."""
+        request.path_info = request.META["PATH_INFO"] = request.headers["X-Path"]
+        return None
+
+
+class Exchanging(_Either):
+    """Puts another credential in place of the one that came."""
+
+    def change(self, request: HttpRequest) -> HttpResponse | None:
+        """Change the header."""
+        request.META["HTTP_AUTHORIZATION"] = request.headers["X-Authorization"]
+        return None
+
+
 class Overriding(_Either):
     """Takes the method from a header."""
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tests.django.conftest import Project
 
 LOCALE = "django.middleware.locale.LocaleMiddleware"
+MOVING = "tests.django.parts.Moving"
 REWRITING = "tests.django.parts.Rewriting"
 OVERRIDING = "tests.django.parts.Overriding"
 HOSTING = "tests.django.parts.Hosting"
@@ -64,7 +65,97 @@ def test_path_that_is_changed_later_is_decided_again(project: Project):
         assert project.reason(send("/open", "/evil/x")) == "tenant_mismatch"
         assert project.reason(send("/open", "/acme/x", None)) == "missing_credentials"
         assert send("/open", "/acme/x").content.startswith(b"CI acme")
-        assert send("/acme/x", "/open").content.startswith(b"None")
+        assert send("/acme/x", "/open").content.startswith(b"CI acme")
+
+
+def test_whoever_was_let_in_by_a_key_stays_who_that_is(project: Project):
+    """A middleware behind us takes off what is protected: no key is needed by now, but one came."""
+    project.use(
+        path("v1/x", show),
+        path("me", show),
+        after=(MOVING,),
+        keybound={"PROTECT": ["/v1/*"]},
+    )
+    key, served = project.key(), {"X-Path": "/me"}
+    for _ in range(2):
+        answer = project.send("/v1/me", key, headers=served)
+        assert answer.content.startswith(b"CI acme")
+        assert answer.headers["vary"] == "Authorization"
+        assert project.reason(project.send("/v1/me", headers=served)) == "missing_credentials"
+        assert project.send("/me", key, headers=served).content.startswith(b"None")
+
+
+def test_key_that_is_hidden_stays_who_it_is(project: Project):
+    """Caches are still told whose answer it is."""
+
+    def name(request: Any) -> HttpResponse:
+        return HttpResponse(f"{request.api_key.name} {request.headers['Authorization']}")
+
+    hiding = {"PROTECT": ["/v1/*"], "HIDE_CREDENTIALS": True}
+    project.use(path("v1/me", name), path("me", name), after=(MOVING,), keybound=hiding)
+    answer = project.send("/v1/me", project.key(), headers={"X-Path": "/me"})
+    (issued,) = guard().list()
+    assert answer.content == f"CI Keybound {issued.id}".encode()
+
+
+def test_key_that_is_not_needed_by_now_does_no_more_than_it_may(project: Project):
+    """What a view asks for, and the method that the request is by now."""
+    project.use(
+        path("scoped", requires("rest")(show)),
+        path("x", show),
+        after=(MOVING, OVERRIDING),
+        keybound={"PROTECT": ["/v1/*"]},
+    )
+    key = project.key(methods=["GET"])
+
+    def send(served: str, method: str) -> Any:
+        headers = {"X-Path": served, "X-Method": method}
+        return project.send(f"/v1{served}", key, headers=headers)
+
+    for _ in range(2):
+        assert send("/x", "GET").content.startswith(b"CI")
+        assert project.reason(send("/scoped", "GET")) == "insufficient_scope"
+        assert project.reason(send("/x", "DELETE")) == "method_not_allowed"
+
+
+@pytest.mark.parametrize("came", ["o", "open"])
+def test_raw_path_says_nothing_of_one_that_the_site_has_made_of_it(project: Project, came: str):
+    """It was looked at when the request came; a path that two may read stays one."""
+    project.use(
+        path("o/<tenant>/items", show),
+        path("tenants/<tenant>/items", show),
+        before=("tests.django.parts.Telling",),
+        after=(MOVING,),
+        keybound={
+            "PROTECT": ["/o/*", "/tenants/*"],
+            "ROUTES": [{"path": "/o/{tenant}/*"}, {"path": "/tenants/{tenant}/*"}],
+        },
+    )
+    key = project.key()
+
+    def send(sent: str, served: str) -> Any:
+        return project.send(sent, key, headers={"X-Raw": sent, "X-Path": served})
+
+    for _ in range(2):
+        items = "/tenants/acme/items"
+        assert send(f"/{came}/acme/items", items).content.startswith(b"CI acme")
+        refused = send(f"/{came}/acme/items", "/tenants/evil/items")
+        assert project.reason(refused) == "tenant_mismatch"
+        assert project.reason(send(f"/{came}/acme%2Fitems", items)) == "tenant_unresolved"
+        assert project.reason(send("/tenants/acme%2Fitems", items)) == "tenant_unresolved"
+
+
+def test_request_stays_that_of_one_key(project: Project):
+    """Another one that a middleware behind us puts in its place is not looked at for its paths."""
+    project.use(
+        path("x", show),
+        path("y", show),
+        after=(MOVING, "tests.django.parts.Exchanging"),
+    )
+    key, other = project.key(), project.key()
+    for given, refused in ((key, None), (other, "conflicting_credentials")):
+        answer = project.send("/x", key, headers={"X-Path": "/y", "X-Authorization": given})
+        assert (None if answer.status_code == 200 else project.reason(answer)) == refused
 
 
 def test_method_that_is_changed_later_is_decided_again(project: Project):

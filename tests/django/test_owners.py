@@ -66,6 +66,14 @@ def test_user_is_the_owner(site: Any, view: Any, load: str):
     assert owners.asked == [("u_1", issued.id)] * 2
 
 
+def test_user_stays_the_owner_where_a_key_is_not_needed_by_now(site: Any):
+    """A middleware behind us serves an open path to a request that needed a key."""
+    project = site(show, "load_owner", "tests.django.parts.Rewriting")
+    key, served = project.key(owner="u_1"), {"X-Path": "/open"}
+    assert project.send("/x", key, headers=served).content == b"alice"
+    assert project.send("/open", key, headers=served).content == b"AnonymousUser"
+
+
 @pytest.mark.parametrize("owner", ["u_2", "u_4", "u_none", None])
 def test_key_without_a_living_owner_is_refused(site: Any, owner: str | None):
     """An inactive user, one that is gone, and none at all: also where no view looks at the user."""

@@ -32,3 +32,18 @@ def test_request_that_is_decided_twice_is_one_use(project: Project):
         guard().engine.recorder.record()
         usage = guard().usage([key.id])[key.id]
         assert (usage.uses, usage.refusals) == (2 * number, 0)
+
+
+def test_request_whose_key_is_not_needed_by_now_is_one_use(project: Project):
+    """It was let in by that key."""
+    project.use(
+        path("v1/x", show),
+        path("x", show),
+        after=("tests.django.parts.Rewriting",),
+        keybound={"PROTECT": ["/v1/*"]},
+    )
+    header = project.key()
+    (key,) = guard().list()
+    assert project.send("/v1/x", header, headers={"X-Path": "/x"}).status_code == 200
+    guard().engine.recorder.record()
+    assert guard().usage([key.id])[key.id].uses == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -178,6 +179,39 @@ def test_view_outside_of_what_is_protected_needs_a_key_if_it_asks(project: Proje
     project.use(path("x", needs(ok)), path("y", ok), keybound={"PROTECT": ["/api/*"]})
     assert project.send("/y").content == b"ok"
     assert project.send("/x").status_code == 401
+
+
+@dataclass
+class Page:
+    """A view that is compared by what it says, and so has no hash."""
+
+    text: str
+
+    def __call__(self, _request: HttpRequest, **arguments: str) -> HttpResponse:
+        """Answer."""
+        return HttpResponse(" ".join([self.text, *arguments.values()]))
+
+
+def test_view_without_a_hash_is_a_view(project: Project):
+    """Whether it asks for anything or not, and each by itself, though others are equal to it."""
+    project.use(
+        path("open", Page("same")),
+        path("api/x", Page("same")),
+        path("api/<tenant>/x", Page("of")),
+        path("<tenant>/scoped", needs(Page("scoped"))),
+        path("<tenant>/partial", needs(partial(Page("partial")))),
+        keybound={"PROTECT": ["/api/*"]},
+    )
+    key, other = project.key(**READS), project.key(scopes=["rest"], tenant="evil")
+    for _ in range(3):  # remembered or not
+        assert project.send("/open").content == b"same"
+        assert project.reason(project.send("/api/x")) == "missing_credentials"
+        assert project.reason(project.send("/api/acme/x", other)) == "tenant_mismatch"
+        assert project.send("/api/acme/x", project.key()).content == b"of acme"
+        for name in ("scoped", "partial"):
+            assert project.send(f"/acme/{name}", key).content == f"{name} acme".encode()
+            refused = project.send(f"/acme/{name}", project.key())
+            assert project.reason(refused) == "insufficient_scope"
 
 
 # ------------------------------------------------------------------------------------ access

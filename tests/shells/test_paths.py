@@ -162,7 +162,30 @@ def test_path_that_can_be_read_in_two_ways_is_refused(
     assert site.served == []
 
 
-@pytest.mark.parametrize("path", ["/v1/...", "/v1/a..b", "/v1/.well-known", "/v1/é", "/v1/a b%2f"])
+@pytest.mark.parametrize("sent", [b"/v1/\xff", b"/v1/\xc3%A9", b"/v1/\xc3\xa9\xff", b"/open/\xff"])
+def test_path_that_is_not_utf_8_is_refused(make_in_memory: Callable[..., Site], sent: bytes):
+    """Servers of WSGI hand its bytes on, and those of ASGI put something in their place."""
+    site = site_of(make_in_memory)
+    bytewise = site.application.protocol == "wsgi"
+    path = sent.decode("utf-8", "surrogateescape" if bytewise else "replace")
+    answer = site.request(path=path, key=site.issue())
+    assert (answer.status, answer.problem["reason"]) == (400, "invalid_path")
+    assert site.request(path=path).status == 401
+    assert site.served == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/...",
+        "/v1/a..b",
+        "/v1/.well-known",
+        "/v1/é",
+        "/v1/a b%2f",
+        "/v1/%FF",
+        "/v1/é%FF",
+    ],
+)
 def test_unusual_path_is_a_path(make_in_memory: Callable[..., Site], path: str):
     """Names with dots, letters of all languages and what was decoded once are fine."""
     site = site_of(make_in_memory)

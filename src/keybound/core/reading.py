@@ -52,6 +52,14 @@ class Reading(Struct, frozen=True):
         """Return the same of a request that told something else."""
         return structs.replace(self, told=told)
 
+    def rewritten(self) -> Reading:
+        """Return the same of a request whose raw path was fine when it came, whatever it is now.
+
+        The site itself has put another path in its place since.
+        """
+        told = self.told
+        return self if told is None else self.telling(told._replace(crooked=False))
+
 
 class Reader:
     """Reads requests as one site's settings say; safe for threads.

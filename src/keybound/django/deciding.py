@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from keybound.buffering import is_worth_reading, with_models
 from keybound.context import NO_KEY, set_current
-from keybound.core.decision import Allowed
+from keybound.core.decision import Allowed, Denied
 from keybound.core.effects import ask
 from keybound.core.inquiry import NeedBody
+from keybound.core.reasons import Reason
 from keybound.django.browsers import is_deliberate
 from keybound.django.demands import unmet
 from keybound.django.facts import (
@@ -31,7 +32,6 @@ from keybound.judge import UNSETTLED, Unguarded, denial
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from keybound.core.decision import Denied
     from keybound.core.effects import Steps
     from keybound.django.facts import Asked, GuardedRequest
     from keybound.django.projects import Project
@@ -77,22 +77,51 @@ def settle(
 
 def decide(project: Project, request: GuardedRequest, asked: Asked) -> Steps[Denied | None]:
     """Decide a request, asking the store where it must; let it in, or return a denial."""
-    try:
-        project.attend()
-        outcome = yield from _authorize(project, request, asked)
-    except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
-        outcome = project.guard.engine.refuser.failed(error)
+    outcome = yield from _settled(project, request, asked)
     return admit(project, request, asked, outcome) or (yield from find_owner(project, request))
 
 
-def _authorize(project: Project, request: GuardedRequest, asked: Asked) -> Steps[Outcome]:
+def _decide_again(project: Project, request: GuardedRequest, asked: Asked) -> Steps[Denied | None]:
+    """Decide as well on what became of a request that was let in, which can only narrow.
+
+    Whoever was let in by a key stays who that is. Where none is needed by now, the key must permit
+    what the method is by now where it was needed.
+    """
+    known, came = request.api_key, request.keybound_asked
+    outcome = yield from _settled(project, request, asked, again=True)
+    if known is not None:
+        if outcome is Unguarded.UNGUARDED and asked[0] != came[0]:
+            moved = asked[0], *came[1:]
+            outcome = yield from _settled(project, request, moved, again=True)
+        if outcome is Unguarded.UNGUARDED:
+            request.keybound_asked = asked
+            return None
+        project.guard.decides_again(known)
+        if isinstance(outcome, Allowed) and outcome.identity.key_id != known.key_id:
+            outcome = Denied(Reason.CONFLICTING_CREDENTIALS, key=known.key_id)
+    return admit(project, request, asked, outcome) or (yield from find_owner(project, request))
+
+
+def _settled(
+    project: Project, request: GuardedRequest, asked: Asked, *, again: bool = False
+) -> Steps[Outcome]:
+    try:
+        project.attend()
+        return (yield from _authorize(project, request, asked, again=again))
+    except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
+        return project.guard.engine.refuser.failed(error)
+
+
+def _authorize(
+    project: Project, request: GuardedRequest, asked: Asked, *, again: bool
+) -> Steps[Outcome]:
     """Decide a request; read its body where that has the model."""
     method, path, _, routed = asked
     guard, head = project.guard, EnvironHead(request.META, method, path)
     if project.looks:
         client = head.peer, request.META.get("REMOTE_PORT")
         project.looks = not tell_rewritten(client, head)
-    reading = reading_of(guard, request, asked)
+    reading = reading_of(guard, request, asked, again=again)
     outcome: Outcome = yield from ask(Decide((method, path, *reading), routed))
     if not isinstance(outcome, NeedBody):
         return outcome
@@ -111,8 +140,7 @@ def decide_on_view(
         asked = _pending(project, request, view, kwargs)
         denied = None
         if asked is not None:
-            project.guard.decides_again(request.api_key)
-            denied = yield from decide(project, request, asked)
+            denied = yield from _decide_again(project, request, asked)
             set_current(request.api_key or NO_KEY)  # the middleware puts back what was before
         return denied or unmet(request, view)
     except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial

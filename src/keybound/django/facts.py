@@ -15,6 +15,7 @@ from keybound.core.effects import Effect
 from keybound.core.facts import WEBSOCKET
 from keybound.core.reading import Reading
 from keybound.core.reasons import Reason
+from keybound.django.paths import is_repaired
 from keybound.forged import HARMLESS, is_odd
 from keybound.heads import RAW_PATH
 from keybound.wsgi import is_unplain, read_environ
@@ -67,7 +68,10 @@ def read_facts(request: HttpRequest) -> Asked:
         _keep_raw_path(request)
     urlconf: object = getattr(request, "urlconf", None)
     routed = urlconf is None or urlconf == settings.ROOT_URLCONF
-    return method, request.path_info or "/", meta.get("REMOTE_ADDR"), routed
+    path = request.path_info or "/"
+    if "%" in path and is_repaired(meta):
+        path = ""  # which no table matches
+    return method, path, meta.get("REMOTE_ADDR"), routed
 
 
 def credential_of(request: HttpRequest) -> bytes | Reason | None:
@@ -87,8 +91,13 @@ def is_plain(guard: BaseGuard, meta: dict[str, Any]) -> bool:
     return not (odd or guard.reads_all or is_unplain(meta))
 
 
-def reading_of(guard: BaseGuard, request: HttpRequest, asked: Asked) -> Reading:
-    """Return what there is to a request: what was read of it first, if anything was odd of it."""
+def reading_of(
+    guard: BaseGuard, request: HttpRequest, asked: Asked, *, again: bool = False
+) -> Reading:
+    """Return what there is to a request: what was read of it first, if anything was odd of it.
+
+    ``again``: it was let in already, as something that its raw path fitted if nothing was odd.
+    """
     known: Reading | None = getattr(request, "keybound_reading", None)
     if known is not None:
         return known
@@ -97,6 +106,8 @@ def reading_of(guard: BaseGuard, request: HttpRequest, asked: Asked) -> Reading:
     if is_plain(guard, meta):
         return Reading(peer, credential_of(request), None, None)
     reading = read_environ(guard.reader, meta, method, path)
+    if again:
+        reading = reading.rewritten()
     cast("GuardedRequest", request).keybound_reading = reading
     return reading
 

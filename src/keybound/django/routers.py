@@ -75,7 +75,8 @@ class URLRouter:
     def _route(self, match: ResolverMatch, method: str) -> ViewRoute:
         demand = demand_of(match.func, method)
         names = frozenset(match.kwargs)
-        key = match.func, match.route, match.view_name, names, demand
+        # Not every view has a hash; its number is its own for as long as the route holds it.
+        key = id(match.func), match.route, match.view_name, names, demand
         route = self._found.get(key)
         if route is None:
             if len(self._found) >= _REMEMBERED_MAX:

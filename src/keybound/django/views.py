@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from asgiref.sync import iscoroutinefunction
 
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     Fields = Mapping[str, str | None]
 
+T = TypeVar("T")
+
 _LAYERS_MAX = 100
+_REMEMBERED_MAX = 4_096
 
 
 def is_async(function: object) -> bool:
@@ -30,7 +33,31 @@ def fields_of(kwargs: Mapping[str, object]) -> Fields:
     return {name: argument_text(value) for name, value in kwargs.items()}
 
 
-@lru_cache(maxsize=4_096)
+def _remembered(
+    find: Callable[[Callable[..., Any], str], T],
+) -> Callable[[Callable[..., Any], str], T]:
+    """Return a call that finds something of a view and a method once.
+
+    Views are told apart by which they are: some have no hash, and some are equal to others.
+    """
+    known: dict[tuple[int, str], tuple[T, object]] = {}
+
+    @wraps(find)
+    def found(view: Callable[..., Any], method: str) -> T:
+        at = id(view), method
+        try:
+            return known[at][0]
+        except KeyError:
+            answer = find(view, method)
+        if len(known) >= _REMEMBERED_MAX:
+            known.clear()
+        known[at] = answer, view  # held, so that no other view gets its number
+        return answer
+
+    return found
+
+
+@_remembered
 def demand_of(view: Callable[..., Any], method: str) -> Demand | None:
     """Return what a view demands for a method, everything together; ``None`` for nothing.
 
@@ -43,7 +70,7 @@ def demand_of(view: Callable[..., Any], method: str) -> Demand | None:
     return demand
 
 
-@lru_cache(maxsize=4_096)
+@_remembered
 def demands_on(view: Callable[..., Any], method: str) -> frozenset[str]:
     """Return the names of the demands that ``demand_of`` puts together."""
     return frozenset(_found(view, method))

@@ -68,12 +68,7 @@ class Again(APIKeyMiddleware):
         if known is not None:
             client = self.guard.reader.client.of(EnvironHead(environ, method, path))
             return structs.replace(known, peer=client)
-        reading = super().read(environ, method, path)
-        told = reading.told
-        if told is None or not told.crooked:
-            return reading
-        # It was not when it came: the site itself has changed the path since.
-        return structs.replace(reading, told=told._replace(crooked=False))
+        return super().read(environ, method, path).rewritten()
 
     def refuse(
         self,
