@@ -134,11 +134,6 @@ class BaseGuard:
         if identity is not None and kind_of(identity.key_id, None) == "key":
             self.engine.counts.take_back(identity.key_id)
 
-    def stays(self, identity: Identity) -> None:
-        """Count it all the same: what is known by now asks for nobody else."""
-        if kind_of(identity.key_id, None) == "key":
-            self.engine.counts.used(identity.key_id, self.engine.clock.wall())
-
     def __repr__(self) -> str:
         """Name the store, whose location holds no password."""
         return f"{type(self).__name__}({self.engine.store.location!r})"

@@ -395,6 +395,24 @@ def test_rewritten_request_gets_no_key_that_it_had_not(bare, guard, key):
     assert keybound.current_key() is None
 
 
+def test_what_is_done_on_a_path_that_needs_no_key_is_held_to_the_key(bare, guard, key, why):
+    """A method that changes with the path is one that the key was not asked about."""
+    inner = bare.wsgi_app
+
+    def rewriting(environ: Any, start_response: Any) -> Any:
+        environ.update({"PATH_INFO": "/me", "REQUEST_METHOD": "DELETE"})
+        return inner(environ, start_response)
+
+    bare.wsgi_app = rewriting
+    Keybound(bare, guard)
+    bare.add_url_rule("/me", "me", lambda: current_key.name, methods=["DELETE"])
+    client = bare.test_client()
+    for _ in range(2):
+        assert client.get("/v1/home", headers=key()).text == "CI"
+        assert why(client.get("/v1/home", headers=key(methods="GET"))) == "method_not_allowed"
+    assert guard.engine.counts.uses == 2
+
+
 def test_request_within_a_request_is_decided_by_itself(app, client, key):
     """An application that asks itself does it with a key, or gets none of it."""
     app.add_url_rule("/v1/x", "x", lambda: app.test_client().get("/v1/home").text)

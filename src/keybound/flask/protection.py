@@ -251,12 +251,16 @@ class Protection(APIKeyMiddleware):
         self.guard.decides_again(identity)
         try:
             self._again(environ, _nothing)
+            again: Identity | None = environ["keybound"]
+            if identity is not None and again is None:
+                # Nobody is asked for here: they are held to what was asked for where they came.
+                path: str = environ[_CAME_AS][1]
+                came: Environ = {**environ, "PATH_INFO": path.encode().decode("latin-1")}
+                self._again(came, _nothing)
+                held: Identity | None = came["keybound"]
+                environ["keybound"] = again = held or identity
         except RefusedError as error:
             raise HTTPRefusedError(error.denied, self.response(error.denied)) from None
-        again: Identity | None = environ["keybound"]
-        if again is None and identity is not None:
-            self.guard.stays(identity)
-            environ["keybound"] = again = identity
         return again
 
     def _met(
