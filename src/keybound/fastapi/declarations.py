@@ -12,7 +12,8 @@ from starlette.routing import Host, Mount
 
 from keybound.core.declared import DeclaredRoute, UnreadRoute
 from keybound.fastapi.inside import look_again
-from keybound.fastapi.routers import applications, contexts, declared
+from keybound.fastapi.nesting import applications, contexts
+from keybound.fastapi.routers import declared
 from keybound.installing import refuse_open
 from keybound.starlette import HTTPRefusedError, RefusedResponse
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from keybound.core.credentials import parse_forms
 from keybound.core.forms import Basic
-from keybound.fastapi.routers import contexts
+from keybound.fastapi.nesting import contexts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -1,33 +1,28 @@
-"""What an application's router says of its paths, read into the guard's table.
-
-FastAPI 0.115 keeps the routes of included routers flat; later ones nest them, and tell with
-``iter_route_contexts`` which path and which dependencies a route has where it is included.
-"""
+"""What an application's router says of its paths, read into the guard's table."""
 
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any
 
-from fastapi import routing
-from starlette.applications import Starlette
 from starlette.convertors import PathConvertor, StringConvertor
-from starlette.routing import Host, Mount, Router, WebSocketRoute
+from starlette.routing import Host, Mount, WebSocketRoute
 
 from keybound.core.declared import DeclaredRoute, UnreadRoute
 from keybound.core.demands import Demand, joined
 from keybound.core.facts import WEBSOCKET
 from keybound.core.patterns import template_fields
 from keybound.fastapi.demands import demands_of
+from keybound.fastapi.nesting import applications, contexts
 from keybound.installing import nested
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from starlette.applications import Starlette
     from starlette.convertors import Convertor
-    from starlette.routing import BaseRoute
+    from starlette.routing import BaseRoute, Router
 
     from keybound.core.facts import Access
     from keybound.core.routes import Auth
@@ -36,22 +31,9 @@ if TYPE_CHECKING:
 
 _WITH_SLASHES = ("/", "a/", "/a", "a/a", "0/0", "a0/a0", "//")
 
-_ATTRIBUTES = ("app", "func", "__self__")
-"""Where objects without a dictionary keep it: those with slots, partial functions, methods."""
-
-_NESTED_MAX = 100
-"""Objects that are looked through for applications within them."""
-
 _REST_NAME = "path"
 _REST = f"/(?P<{_REST_NAME}>.*)"
 """What Starlette appends to the path of a mount, for what is left to the mounted."""
-
-
-def contexts(routes: Sequence[BaseRoute]) -> Iterator[Any]:
-    """Yield routes as they are where they are included, in the order in which they are tried."""
-    flatten: Callable[[Sequence[BaseRoute]], Iterator[Any]]
-    flatten = getattr(routing, "iter_route_contexts", iter)
-    return flatten(routes)
 
 
 def declared(
@@ -102,31 +84,6 @@ def declared(
             yield from _readings(path, whole, [WEBSOCKET], each, convertors, certain=certain)
         else:
             yield from _readings(path, whole, each.methods, each, convertors, certain=certain)
-
-
-def applications(route: Mount | Host) -> list[Starlette | Router]:
-    """Return what has routes of its own within a mount or behind a host, whatever is around it."""
-    found: list[Starlette | Router] = []
-    seen, queue = {id(route.app)}, [route.app]
-    for app in queue:
-        if isinstance(app, Starlette | Router):
-            found.append(app)
-            continue
-        for each in _held(app):
-            if callable(each) and id(each) not in seen and len(queue) < _NESTED_MAX:
-                seen.add(id(each))
-                queue.append(each)
-    return found
-
-
-def _held(app: object) -> Iterator[object]:
-    """Yield what middleware may wrap: attributes of an object, and variables of a function."""
-    if not isinstance(app, type):
-        yield from getattr(app, "__dict__", {}).values()
-        yield from (getattr(app, name, None) for name in _ATTRIBUTES)
-        for cell in getattr(app, "__closure__", None) or ():
-            with suppress(ValueError):  # nothing was assigned yet
-                yield cell.cell_contents
 
 
 def _in_order(routes: Sequence[BaseRoute]) -> Iterator[tuple[Any, bool]]:
