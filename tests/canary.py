@@ -4,7 +4,8 @@ A pytest plugin of this project. What is a key is known twice: every key that th
 noted, and whatever else has the shape and the checksum of one was made by another process. Looked
 at are log records (of every logger and level, shown or not), warnings, errors that leave the tests
 or are expected by them, local variables of our own frames in tracebacks that are shown or logged,
-what is printed, files of SQLite, and whatever else a fixture hands to ``look``.
+what OpenTelemetry is told, what is printed, files of SQLite, and whatever else a fixture hands to
+``look``.
 """
 
 from __future__ import annotations
@@ -123,6 +124,7 @@ def pytest_configure(config: pytest.Config) -> None:
     _look_at_logs(patch)
     _look_at_warnings(patch)
     _look_at_expected_errors(patch)
+    _look_at_measurements(patch)
 
 
 def _note_keys(patch: pytest.MonkeyPatch) -> None:
@@ -189,6 +191,48 @@ def _look_at_expected_errors(patch: pytest.MonkeyPatch) -> None:
         return end(self, kind, error, traceback)
 
     patch.setattr(_pytest.raises.RaisesExc, "__exit__", looking)
+
+
+def _look_at_measurements(patch: pytest.MonkeyPatch) -> None:
+    with suppress(ModuleNotFoundError):
+        from opentelemetry import metrics
+
+        get = metrics.get_meter
+        patch.setattr(metrics, "get_meter", lambda *given, **named: Looking(get(*given, **named)))
+
+
+class Looking:
+    """A meter that looks at all that its instruments are told, or hear from whom they ask."""
+
+    def __init__(self, of: Any) -> None:
+        """Stand before a meter, or an instrument of it."""
+        self._of = of
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a method that looks at what it is given."""
+        method = getattr(self._of, name)
+
+        def looking(*given: Any, **named: Any) -> Any:
+            look("a measurement", *given, *named.values())
+            made = method(*map(_asking, given), **named)
+            return Looking(made) if name.startswith("create_") else made
+
+        return looking
+
+
+def _asking(given: Any) -> Any:
+    """Return functions that an instrument asks as those that look at what they answer."""
+    return [_looking_at(each) for each in given] if isinstance(given, list) else given
+
+
+def _looking_at(callback: Any) -> Any:
+    @wraps(callback)
+    def asked(options: Any) -> Iterator[Any]:
+        for each in callback(options):
+            look("a measurement", each.value, each.attributes)
+            yield each
+
+    return asked
 
 
 @pytest.hookimpl(tryfirst=True)

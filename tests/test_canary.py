@@ -17,8 +17,11 @@ ROOT = Path(__file__).parents[1]
 
 PLANTED = """
 import logging, sqlite3, sys, warnings
+import opentelemetry.metrics
 import pytest
-from keybound import Guard, Limits
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from keybound import Guard, Limits, metrics
 from keybound.core.limits import Clause
 from tests import canary
 from tests.shells.calls import Answer
@@ -109,6 +112,17 @@ def test_standard_output_of_a_command_twice():
 
 def test_standard_error_of_a_command():
     look_at_output(["issue"], "", key)
+
+def test_a_measurement_told(monkeypatch):
+    monkeypatch.setitem(metrics._OPERATIONS, "Commit", key)
+    guard.issue(name="another")
+
+def test_a_measurement_asked_for(monkeypatch):
+    reader = InMemoryMetricReader()
+    opentelemetry.metrics.set_meter_provider(MeterProvider([reader]))
+    reason = type("Odd", (), {"value": key})
+    monkeypatch.setattr(type(guard.engine.refuser), "by_reason", lambda self, event: {reason: 1})
+    reader.get_metrics_data()
 
 def test_Captured_stdout():
     print(key)

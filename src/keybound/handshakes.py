@@ -46,8 +46,7 @@ async def send_refusal(scope: Scope, send: Send, answer: RefusalResponse) -> Non
             await send({"type": "websocket.close", "code": POLICY_VIOLATION})
             return
         prefix = "websocket."
-    # A realm may hold what no header can: a mark in a challenge is better than no answer.
-    headers = [(name.encode(), value.encode("ascii", "replace")) for name, value in answer.headers]
+    headers = [(name.encode("ascii"), value.encode("ascii")) for name, value in answer.headers]
     start = {"type": f"{prefix}http.response.start", "status": answer.status, "headers": headers}
     await send(start)
     body = b"" if scope.get("method") == "HEAD" else answer.body

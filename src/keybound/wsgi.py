@@ -183,15 +183,11 @@ class APIKeyMiddleware:
     def refuse(self, denied: Denied, environ: Environ, start_response: StartResponse) -> Body:
         """Answer a request that nobody answered yet; raises again if somebody did (PEP 3333)."""
         answer = self.answer(denied)
-        # A realm may hold what no header can: a mark in a challenge is better than no answer.
-        headers = [
-            (name, value.encode("ascii", "replace").decode()) for name, value in answer.headers
-        ]
         raised = sys.exc_info()
         try:
             # A site may render a refusal with a status of its own.
             line = _PHRASES.get(answer.status, f"{answer.status} Refused")
-            start_response(line, headers, *((raised,) if raised[0] else ()))
+            start_response(line, [*answer.headers], *((raised,) if raised[0] else ()))
         finally:
             del raised  # it holds this very frame
         return [] if environ.get("REQUEST_METHOD") == "HEAD" else [answer.body]

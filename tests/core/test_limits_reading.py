@@ -62,14 +62,30 @@ def test_a_star_opens_a_moment(dimension: str):
 
 
 @pytest.mark.parametrize(
-    "dimension", [*LISTS, "hours", "read_only", "header_only", "not_before", "expires_at"]
+    ("dimension", "choices", "written"),
+    [
+        *(
+            (each, "write '*' for all, [] for none", ["*", []])
+            for each in LISTS
+            if each != "scopes"
+        ),
+        ("scopes", "write [] for none", [[]]),
+        ("hours", "write '*' for always, [] for never", ["*", []]),
+        ("read_only", "write true or false", [True, False]),
+        ("header_only", "write true or false", [True, False]),
+        ("not_before", "write '*' for always", ["*"]),
+        ("expires_at", "write '*' for always", ["*"]),
+    ],
 )
-def test_null_is_an_error_that_names_both_ways_out(dimension: str):
-    """Null could mean all or none, so it means neither."""
-    with pytest.raises(LimitError, match="is null; leave it out, or write") as caught:
+def test_null_is_an_error_that_names_every_way_out(
+    dimension: str, choices: str, written: list[object]
+):
+    """Null could mean all or none, so it means neither; what the error names can be written."""
+    with pytest.raises(LimitError, match="is null; ") as caught:
         Limits.read({dimension: None})
-    assert caught.value.field == dimension
-    assert "'*' for all, [] for none" in caught.value.fix
+    assert (caught.value.field, caught.value.fix) == (dimension, f"leave it out, or {choices}")
+    for each in written:
+        Limits.read({dimension: each})
 
 
 @pytest.mark.parametrize("dimension", LISTS)

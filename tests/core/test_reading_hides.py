@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from keybound.core.carriers import PIECES_MAX
 from keybound.core.clients import ClientAddress
 from keybound.core.credentials import parse_forms
 from keybound.core.places import Places
@@ -30,7 +31,12 @@ def left(found, head, *, allowed):
     return tuple((name.decode(), value) for name, value in lines)
 
 
-def reader(*, hides, strangers=False, client=None, forms=FORMS):
+def begins_alike(token):
+    """Return whether that is a key here."""
+    return token.startswith("kb_")
+
+
+def reader(*, hides, strangers=False, client=None, forms=FORMS, recognises=begins_alike):
     """Return what reads requests of a site whose keys begin alike."""
     return Reader(
         Places(forms),
@@ -39,7 +45,7 @@ def reader(*, hides, strangers=False, client=None, forms=FORMS):
         exempt_preflight=False,
         needs_head=True,
         forms=forms,
-        recognises=lambda token: token.startswith("kb_"),
+        recognises=recognises,
         hides=hides,
         strangers=strangers,
     )
@@ -112,10 +118,48 @@ def test_key_in_the_query_alone_hides_no_header():
     assert found.hidden(FakeHead((BEARER,), b"kb=kb_key"), allowed=False)
 
 
+def joined(name, pieces):
+    """Return a header of so many values that are all different, and none of them a key."""
+    start = "sid=x" if name == "cookie" else "Bearer x" if name == "authorization" else "x"
+    return name, ",".join(f"{start}{number}" for number in range(pieces)).encode()
+
+
+NAMES = ("authorization", "x-api-key", "cookie")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_so_many_values_are_looked_at_and_no_more(name):
+    """Whoever has no key may send very many: where they stand is hidden without a look at each."""
+    asked: list[str] = []
+
+    def recognises(token: str) -> bool:
+        asked.append(token)
+        return False
+
+    found = reader(hides=True, recognises=recognises)
+    most = FakeHead((joined(name, PIECES_MAX),))
+    assert left(found, most, allowed=False) == most.headers
+    assert len(asked) == PIECES_MAX
+    asked.clear()
+    for pieces in (PIECES_MAX + 1, 10_000):
+        assert not any(b"x0" in value for _, value in left_of(found, name, pieces))
+    assert asked == []
+
+
+def left_of(found, name, pieces):
+    """Return what the application sees of a header with so many values."""
+    return left(found, FakeHead((joined(name, pieces),)), allowed=False)
+
+
+def test_a_key_behind_all_that_is_looked_at_is_hidden():
+    """What is not looked at is not shown."""
+    line = ",".join(["x"] * 10_000 + ["kb_key"]).encode()
+    assert left(reader(hides=True), FakeHead((("x-api-key", line),)), allowed=False) == ()
+
+
 def test_joined_values_without_a_key_take_next_to_no_time():
     """Whoever has no key may send them."""
-    lines = b"a," * 32_000, b"sid=x,;" * 9_000
-    head = FakeHead((("authorization", lines[0]), ("cookie", lines[1])))
+    head = FakeHead((("authorization", b"a," * 32_000), ("cookie", b"sid=x,;" * 9_000)))
     found = reader(hides=True)
 
     def took() -> float:

@@ -41,6 +41,7 @@ def by_header(*values, source="header(X-Tenant)", trusts=everybody):
         ("header(X Tenant)", "no header for a tenant"),
         ("header(authorization)", "no header for a tenant"),
         ("header(Host)", "no header for a tenant"),
+        ("header(X-Forwarded-Host)", "no header for a tenant"),
         ("header(X-Tenant, anybody)", "anybody is unknown"),
         ("header(X-Tenant, any, any)", "any, any is unknown"),
         ("header(X-Tenant)=acme", "cannot read"),

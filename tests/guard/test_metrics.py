@@ -5,14 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from functools import cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import pytest
-from opentelemetry import metrics
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 import keybound.metrics
 from keybound import Guard
@@ -23,6 +19,7 @@ from keybound.core.secret import Secret
 from keybound.core.tally import Tally
 from keybound.hearing import Ear
 from keybound.testing import FakeClock
+from tests import telemetry
 from tests.caches.conftest import wait_until
 
 if TYPE_CHECKING:
@@ -30,40 +27,26 @@ if TYPE_CHECKING:
 
     from keybound.core.issuing import IssuedKey
 
-READER = InMemoryMetricReader()
 SECRET = "a secret of the tests of metrics"
 
 SELDOM = 10.0
 """Seconds between the syncs of whoever changes something, so that none of them sees the change."""
 
 
-@cache
-def read() -> None:
-    """Read what is measured in this process, from now on."""
-    metrics.set_meter_provider(MeterProvider([READER]))
-
-
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch):
     """Tell of the guards of one test alone."""
-    read()
+    telemetry.read()
     monkeypatch.setattr(keybound.metrics, "_watched", WeakSet())
 
 
 def measured() -> dict[str, dict[tuple[Any, ...], Any]]:
     """Return the points of every instrument by the values of their attributes."""
-    data = READER.get_metrics_data()
-    assert data is not None
-    return {
-        metric.name: {
-            tuple(point.attributes.values()): getattr(point, "value", point)
-            for point in metric.data.data_points
-        }
-        for resource in data.resource_metrics
-        for scope in resource.scope_metrics
-        if scope.scope.name == "keybound"
-        for metric in scope.metrics
-    }
+    told: dict[str, dict[tuple[Any, ...], Any]] = {}
+    for name, point in telemetry.points():
+        values = tuple(point.attributes.values())
+        told.setdefault(name, {})[values] = getattr(point, "value", point)
+    return told
 
 
 def ask(guard: Guard, secret: Secret | None) -> object:

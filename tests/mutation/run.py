@@ -5,6 +5,10 @@ the first test that fails. The same tests are run in the same way with the modul
 before they may kill, and must pass: where they cannot be run, every mutant would look killed. The
 status is 1 if they do not, if one survives that ``equivalent.toml`` does not list with a reason, or
 if that lists one that does not exist. No file is written.
+
+It is neither mutmut nor cosmic-ray, since it changes comparisons, booleans and ``not`` of the core
+alone, tries the tests that are near before the others, stops at a time or does a share of all, and
+holds every survivor against a list that is checked in and gives a reason for each.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Everything is a dictionary, a list or text. Nothing here is shared with keybound, so that a mistake
 would have to be made twice to stay unseen. What a world and a request look like is said in
-``tests/oracle/worlds.py`` and ``tests/oracle/requests.py``.
+``tests/oracle/worlds.py`` and ``tests/oracle/asking.py``.
 """
 
 from __future__ import annotations

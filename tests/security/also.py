@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tests.security import checks_of_answers as answers
 from tests.security import checks_of_runs as runs
 from tests.security.extras import Extra, take_apart
-from tests.security.outcomes import ComesLaterError, NotReplayableError
+from tests.security.outcomes import NotReplayableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,13 +29,6 @@ def check(text: str, replay: Replay, outcome: Outcome) -> None:
         msg = f"nobody knows the expectation {text!r}"
         raise NotReplayableError(msg)
     CHECKERS[extra.name](extra, replay, outcome)
-
-
-def _later(part: str) -> Callable[[Extra, Replay, Outcome], None]:
-    def refuse(_extra: Extra, _replay: Replay, _outcome: Outcome) -> None:
-        raise ComesLaterError(part)
-
-    return refuse
 
 
 CHECKERS: dict[str, Callable[[Extra, Any, Outcome], None]] = {
@@ -87,10 +80,10 @@ CHECKERS: dict[str, Callable[[Extra, Any, Outcome], None]] = {
     "no_event": answers.no_event,
     "no_logging_error": runs.formatted,
     "no_secret_in_body": answers.no_secret_in_body,
-    "no_secret_in_exception_tree": runs.no_secret_logged,
+    "no_secret_in_exception_tree": runs.no_secret_raised,
     "no_secret_in_headers": answers.no_secret_in_headers,
     "no_secret_in_logs": runs.no_secret_logged,
-    "no_secret_in_spans": _later("telemetry"),
+    "no_secret_in_spans": runs.no_secret_traced,
     "no_store_lookup": runs.no_lookup,
     "no_traceback_in_body": answers.no_traceback,
     "p50_ms": runs.percentile,
@@ -119,5 +112,16 @@ OF_CALLS = frozenset(
     {"each_rejected", "no_secret_in_result", "no_dsn_password_in_result", "hidden_entropy_bits"}
     | {"cpu_us_per_verify", "monotone_delegation", "nothing_created", "nothing_changed"}
     | {"secret_on_stdout_once", "no_secret_on_stderr", "exit_nonzero"}
+    | {"no_secret_in_exception_tree", "no_secret_in_spans"}
 )
 """Words that the calls of `calls` assert themselves."""
+
+OF_LOGS = {
+    name: CHECKERS[name]
+    for name in (
+        *("log_line_max", "log_lines", "no_authorization_header_in_logs", "no_code_execution"),
+        *("no_control_chars_in_logs", "no_logging_error", "no_secret_in_logs", "documented"),
+        "single_log_line",
+    )
+}
+"""Words that are about what was logged or left behind, so that calls are held to them as well."""

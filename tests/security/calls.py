@@ -15,10 +15,10 @@ from keybound.core.errors import KeyboundError
 from keybound.engine import Engine
 from keybound.stores import open_store
 from keybound.testing import FakeClock
-from tests.security import also, settings_of
+from tests.security import also, settings_of, spans
 from tests.security.extras import take_apart
 from tests.security.keyring import Secrets
-from tests.security.outcomes import NotReplayableError
+from tests.security.outcomes import NotReplayableError, Outcome, said_by
 from tests.security.python_calls import PYTHON
 from tests.security.records import networks_of
 from tests.security.settings_of import SETTINGS
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from keybound.core.issuing import IssuedKey
     from tests.security.cases import Case
+    from tests.security.logs import Log
     from tests.security.replay import Tools
 
 
@@ -45,9 +46,15 @@ class Calls:
     case: Case
     tools: Tools
     guard: Guard
+    log: Log
     secrets: list[str] = field(default_factory=lambda: [SECRET])
     texts: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def outcome(self) -> Outcome:
+        """What checkers are given of a call: it has no answer."""
+        return Outcome(decision=self.case.expected.decision, status=None, reason=None)
 
     @property
     def words(self) -> Secrets:
@@ -67,11 +74,9 @@ class Calls:
         """Return how many keys there are."""
         return len(self.guard.list())
 
-    def raised(self, error: BaseException | None) -> None:
+    def raised(self, error: BaseException) -> None:
         """Keep everything that an exception says, and those that it comes from."""
-        while error is not None:
-            self.texts += [repr(error), *getattr(error, "__notes__", ())]
-            error = error.__cause__ or error.__context__
+        self.texts += said_by(error)
 
     def check(self) -> None:
         """Assert that nothing that was given holds a secret."""
@@ -81,22 +86,28 @@ class Calls:
                 assert random not in given, "a secret was given away"
 
 
-def call(case: Case, tools: Tools) -> None:
-    """Do what a case calls, and assert what it expects of that."""
+def call(case: Case, tools: Tools, log: Log) -> None:
+    """Do what a case calls, and assert what it expects of that; ``log`` is what is logged of it."""
     asked = case.request.get("call")
     listed = asked if isinstance(asked, list) else [asked]
     for extra in case.expected.also:
         _known(extra)
-    calls = Calls(case, tools, _guard(open_store("memory://")))
+    calls = Calls(case, tools, _guard(open_store("memory://")), log)
     calls.guard.open()
     before = calls.count()
+    traced = "no_secret_in_spans" in case.expected.also
+    if traced:
+        spans.listen(calls.guard.engine)
     try:
         for each in listed:
-            if case.expected.decision == "reject" and not _is_typed(each):
-                _rejected(calls, each)
-            else:
-                _do(calls, each)
+            with spans.span():
+                _ask(calls, each)
+        if traced:
+            calls.texts += spans.heard()
         calls.check()
+        for written in map(take_apart, case.expected.also):
+            if written.name in also.OF_LOGS:
+                also.OF_LOGS[written.name](written, calls, calls.outcome)
         if "nothing_created" in case.expected.also:
             assert calls.count() <= before + calls.facts.get("made", 0), "something was created"
     finally:
@@ -108,15 +119,18 @@ def _is_typed(asked: object) -> bool:
     return isinstance(asked, dict) and "argv" in asked
 
 
+def _ask(calls: Calls, asked: object) -> None:
+    if calls.case.expected.decision == "reject" and not _is_typed(asked):
+        _rejected(calls, asked)
+    else:
+        _do(calls, asked)
+
+
 def _known(extra: str) -> None:
-    name = take_apart(extra).name
-    if name in also.OF_CALLS:
-        return
-    if name not in also.CHECKERS:
-        msg = f"nobody knows the expectation {extra!r}"
+    """Raise ``NotReplayableError`` for what nothing here asserts of a call."""
+    if take_apart(extra).name not in also.OF_CALLS | also.OF_LOGS.keys():
+        msg = f"nobody knows the expectation {extra!r} of a call"
         raise NotReplayableError(msg)
-    if name == "no_secret_in_spans":
-        also.CHECKERS[name](take_apart(extra), None, None)  # type: ignore[arg-type]
 
 
 def _guard(store: Any, **settings: Any) -> Guard:

@@ -5,6 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
+from keybound import Limits
+from keybound.core.effects import Put
+from keybound.testing.records import commit, row_of
+from tests.security.faults import ask_store
 from tests.security.keyring import MARK
 from tests.security.outcomes import NotReplayableError
 from tests.security.references import request_of
@@ -55,14 +61,33 @@ def _told(value: object) -> set[str]:
 
 
 def _check_model(name: str, replay: Replay, outcome: Outcome) -> None:
-    """Assert that a request is about a model: as its path says, or else as its body does."""
-    match = replay.place.engine.table.match(replay.each.method, replay.each.path)
-    told = match.model if match is not None else None
-    if told is None and name.encode() in replay.each.body:
-        told = name
-    assert told == (None if name in {"", "null", "None"} else name), "another model"
-    access = match.access if match is not None else None
-    assert told is None or outcome.identity.permits(model=told, access=access)
+    """Assert what model a request was decided on: a key for it alone passes, and for others not.
+
+    Where it names no model, a key that is limited in models is refused for that.
+    """
+    key = outcome.identity.key_id
+    other = _decided_with(replay, key, f"not {name}".replace(" ", "-"))
+    if name in {"", "null", "None"}:
+        assert other.reason == "model_unresolved", f"it names a model: {other.short}"
+        return
+    assert other.reason == "model_not_allowed", f"it is about another model: {other.short}"
+    only = _decided_with(replay, key, name)
+    assert only.decision == "allow", f"it is about another model: {only.short}"
+
+
+def _decided_with(replay: Replay, key: str, model: str) -> Outcome:
+    """Return what becomes of the request if its key is for one model alone."""
+    store = replay.place.store
+    row = row_of(store, key)
+    node, limits = row.node, Limits.load(row.node.limits.dump() | Limits(models=[model]).dump())
+    commit(store, Put(node=replace(node, limits=limits), expected=row.rev))
+    ask_store(replay)
+    try:
+        return replay.again()
+    finally:
+        commit(store, Put(node=node, expected=row_of(store, key).rev))
+        ask_store(replay)
+        replay.place.engine.renew()
 
 
 def no_secret_in_identity(_: Extra, replay: Replay, outcome: Outcome) -> None:
@@ -333,6 +358,16 @@ def close_code(extra: Extra, _replay: Replay, outcome: Outcome) -> None:
         assert [str(code) for code in codes][-1:] in [[each] for each in extra.argument.split("|")]
 
 
-def own_identity(_: Extra, _replay: Replay, outcome: Outcome) -> None:
-    """Each of many requests saw its own identity."""
-    assert outcome.facts.get("own_identity", True), "a request saw another one's identity"
+def own_identity(_: Extra, replay: Replay, outcome: Outcome) -> None:
+    """Each of many requests saw its own identity, or the only one did."""
+    own = outcome.facts.get("own_identity")
+    if own is None:
+        if outcome.identity is None:
+            msg = "nobody saw an identity"
+            raise NotReplayableError(msg)
+        sent_text = f"{replay.each.headers}{replay.each.query!r}"
+        names = {"K1", *replay.place.case.world.keys}
+        named = {name for name in names if replay.place.secrets.of(name) in sent_text} or {"K1"}
+        seen = [each.get("keybound") is each.get("current") for each in outcome.served]
+        own = outcome.identity.key_id in named and all(seen)
+    assert own, "a request saw another one's identity"

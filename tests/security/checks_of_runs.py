@@ -7,8 +7,9 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.security.keyring import CANARY_FILE
-from tests.security.outcomes import NotReplayableError
+from tests.security import spans
+from tests.security.keyring import CANARY_FILE, MARK
+from tests.security.outcomes import NotReplayableError, said_by
 
 if TYPE_CHECKING:
     from tests.security.extras import Extra
@@ -83,6 +84,21 @@ def one_line(_: Extra, replay: Replay, _outcome: Outcome) -> None:
 def no_secret_logged(_: Extra, replay: Replay, _outcome: Outcome) -> None:
     """Nothing that was logged holds a key."""
     replay.log.check()
+
+
+def no_secret_raised(extra: Extra, replay: Replay, outcome: Outcome) -> None:
+    """Nothing that was raised says a key, be it logged or left to the server."""
+    no_secret_logged(extra, replay, outcome)
+    said = said_by(outcome.error) if outcome.error is not None else []
+    for record in replay.log.records:
+        error = record.exc_info[1] if record.exc_info else None
+        said += said_by(error) if error is not None else []
+    assert not any(MARK in each for each in said), "an exception says a secret"
+
+
+def no_secret_traced(_extra: Extra, _replay: Replay, _outcome: Outcome) -> None:
+    """Nothing that OpenTelemetry was told holds a key."""
+    assert not any(MARK in each for each in spans.heard()), "a secret was measured or traced"
 
 
 def no_controls(_: Extra, replay: Replay, _outcome: Outcome) -> None:
@@ -162,9 +178,17 @@ def no_authorization_logged(_: Extra, replay: Replay, _outcome: Outcome) -> None
 # ----------------------------------------------------------------------------------------- floods
 
 
+def _fact(outcome: Outcome, name: str) -> float:
+    """Return what was measured; raises ``NotReplayableError`` where it was not."""
+    if name not in outcome.facts:
+        msg = f"nothing measured {name} of such a request"
+        raise NotReplayableError(msg)
+    return float(outcome.facts[name])
+
+
 def growth(extra: Extra, _replay: Replay, outcome: Outcome) -> None:
     """No more memory is in use than this."""
-    grown = outcome.facts.get("rss_growth_mb", 0)
+    grown = _fact(outcome, "rss_growth_mb")
     assert grown <= extra.number, f"{grown:.0f} MB more"
 
 
@@ -173,22 +197,22 @@ def cached(extra: Extra, replay: Replay, _outcome: Outcome) -> None:
     assert len(replay.place.engine.cache.entries) <= extra.number
 
 
-def redis_growth(extra: Extra, _replay: Replay, outcome: Outcome) -> None:
-    """No more names are in Redis than this."""
-    assert outcome.facts.get("redis_keys_growth", 0) <= extra.number
+def redis_growth(extra: Extra, replay: Replay, outcome: Outcome) -> None:
+    """No more names are in Redis than this; a case that says so also runs over one."""
+    if replay.place.way.redis:
+        assert _fact(outcome, "redis_keys_growth") <= extra.number
 
 
-def store_reads(extra: Extra, replay: Replay, outcome: Outcome) -> None:
+def store_reads(extra: Extra, _replay: Replay, outcome: Outcome) -> None:
     """``limit``: no more than one read for each request that could be anybody's."""
-    reads = outcome.facts.get("store_reads", outcome.loads)
+    reads = _fact(outcome, "store_reads")
     limit = outcome.facts.get("requests", 1) if extra.argument == "limit" else extra.number
     assert reads <= limit, f"{reads} reads"
-    del replay
 
 
 def valid_ok(extra: Extra, _replay: Replay, outcome: Outcome) -> None:
     """As many of the good keys were served."""
-    share = outcome.facts.get("valid_ok", 1.0)
+    share = _fact(outcome, "valid_ok")
     assert share >= extra.number / 100, f"{share:.0%}"
 
 

@@ -174,7 +174,7 @@ def _sql(replay: Replay, what: str, _how: Mapping[str, Any]) -> None:
     if what not in _SQL:
         msg = f"nobody knows the trouble {what!r} of a store"
         raise NotReplayableError(msg)
-    _ask_store(replay)
+    ask_store(replay)
     replay.place.store.reachable = False
 
 
@@ -186,7 +186,7 @@ _SQL = frozenset(
 """Troubles of a store: to a process, each is one that does not answer what it asked."""
 
 
-def _ask_store(replay: Replay) -> None:
+def ask_store(replay: Replay) -> None:
     """Empty the Redis in front of a store, so that a fault of the store is met."""
     if replay.place.redis is not None and replay.place.redis.server.running:
         replay.place.redis.client.flushdb()
@@ -195,7 +195,7 @@ def _ask_store(replay: Replay) -> None:
 def _duplicate(replay: Replay, name: str, _how: Mapping[str, Any]) -> None:
     """Have a second key that the same credential finds: stored without the secret."""
     place = replay.place
-    _ask_store(replay)
+    ask_store(replay)
     digest = Peppers(None).digest(place.secrets.of(name))
     node = records.key_of(f"{name}again", {}, above={})
     commit(place.store, Put(node=node, expected=None, digest=digest))
@@ -203,7 +203,7 @@ def _duplicate(replay: Replay, name: str, _how: Mapping[str, Any]) -> None:
 
 def _returns(replay: Replay, name: str | None, _how: Mapping[str, Any]) -> None:
     """Let the store answer another key's row, or that there is none."""
-    _ask_store(replay)
+    ask_store(replay)
     replay.place.store.instead = name or "nobody"
 
 
@@ -216,7 +216,7 @@ def _swap(replay: Replay, _names: Any, _how: Mapping[str, Any]) -> None:
 def _stored(replay: Replay, given: Mapping[str, Any], _how: Mapping[str, Any]) -> None:
     """Change the stored record of the key past keybound, as whoever writes to the database can."""
     place = replay.place
-    _ask_store(replay)
+    ask_store(replay)
     row = row_of(place.store, "K1")
     merged = members({**(place.case.world.key or {}), **given}, place.secrets)
     node = records.key_of("K1", merged, above={"groups": ()})
@@ -229,7 +229,7 @@ def _cancel(replay: Replay, what: str, how: Mapping[str, Any]) -> None:
     if what != "sql" or how.get("cancel_during") not in {"get", "lookup"}:
         msg = f"nobody knows the fault {what!r} with {dict(how)}"
         raise NotReplayableError(msg)
-    _ask_store(replay)
+    ask_store(replay)
     replay.cancels = True
     replay.place.store.before_load = replay.hold.wait
 

@@ -7,12 +7,12 @@ second; ``--full`` sends all of them.
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keybound.core.decision import Allowed
 from keybound.testing.records import a_key, commit, new
 from tests.security.keyring import MARK
+from tests.security.measured import measured
 from tests.security.outcomes import NotReplayableError
 from tests.security.sending import altered
 from tests.security.subjects import decide, pure
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 REQUESTS_MAX = 2_000
 """Requests of a flood, unless all are asked for."""
 
-PAGE = 4_096
+EVERY = 100
+"""How often a request of a flood is a good one, where a case asks for those and says no more."""
 
 A_SECOND = 500
 """Requests of a flood a second, by the clock of the one that is flooded."""
@@ -40,7 +41,8 @@ def flood(run: Replay) -> Outcome:
     place = run.place
     kind = next((name for name in _KINDS if name in how), "")
     size = how.pop(kind, None)
-    every = int(how.pop("plus_valid_every", 0))
+    asked = any(each.startswith("valid_requests_ok") for each in run.case.expected.also)
+    every = int(how.pop("plus_valid_every", EVERY if asked and kind not in _VALID else 0))
     requests = int(how.pop("requests", size or 0))
     if how or size is None:
         msg = f"nobody knows a flood with {', '.join(how) or 'nothing'}"
@@ -50,36 +52,30 @@ def flood(run: Replay) -> Outcome:
         _plant(place, int(size) if run.tools.full else min(int(size), REQUESTS_MAX))
     if every:
         commit(place.store, new(a_key("valid", tenant="acme"), place.secrets.digest("valid")))
-    before = _measure(place)
     taken: list[float] = []
-    good = 0
+    good: list[bool] = []
     last: Any = None
-    for at in range(number):
-        valid = bool(every) and at % every == 0
-        value = _value(place, kind, valid=valid)
-        lines = [(k, value if k == b"authorization" else v) for k, v in run.each.headers]
-        each = altered(run.each, headers=lines)
-        if kind in _VARIED and not valid:
-            each = _VARIED[kind](each, at)
-        place.clock.advance(seconds=1 / A_SECOND)
-        started = time.thread_time()  # the machine may have others to serve
-        decided = decide(place, each)
-        taken.append(time.thread_time() - started)
-        if valid:
-            good += isinstance(decided, Allowed)
-        else:
-            last = each
-    outcome = pure(place, last)
-    after = _measure(place)
-    outcome.facts = {
-        "requests": number,
-        "store_reads": after["reads"] - before["reads"],
-        "rss_growth_mb": (after["memory"] - before["memory"]) / 1_000_000,
-        "redis_keys_growth": after["redis"] - before["redis"],
-        "p99": sorted(taken)[int(len(taken) * 0.99) - 1],
-    }
-    if every:
-        outcome.facts["valid_ok"] = good / len(range(0, number, every))
+    with measured(place) as costs:
+        for at in range(number):
+            valid = bool(every) and at % every == 0
+            value = _value(place, kind, valid=valid)
+            lines = [(k, value if k == b"authorization" else v) for k, v in run.each.headers]
+            each = altered(run.each, headers=lines)
+            if kind in _VARIED and not valid:
+                each = _VARIED[kind](each, at)
+            place.clock.advance(seconds=1 / A_SECOND)
+            started = time.thread_time()  # the machine may have others to serve
+            decided = decide(place, each)
+            taken.append(time.thread_time() - started)
+            if valid or kind in _VALID:
+                good.append(isinstance(decided, Allowed))
+            if not valid:
+                last = each
+        outcome = pure(place, last)
+    p99 = sorted(taken)[int(len(taken) * 0.99) - 1]
+    outcome.facts = {**costs, "requests": number, "p99": p99}
+    if good:
+        outcome.facts["valid_ok"] = sum(good) / len(good)
     return outcome
 
 
@@ -106,6 +102,9 @@ def _value(place: Place, kind: str, *, valid: bool) -> bytes:
 
 _OF_K1 = ("valid", "valid_key", "same_key", "disabled_key", "expired_key", "revoked_key")
 """Floods with the key of the case itself, whatever state that is in."""
+
+_VALID = frozenset({"valid", "valid_key", "same_key"})
+"""Those of them that are to be served."""
 
 
 def _without_credentials(each: Sent, _at: int) -> Sent:
@@ -157,9 +156,3 @@ def _plant(place: Place, number: int) -> None:
     ]
     for at in range(0, len(puts), 500):
         commit(place.store, *puts[at : at + 500])
-
-
-def _measure(place: Place) -> dict[str, float]:
-    resident = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE
-    redis = place.redis.client.dbsize() if place.redis is not None else 0
-    return {"memory": resident, "reads": place.store.loads, "redis": int(redis)}

@@ -17,6 +17,21 @@ class ComesLaterError(Exception):
     """A case needs a part of keybound that is not there yet: it is skipped, and listed."""
 
 
+def said_by(error: BaseException) -> list[str]:
+    """Return all that an exception says, and its notes, parts and causes."""
+    texts: list[str] = []
+    waiting, seen = [error], set[int]()
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        texts += [repr(each), str(each), repr(each.args), *getattr(each, "__notes__", ())]
+        parts = each.exceptions if isinstance(each, BaseExceptionGroup) else ()
+        waiting += [other for other in (each.__cause__, each.__context__, *parts) if other]
+    return texts
+
+
 @dataclass(slots=True, kw_only=True)
 class Outcome:
     """What became of a request.

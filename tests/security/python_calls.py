@@ -14,6 +14,7 @@ from keybound.core.decision import Allowed
 from keybound.core.errors import KeyboundError
 from keybound.core.keys import BASE62
 from keybound.core.secret import Secret
+from tests.security import spans
 from tests.security.outcomes import ComesLaterError, NotReplayableError
 from tests.security.references import request_of
 from tests.security.sending import sent
@@ -204,11 +205,6 @@ def _renamed(limits: dict[str, Any]) -> dict[str, Any]:
     return {_LIMITS.get(name, name): value for name, value in limits.items()}
 
 
-def _spans(_calls: Calls, _pattern: str) -> None:
-    msg = "telemetry"
-    raise ComesLaterError(msg)
-
-
 PYTHON: dict[str, Callable[..., None]] = {
     r"authenticate\(([A-Z]+-\d+)\)": _authenticate,
     r"authenticate_all_cases\((?:level=(\w+))?(?:, .*)?\)": _all_cases,
@@ -222,6 +218,6 @@ PYTHON: dict[str, Callable[..., None]] = {
     r"compare\(b?'([^']*)', b?'([^']*)'\)": _compare,
     r"create_child\((.*)\)": _create_child,
     r"(hypothesis: .*)": walk,
-    r"otel_\w+\((.*)\)": _spans,
+    r"otel_\w+\((.*)\)": spans.told,
 }
 """Calls that have a function of their own. Any other one is an expression over what is shown."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from tests.security import also, events, faults, floods, subjects, verdicts
+from tests.security import also, events, faults, floods, spans, subjects, verdicts
 from tests.security.checks_of_answers import PURE
 from tests.security.extras import take_apart
+from tests.security.measured import measured
 from tests.security.outcomes import Outcome
 from tests.security.sending import Sent, altered, sent
 from tests.security.sockets import WITHIN, Socket
@@ -144,11 +147,15 @@ def _run(case: Case, tools: Tools, place: Place, name: str, log: Log) -> Outcome
     if place.redis is not None and case.world.key is not None:
         place.share()
     stays = behaviour == "stay"
-    if stays:
-        outcome = asyncio.run(_while_open(run))
-    else:
+    if "no_secret_in_spans" in case.expected.also:
+        spans.listen(place.engine)
+    if not stays:
         _happen(run)
-        outcome = _ask(run)
+    with measured(place) as costs, spans.span() as span:
+        outcome = asyncio.run(_while_open(run)) if stays else _ask(run)
+        if outcome.error is not None:
+            span.record_exception(outcome.error)
+    outcome.facts = {**costs, **outcome.facts}
     if case.expected.decision == "passthrough":
         _check_passed(outcome)
     elif stays:
@@ -223,32 +230,37 @@ def _parallel(run: Replay) -> Outcome:
     assert served is not None
     other = how.get("with")
     number = min(int(how["n"]), PARALLEL_MAX)
-    requests = [run.each] * number
+    requests, names = [run.each] * number, ["K1"] * number
     if other is not None:
         value = f"Bearer {run.place.secrets.of(other)}".encode()
         lines = [(k, value if k == b"authorization" else v) for k, v in run.each.headers]
         requests[1::2] = [altered(run.each, headers=lines)] * len(requests[1::2])
+        names[1::2] = [other] * len(names[1::2])
     served.recorder.served.clear()
+    loads, began = run.place.store.loads, time.perf_counter()
     if served.protocol == "asgi":
         outcomes = asyncio.run(_gathered(served, requests, cancel=bool(how.get("cancel_first"))))
         gc.collect()  # as after any request that was given up
     else:
         with ThreadPoolExecutor(8) as threads:
             outcomes = list(threads.map(served._wsgi, requests))  # noqa: SLF001 - one request of it
-    ids = {"K1", other} - {None}
-    whose = [each.get("keybound") for each in served.recorder.served]
-    currents = [each.get("current") for each in served.recorder.served]
-    own = all(a is b for a, b in zip(whose, currents, strict=True))
-    counted = {name: sum(each.key_id == name for each in whose) for name in ids}
-    wanted = {"K1": len(requests[::2]) if other else len(outcomes)}
     first = outcomes[0]
+    first.seconds, first.loads = time.perf_counter() - began, run.place.store.loads - loads
+    whose = [each.get("keybound") for each in served.recorder.served]
     first.identity = next((each for each in whose if each and each.key_id == "K1"), None)
-    served_all = {each.status for each in outcomes} == {first.status}
-    first.facts["own_identity"] = own and (
-        other is None
-        or not served_all
-        or (counted["K1"] == wanted["K1"] and sum(counted.values()) == number)
-    )
+    if any(whose):
+        answered = zip(names[number - len(outcomes) :], outcomes, strict=True)
+        wanted = Counter(name for name, each in answered if each.decision != "deny")
+        seen = Counter(each.key_id if each else "nobody" for each in whose)
+        given_up = number - len(outcomes)  # which may have been served before
+        currents = [each.get("current") for each in served.recorder.served]
+        first.facts["own_identity"] = (
+            all(a is b for a, b in zip(whose, currents, strict=True))
+            and not wanted - seen
+            and (seen - wanted).total() <= given_up
+            and (seen - wanted).keys() <= {"K1"}
+        )
+    first.facts["valid_ok"] = sum(each.decision == "allow" for each in outcomes) / len(outcomes)
     if run.case.expected.decision != "mixed":
         assert {each.status for each in outcomes} == {first.status}, "some were answered otherwise"
     return first

@@ -10,6 +10,7 @@ from tests.security.calls import call
 from tests.security.cases import HTTP
 from tests.security.checks_of_answers import PURE
 from tests.security.logs import listening
+from tests.security.measured import about_redis
 from tests.security.outcomes import ComesLaterError, NotReplayableError
 from tests.security.replay import behaviour_of, run_at
 from tests.security.worlds import Way
@@ -36,7 +37,7 @@ def replay(case: Case, tools: Tools) -> None:
         raise ComesLaterError(LATER[case.kind])
     if case.kind not in HTTP:
         with listening() as log:
-            call(case, tools)
+            call(case, tools, log)
             log.check()
         return
     outcomes: dict[str, Outcome] = {}
@@ -88,17 +89,14 @@ def _ways(case: Case, tools: Tools) -> list[tuple[Way, list[str]]]:
     """
     names = _names(case)
     if "test.flood" in (case.request.get("scope") or {}):
-        return [(MEMORY, [PURE]), *([(REDIS, [PURE])] if _about_redis(case) else [])]
+        return [(MEMORY, [PURE]), *([(REDIS, [PURE])] if about_redis(case) else [])]
     few = [name for name in names if name in {PURE, "asgi", "wsgi"}][:2]
     ways = [(MEMORY, names), (SQLITE, few)]
-    if case.kind != "lifespan" and _about_records(case) and tools.redis() is not None:
+    worth = case.kind != "lifespan" and _about_records(case) and tools.redis() is not None
+    if worth or about_redis(case):
         broken = any(faults.needs_redis(fault) for fault in case.world.faults)
         ways.append((REDIS, names if broken else few))
     return ways
-
-
-def _about_redis(case: Case) -> bool:
-    return any(each.startswith("redis_") for each in case.expected.also)
 
 
 def _about_records(case: Case) -> bool:

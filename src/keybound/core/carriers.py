@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from keybound.core.places import Place
 
 
+PIECES_MAX = 64
+"""Values of one place that are looked at: nobody needs so many, and each of them takes time."""
+
+
 class Carriers:
     """The places in headers that the configured forms name, each by itself."""
 
@@ -27,20 +31,21 @@ class Carriers:
     def holding(self, head: Head, is_key: Callable[[bytes], bool]) -> tuple[Places, ...]:
         """Return each place that holds a key, whatever else stands there and elsewhere.
 
-        ``is_key`` is given raw values, tagged as ``Places.find`` returns them.
+        One that holds more values than are looked at is taken for one. ``is_key`` is given raw
+        values, tagged as ``Places.find`` returns them.
         """
-        return tuple(alone for place, alone in self._each if any(map(is_key, _values(head, place))))
+        return tuple(alone for place, alone in self._each if _holds(head, place, is_key))
 
 
-def _values(head: Head, place: Place) -> set[bytes]:
-    """Return all that stands there, what a server may have joined by itself: no key has a comma."""
+def _holds(head: Head, place: Place, is_key: Callable[[bytes], bool]) -> bool:
+    """Look at what a server may have joined piece by piece: no key has a comma."""
     pieces = _cookies(head, place) if place.kind == "cookie" else _header(head, place)
-    return {place.tag + piece for piece in pieces}
+    return len(pieces) > PIECES_MAX or any(is_key(place.tag + piece) for piece in pieces)
 
 
 def _header(head: Head, place: Place) -> list[bytes]:
     lines = head.folded(place.name.lower())
-    return [value.strip(BLANKS) for line in lines for value in line.split(b",")]
+    return [value.strip(BLANKS) for line in lines for value in line.split(b",", PIECES_MAX)]
 
 
 def _cookies(head: Head, place: Place) -> list[bytes]:

@@ -34,6 +34,16 @@ _OTHERWISE = {
 """Headers that are no form by themselves, and what to write."""
 
 
+OF_TRANSPORT = frozenset(
+    {"connection", "content-length", "content-type", "expect", "host", "keep-alive"}
+    | {"proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+    | {"cf-connecting-ip", "forwarded", "true-client-ip", "via", "x-forwarded-for"}
+    | {"x-forwarded-host", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-proto"}
+    | {"x-real-ip"}
+)
+"""Headers that are about the message, its host and its way here: servers and proxies set them."""
+
+
 def checked_name(kind: Named, name: str) -> str:
     """Return a name that needs neither quotes nor escapes; raises ``SettingsError``."""
     what, pattern, fix = _NAMES[kind]
@@ -42,5 +52,11 @@ def checked_name(kind: Named, name: str) -> str:
     if kind == "header" and name.lower() in _OTHERWISE:
         raise SettingsError(
             "credentials", f"header({name}) is no form", fix=_OTHERWISE[name.lower()]
+        )
+    if kind == "header" and name.lower() in OF_TRANSPORT:
+        raise SettingsError(
+            "credentials",
+            f"header({name}) is no place for a key: servers and proxies set that header",
+            fix="name one of your own, such as header(X-API-Key)",
         )
     return name

@@ -13,6 +13,7 @@ from keybound.core.facts import OWN_TENANT
 from keybound.core.hosts import Hosts, read_host
 from keybound.core.limits.clause import MEMBER_LENGTH_MAX
 from keybound.core.limits.tenants import parse_tenant
+from keybound.core.names import OF_TRANSPORT
 from keybound.core.site_functions import answer_of, check_function
 from keybound.core.spelled import read_call
 
@@ -28,7 +29,7 @@ FIELD = "tenant_from"
 
 _FIX = "write 'header(X-Tenant)', 'host({tenant}.api.example)', or give a function"
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^`|~0-9A-Za-z-]+", re.ASCII)
-_NO_TENANT = frozenset({"authorization", "cookie", "host", "proxy-authorization"})
+_NO_TENANT = OF_TRANSPORT | {"authorization", "cookie", "proxy-authorization"}
 _HOSTS = frozenset({"host", "forwarded_host"})
 
 

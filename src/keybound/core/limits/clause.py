@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias, cast
 
 from keybound.core.errors import LimitError
 
@@ -39,12 +39,14 @@ _SHOWN_MAX: Final = 60
 class Clause(ABC):
     """One limit of one dimension: a frozen, hashable value that can only narrow.
 
-    A subclass is a frozen dataclass that sets ``dimension`` to the keyword it is written with.
+    A subclass is a frozen dataclass that sets ``dimension`` to the keyword it is written with, and
+    may set ``choices``: what to write where null was written, as an error says it.
     """
 
     __slots__ = ()
 
     dimension: str
+    choices: ClassVar[str] = ""
 
     @classmethod
     @abstractmethod
@@ -152,11 +154,12 @@ def check_name(field: str, text: str) -> None:
         )
 
 
-def unusable(field: str, value: object, *, fix: str) -> LimitError:
+def unusable(field: str, value: object, *, fix: str = "", choices: str = ALL_OR_NONE) -> LimitError:
     """Return the error for a value of a type that cannot be read here."""
     if value is None:
-        return LimitError(field, "is null", fix=f"leave it out, or {ALL_OR_NONE}")
-    return LimitError(field, f"is {_kind(value)}", fix=f"{fix}; {ALL_OR_NONE}")
+        fix = f"leave it out, or {choices}" if choices else "leave it out"
+        return LimitError(field, "is null", fix=fix)
+    return LimitError(field, f"is {_kind(value)}", fix=f"{fix}; {choices}")
 
 
 def shown(text: str) -> str:

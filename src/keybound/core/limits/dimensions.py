@@ -72,7 +72,7 @@ def read_clauses(values: Mapping[str, object]) -> Iterator[Clause]:
             fix = nearest(name, (*dimensions, *MOMENTS))
             raise LimitError(name, "is not a limit", fix=fix)
         if value is None:
-            raise unusable(name, value, fix="")
+            raise unusable(name, value, choices=dimensions.get(name, Lifetime).choices)
     moments = {name: values[name] for name in MOMENTS if name in values}
     readings: list[tuple[type[Clause], object]] = [(Lifetime, moments)]
     readings += [(kind, values[name]) for name, kind in dimensions.items() if name in values]

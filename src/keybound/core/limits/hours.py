@@ -35,6 +35,7 @@ class Hours(Clause):
     """
 
     dimension = FIELD
+    choices = "write '*' for always, [] for never"
 
     windows: frozenset[Window]
     weeks: Mapping[str, int] = field(init=False, repr=False, compare=False)

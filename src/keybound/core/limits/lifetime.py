@@ -38,6 +38,7 @@ class Lifetime(Clause):
     """``not_before <= now < expires_at``, each an aware UTC moment or open."""
 
     dimension = "lifetime"
+    choices = "write '*' for always"
 
     not_before: datetime | None = None
     expires_at: datetime | None = None
@@ -58,7 +59,8 @@ class Lifetime(Clause):
         Without either, or with ``*`` for both, there is no clause.
         """
         if not isinstance(value, Mapping):
-            raise unusable(cls.dimension, value, fix=f"write {EXPIRES_AT} = '{_EXAMPLE}'")
+            fix = f"write {EXPIRES_AT} = '{_EXAMPLE}'"
+            raise unusable(cls.dimension, value, fix=fix, choices=cls.choices)
         given = cast("Mapping[object, object]", value)
         for name in given:
             if name not in {NOT_BEFORE, EXPIRES_AT}:
@@ -164,7 +166,8 @@ def _moment(name: str, value: object) -> datetime | None:
     if isinstance(value, str):
         value = _read(name, value)
     if not isinstance(value, datetime):
-        raise unusable(name, value, fix=f"write an aware datetime, or text such as '{_EXAMPLE}'")
+        fix = f"write an aware datetime, or text such as '{_EXAMPLE}'"
+        raise unusable(name, value, fix=fix, choices=Lifetime.choices)
     if value.utcoffset() is None:
         raise LimitError(
             name, "has no time zone", fix="give the datetime a tzinfo, such as datetime.UTC"

@@ -7,7 +7,7 @@ from string import ascii_letters, digits
 from typing import TYPE_CHECKING
 
 from keybound.core.errors import LimitError
-from keybound.core.limits.clause import EVERY, Clause, listed, members, shown
+from keybound.core.limits.clause import ALL_OR_NONE, EVERY, Clause, listed, members, shown
 from keybound.core.reasons import Reason
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class Methods(Clause):
     """The method must be one of these, to the letter; ``WEBSOCKET`` is a WebSocket handshake."""
 
     dimension = "methods"
+    choices = ALL_OR_NONE
 
     names: frozenset[str]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from keybound.core.errors import LimitError
 from keybound.core.limits.clause import (
+    ALL_OR_NONE,
     EVERY,
     Clause,
     check_count,
@@ -34,6 +35,7 @@ class Models(Clause):
     """Each model to ``read`` or ``write``, where write implies read; ``*`` is every other model."""
 
     dimension = "models"
+    choices = ALL_OR_NONE
 
     grants: tuple[tuple[str, Access], ...]
     by_name: Mapping[str, Access] = field(init=False, repr=False, compare=False)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from keybound.core.errors import LimitError
 from keybound.core.facts import IPV6_BASE
-from keybound.core.limits.clause import BLANKS, EVERY, Clause, members, shown
+from keybound.core.limits.clause import ALL_OR_NONE, BLANKS, EVERY, Clause, members, shown
 from keybound.core.limits.network_text import read_network
 from keybound.core.reasons import Reason
 
@@ -38,6 +38,7 @@ class Networks(Clause):
     """
 
     dimension = "networks"
+    choices = ALL_OR_NONE
 
     allowed: frozenset[Network]
     excluded: frozenset[Network] = frozenset()

@@ -24,6 +24,7 @@ class Scopes(Clause):
     """The request may ask for these scopes only; ``*`` is a name like any other until `widened`."""
 
     dimension = "scopes"
+    choices = "write [] for none"
 
     names: frozenset[str]
     wide: bool = False

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class Switch(Clause):
     """A dimension with one clause: what it permits is for subclasses to say."""
 
+    choices = "write true or false"
+
     @classmethod
     def parse(cls, value: object, /) -> Self | None:
         """Read ``True``; ``False`` is no clause, and nothing else is taken for either."""
@@ -25,7 +27,7 @@ class Switch(Clause):
             return cls()
         if value is False:
             return None
-        raise LimitError(cls.dimension, "is neither true nor false", fix="write true or false")
+        raise LimitError(cls.dimension, "is neither true nor false", fix=cls.choices)
 
     def covers(self, other: Clause, /) -> bool:
         """Say whether the other is the same; there is only one."""

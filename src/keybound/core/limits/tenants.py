@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 from keybound.core.errors import LimitError
 from keybound.core.facts import OWN_TENANT
-from keybound.core.limits.clause import EVERY, Clause, check_name, listed, member, members, shown
+from keybound.core.limits.clause import (
+    ALL_OR_NONE,
+    EVERY,
+    Clause,
+    check_name,
+    listed,
+    member,
+    members,
+    shown,
+)
 from keybound.core.reasons import Reason
 
 if TYPE_CHECKING:
@@ -31,6 +40,7 @@ class Tenants(Clause):
     """
 
     dimension = "tenants"
+    choices = ALL_OR_NONE
 
     patterns: frozenset[str]
     literal: frozenset[str] = field(init=False, repr=False, compare=False)
