@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from keybound.core.declared import DeclaredRoute
+from keybound.core.declared import DeclaredRoute, UnreadRoute
 from keybound.core.models_of import ModelSource
 from keybound.core.patterns import compile_path
 from keybound.core.routes import Route
@@ -300,3 +302,39 @@ def test_a_path_names_no_tenant_that_cannot_be(name):
         match = table.match("GET", path)
         assert match is None or (match.tenant, match.tenant_in_path) == (None, True)
     assert table.match("GET", "/d/~/100").tenant == "~/100"
+
+
+# ------------------------------------------------------------------ routes that nobody can read
+
+
+@pytest.mark.parametrize("facts", [(), ("model",), ("tenant",), ("model", "tenant")], ids=str)
+def test_what_any_path_may_be_for_is_unknown(facts):
+    """Where nothing else is about a path, a key is read, and those facts are not told."""
+    table = RouteTable([UnreadRoute(facts, anywhere=True)], protect=["/v1/*"])
+    for path, auth in (("/v1/x", "required"), ("/x", "optional")):
+        found = table.match("GET", path)
+        assert (found.auth, found.route, found.model) == (auth, None, None)
+        assert found.names_model is ("model" in facts)
+        assert found.tenant_in_path is ("tenant" in facts)
+        assert found.tenant == (None if "tenant" in facts else "~")
+
+
+@pytest.mark.parametrize("facts", [(), ("model",), ("tenant",)], ids=str)
+def test_what_certain_paths_may_be_for_is_unknown_there(facts):
+    """Elsewhere nothing is hidden; that requests are about tenants is so everywhere."""
+    somewhere = DeclaredRoute("/in/*", re.compile("/in/.*"), None, unresolved=facts)
+    table = RouteTable([UnreadRoute(facts, anywhere=False), somewhere], protect=["/v1/*"])
+    hidden, other = table.match("GET", "/in/x"), table.match("GET", "/x")
+    assert (hidden.names_model, hidden.tenant_in_path) == ("model" in facts, "tenant" in facts)
+    assert (other.names_model, other.tenant_in_path) == (False, False)
+    assert {hidden.tenant, other.tenant} == {None if "tenant" in facts else "~"}
+    assert other.auth == "exempt"
+
+
+def test_unread_routes_are_for_no_request():
+    """They match nothing, and leave what is read as it is."""
+    read = DeclaredRoute("/x", re.compile("/x"), None, model="bill", tenant="acme")
+    table = RouteTable([UnreadRoute(("model", "tenant"), anywhere=True), read])
+    found = table.match("GET", "/x")
+    assert (found.route, found.model, found.tenant) == (read, "bill", "acme")
+    assert not any(UnreadRoute((), anywhere=True).answers(each) for each in ("GET", "WEBSOCKET"))

@@ -92,8 +92,8 @@ def _ways(case: Case, tools: Tools) -> list[tuple[Way, list[str]]]:
         return [(MEMORY, [PURE]), *([(REDIS, [PURE])] if about_redis(case) else [])]
     few = [name for name in names if name in {PURE, "asgi", "wsgi"}][:2]
     ways = [(MEMORY, names), (SQLITE, few)]
-    worth = case.kind != "lifespan" and _about_records(case) and tools.redis() is not None
-    if worth or about_redis(case):
+    worth = case.kind != "lifespan" and _about_records(case)
+    if (worth or about_redis(case)) and tools.redis() is not None:
         broken = any(faults.needs_redis(fault) for fault in case.world.faults)
         ways.append((REDIS, names if broken else few))
     return ways
