@@ -122,7 +122,3 @@ class UnreadRoute(DeclaredRoute):
         """Name the facts: ``model``, ``tenant``, both or none."""
         super().__init__("/*", Arguments.named(facts), None)
         object.__setattr__(self, "anywhere", anywhere)
-
-    def answers(self, method: str) -> bool:  # noqa: ARG002 - it is for no method
-        """Return ``False``."""
-        return False
