@@ -9,13 +9,15 @@ import pytest
 from fastapi import APIRouter, FastAPI, HTTPException
 from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
+from flask import current_app
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request  # noqa: TC002 - FastAPI reads it
-from starlette.routing import Match, Mount, Route
+from starlette.routing import Match, Mount, Route, Router
 
 import keybound
+from keybound import Guard
 from keybound.fastapi import CurrentKey, init_app, requires
 from keybound.starlette import APIKeyMiddleware, require
 from tests.asgi.test_fastapi import nothing
@@ -24,18 +26,16 @@ from tests.asgi.test_inside import Overriding
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from keybound import Guard
-
 
 async def of_tenant(tenant: str) -> str:
     """Answer with a tenant's data."""
     return f"data of {tenant}"
 
 
-def about_tenants() -> FastAPI:
+def about_tenants(start: str = "") -> FastAPI:
     """Return an application of which one path is about a tenant, and says so by its name alone."""
     inner = FastAPI()
-    inner.add_api_route("/t/{tenant}/items", of_tenant)
+    inner.add_api_route(start + "/t/{tenant}/items", of_tenant)
     return inner
 
 
@@ -46,6 +46,60 @@ def in_a_function(app: Any) -> Any:
         await app(scope, receive, send)
 
     return serve
+
+
+async def serve(app: Any, scope: Any, receive: Any, send: Any) -> None:
+    """Serve one connection by an application."""
+    await app(scope, receive, send)
+
+
+def by_default(app: Any) -> Any:
+    """Return a function whose parameter is the application unless said."""
+
+    async def serve(scope: Any, receive: Any, send: Any, *, inner: Any = app) -> None:
+        await inner(scope, receive, send)
+
+    return serve
+
+
+OF_THE_MODULE: Any = None
+
+
+def in_a_global(app: Any) -> Any:
+    """Return a function that knows the application by the name that the module has for it."""
+    globals()["OF_THE_MODULE"] = app
+
+    async def serve(scope: Any, receive: Any, send: Any) -> None:
+        await OF_THE_MODULE(scope, receive, send)
+
+    return serve
+
+
+class Slotted:
+    """Has no dictionary."""
+
+    __slots__ = ("inner",)
+
+    def __init__(self, app: Any) -> None:
+        """Stand around an application."""
+        self.inner = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one connection."""
+        await self.inner(scope, receive, send)
+
+
+class Listing:
+    """Has its applications in a list, beside what cannot be asked for anything."""
+
+    def __init__(self, app: Any) -> None:
+        """Have one of them."""
+        self.applications = [app]
+        self.current = current_app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one connection."""
+        await self.applications[0](scope, receive, send)
 
 
 class Choosing:
@@ -69,7 +123,12 @@ WRAPPERS: dict[str, Callable[[Any], Any]] = {
     "hidden": Overriding,
     "in a function": in_a_function,
     "in a partial": partial,
+    "in a partial's arguments": lambda app: partial(serve, app),
     "in a method": lambda app: Overriding(app).__call__,
+    "in a default": lambda app: by_default(app),  # noqa: PLW0108 - it is below
+    "in a global": lambda app: in_a_global(app),  # noqa: PLW0108 - the same
+    "in a slot": lambda app: Slotted(app),  # noqa: PLW0108 - the same
+    "in a list": lambda app: Listing(app),  # noqa: PLW0108 - the same
 }
 
 
@@ -89,9 +148,9 @@ def test_tenants_of_what_cannot_be_read_are_unknown(app: FastAPI, client: TestCl
     choosing = Choosing(about_tenants(), FastAPI())
     choosing.outer = app
     app.mount("/v1/either", choosing)
-    app.host("api.example", about_tenants())
+    app.host("api.example", about_tenants("/v1"))
     headers = key()
-    for start, host in (("/v1/either", "other.example"), ("", "api.example")):
+    for start, host in (("/v1/either", "other.example"), ("/v1", "api.example")):
         for tenant in ("acme", "evil"):
             path = f"{start}/t/{tenant}/items"
             answer = client.get(path, headers={**headers, "host": host})
@@ -103,26 +162,13 @@ def test_tenant_that_a_dependency_names_is_known_behind_a_host(
 ):
     """It looks at it by itself."""
     hosted = FastAPI()
-    hosted.add_api_route("/t/{tenant}/items", of_tenant, dependencies=[requires(tenant="{tenant}")])
+    hosted.add_api_route(
+        "/v1/t/{tenant}/items", of_tenant, dependencies=[requires(tenant="{tenant}")]
+    )
     app.host("api.example", hosted)
     headers = {**key(), "host": "api.example"}
-    assert client.get("/t/acme/items", headers=headers).json() == "data of acme"
-    assert client.get("/t/evil/items", headers=headers).json()["reason"] == "tenant_mismatch"
-
-
-def test_key_is_read_where_only_a_dependency_asks_for_it(
-    app: FastAPI, client: TestClient, key: Any
-):
-    """On a path that nothing protects, and that the table cannot know."""
-    hosted = FastAPI()
-
-    @hosted.get("/me")
-    async def me(key: CurrentKey) -> str:
-        return key.name
-
-    app.host("api.example", hosted)
-    assert client.get("/me", headers={**key(), "host": "api.example"}).json() == "CI"
-    assert client.get("/me", headers={"host": "api.example"}).status_code == 401
+    assert client.get("/v1/t/acme/items", headers=headers).json() == "data of acme"
+    assert client.get("/v1/t/evil/items", headers=headers).json()["reason"] == "tenant_mismatch"
 
 
 AROUND: dict[str, Callable[[FastAPI, FastAPI], None]] = {
@@ -183,6 +229,136 @@ def test_mounted_application_can_be_served_by_itself(app: FastAPI, client: TestC
     app.mount("/v1", inner)
     assert client.get("/v1/a", headers=key()).status_code == 200
     assert TestClient(inner).get("/b", headers={"x-path": "/a"}).status_code == 200
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["the application's", "a mounted one's"])
+def test_prefix_that_moves_to_the_root_path_is_decided_too(guard: Guard, key: Any, inside: bool):  # noqa: FBT001
+    """The router sees another path then, whatever the two make together."""
+
+    class Moving:
+        def __init__(self, app: Any) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            given = dict(scope.get("headers", ())).get(b"x-forwarded-prefix", b"").decode()
+            root = scope.get("root_path", "") + given
+            await self.app({**scope, "root_path": root}, receive, send)
+
+    app, inner = FastAPI(), FastAPI()
+    changed = inner if inside else app
+    changed.add_middleware(Moving)
+    changed.add_api_route("/v1/admin", nothing, dependencies=[requires("admin")])
+    changed.add_api_route("/open/v1/admin", nothing)
+    if inside:
+        app.mount("/v1/in", inner)
+        app.add_api_route("/v1/other", nothing)
+    init_app(app, guard.to_async())
+    client, start = TestClient(app), "/v1/in" if inside else ""
+    moved = {"x-forwarded-prefix": "/open"}
+    path = f"{start}/open/v1/admin"
+    assert client.get(path, headers=key()).status_code == 200
+    refused = client.get(path, headers={**key(), **moved})
+    assert refused.json()["reason"] == "insufficient_scope"
+    assert client.get(path, headers={**key(scopes="admin"), **moved}).status_code == 200
+    if not inside:
+        assert client.get(path, headers=moved).status_code == 401
+        stripped = {"x-forwarded-prefix": "/api"}  # which the proxy has taken away
+        assert client.get("/v1/admin", headers={**key(scopes="admin"), **stripped}).is_success
+
+
+def test_request_whose_scope_was_replaced_is_not_served(guard: Guard, key: Any):
+    """Nobody could say what was decided on."""
+
+    class Copying:
+        def __init__(self, app: Any) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            names = ("type", "method", "headers", "query_string", "asgi", "http_version")
+            kept = {name: scope[name] for name in names if name in scope}
+            await self.app({**kept, "path": "/v1/t/evil/items"}, receive, send)
+
+    app = FastAPI()
+    app.add_middleware(Copying)
+    init_app(app, guard.to_async())
+    app.add_api_route("/v1/t/{tenant}/items", of_tenant)
+    client = TestClient(app, raise_server_exceptions=False)
+    assert client.get("/v1/t/acme/items", headers=key()).status_code == 500
+
+
+def test_routes_that_join_what_is_wrapped_are_read(app: FastAPI, client: TestClient, key: Any):
+    """When a verb is called, as for what is mounted without anything around it."""
+    inner = FastAPI()
+    app.mount("/v1/in", in_a_function(inner))
+    assert client.get("/v1/in/t/evil/items", headers=key()).status_code == 404
+    inner.add_api_route("/t/{tenant}/items", of_tenant)
+    headers = key()
+    assert client.get("/v1/in/t/acme/items", headers=headers).status_code == 200
+    refused = client.get("/v1/in/t/evil/items", headers=headers)
+    assert refused.json()["reason"] == "tenant_mismatch"
+
+
+def test_host_that_names_a_tenant_names_none_in_advance(app: FastAPI, client: TestClient, key: Any):
+    """Its field is one of the routes behind it."""
+    hosted = FastAPI()
+    hosted.add_api_route("/v1/items", of_tenant)
+    app.host("{tenant}.example", hosted)
+    answer = client.get("/v1/items", headers={**key(), "host": "evil.example"})
+    assert answer.json()["reason"] == "tenant_unresolved"
+
+
+class Renaming(Overriding):
+    """The same, and one can see what it is around."""
+
+    def __init__(self, app: Any) -> None:
+        """Stand around ``app``."""
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one connection."""
+        await Overriding(self.app)(scope, receive, send)
+
+
+@pytest.mark.parametrize("changed", [{"x-method": "DELETE"}, {"x-path": "/v1/in/b"}], ids=str)
+def test_middleware_of_a_router_is_looked_behind(
+    app: FastAPI, client: TestClient, key: Any, changed: dict[str, str]
+):
+    """It stands between the mount and the routes, as that of an application does."""
+    inner = FastAPI()
+    inner.add_api_route("/a", nothing, methods=["POST"], dependencies=[requires(access="read")])
+    inner.add_api_route("/a", nothing, methods=["DELETE"])
+    inner.add_api_route("/b", nothing, methods=["POST"])
+    router = Router(inner.routes, middleware=[Middleware(GZipMiddleware), Middleware(Renaming)])
+    app.mount("/v1/in", router)
+    headers = key(read_only=True)
+    assert client.post("/v1/in/a", headers=headers).status_code == 200
+    refused = client.post("/v1/in/a", headers={**headers, **changed})
+    assert refused.json()["reason"] == "method_not_allowed"
+
+
+def test_guard_of_a_mounted_application_has_the_last_word(guard: Guard, key: Any):
+    """What its own middleware changes is decided by it, and the identity is its."""
+    inner_guard = Guard.from_settings(database="memory://", credentials=["header(X-Inner)"])
+    app, inner = FastAPI(), FastAPI()
+    inner.add_middleware(Overriding)
+    init_app(inner, inner_guard.to_async())
+    app.mount("/v1/in", inner)
+    init_app(app, guard.to_async())
+
+    @inner.get("/who")
+    async def who(key: CurrentKey) -> str:
+        return key.name
+
+    issued = inner_guard.issue(name="inner", tenant="acme")
+    headers = {**key(), "X-Inner": issued.secret.reveal(), "x-client": "192.0.2.1"}
+    assert TestClient(app).get("/v1/in/who", headers=headers).json() == "inner"
+
+
+def test_application_that_is_mounted_in_itself_starts(app: FastAPI, client: TestClient, key: Any):
+    """What leads back is not followed for ever."""
+    app.add_api_route("/v1/a", nothing, dependencies=[requires("a")])
+    app.mount("/v1/again", app)
+    assert client.get("/v1/a", headers=key(scopes="a")).status_code == 200
 
 
 class Versioned(APIRouter):
@@ -324,9 +500,9 @@ def test_refusal_of_what_is_mounted_looks_as_all_do(
 ):
     """Also where the table leaves it to the dependency."""
     hosted = FastAPI()
-    hosted.add_api_route("/a", nothing, dependencies=[requires("admin")])
+    hosted.add_api_route("/v1/a", nothing, dependencies=[requires("admin")])
     app.host("api.example", wrap(hosted))
-    answer = client.get("/a", headers={**key(), "host": "api.example"})
+    answer = client.get("/v1/a", headers={**key(), "host": "api.example"})
     assert answer.status_code == 403
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["reason"] == "insufficient_scope"

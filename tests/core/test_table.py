@@ -309,9 +309,9 @@ def test_a_path_names_no_tenant_that_cannot_be(name):
 
 @pytest.mark.parametrize("facts", [(), ("model",), ("tenant",), ("model", "tenant")], ids=str)
 def test_what_any_path_may_be_for_is_unknown(facts):
-    """Where nothing else is about a path, a key is read, and those facts are not told."""
+    """Where nothing else is about a path, those facts are not told."""
     table = RouteTable([UnreadRoute(facts, anywhere=True)], protect=["/v1/*"])
-    for path, auth in (("/v1/x", "required"), ("/x", "optional")):
+    for path, auth in (("/v1/x", "required"), ("/x", "exempt")):
         found = table.match("GET", path)
         assert (found.auth, found.route, found.model) == (auth, None, None)
         assert found.names_model is ("model" in facts)

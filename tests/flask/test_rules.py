@@ -213,8 +213,7 @@ def test_views_that_a_host_chooses_are_checked_when_they_are_chosen(guard, key, 
         assert get("a.example", "/v1/x", scopes="a") == "allowed"
         assert get("b.example", "/v1/x") == "allowed"
         assert get("b.example", "/v1/x", models={"m": "read"}) == "model_unresolved"
-        assert get("c.example", "/x", scopes="c") == "allowed"
-        assert get("c.example", "/x") == "insufficient_scope"
+        assert get("c.example", "/x", scopes="c") == "missing_credentials"
 
 
 def test_views_of_subdomains_are_checked_when_they_are_chosen(guard, key, why):

@@ -110,8 +110,7 @@ class DeclaredRoute(Route):
 class UnreadRoute(DeclaredRoute):
     """Tells that an application has routes which nobody can read in advance; it is for no request.
 
-    They are about these facts. ``anywhere``: by the path alone, any request may be for them, so
-    that a key is read even where none is required.
+    They are about these facts. ``anywhere``: by the path alone, any request may be for them.
     """
 
     __slots__ = ("anywhere",)

@@ -117,7 +117,6 @@ class RouteTable:
         self._tenants_declared = any(route.tenant is not None for route in declared)
         self._models_declared = any(route.names_models for route in declared)
         unread = [each for each in declared if isinstance(each, UnreadRoute) and each.anywhere]
-        self._knows_all = not unread
         self._unread_models = any(route.names_models for route in unread)
         self._unread_tenants = any(route.tenant is not None for route in unread)
         self._body = None if model_from is None else model_from.body
@@ -203,9 +202,8 @@ class RouteTable:
             return self._matched(
                 view.route, view.fields, method, path, spelled=asked == method, view=view
             )
-        known = routed and self._knows_all
         return RouteMatch(
-            auth="required" if self._protects(path) else "exempt" if known else "optional",
+            auth="required" if self._protects(path) else "exempt" if routed else "optional",
             model=None,
             access=default_access(method),
             scopes=(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from operator import is_
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from starlette.applications import Starlette
@@ -44,7 +44,7 @@ class Declarations:
         self._routes: Sequence[BaseRoute] = ()
         self._length = 0
         self.looks_again = False
-        self._read: WeakKeyDictionary[Engine, tuple[BaseRoute, ...]] = WeakKeyDictionary()
+        self._read: WeakKeyDictionary[Engine, tuple[object, ...]] = WeakKeyDictionary()
         guard.engine.add_source(self._declare)
         app.exception_handlers[HTTPRefusedError] = _refuse
 
@@ -75,7 +75,7 @@ class Declarations:
             app.redoc_url,
             app.swagger_ui_oauth2_redirect_url,
         }
-        every = list(declared(routes))
+        every = list(declared(routes, within=(self.app,)))
         unread = [route for route in every if isinstance(route, UnreadRoute)]
         if not unread and all(hasattr(route, "path_regex") for route in contexts(routes)):
             refuse_open(self.guard.table, (route for route in every if route.path not in documents))
@@ -83,16 +83,20 @@ class Declarations:
 
     def _declare(self, engine: Engine) -> None:
         routes = self.app.router.routes
-        every = tuple(_every(routes))
+        every = tuple(_every(routes, (self.app,)))
         read = self._read.get(engine)
         if read is not None and len(read) == len(every) and all(map(is_, read, every)):
             return
-        for each in _mounted(routes):
+        within = (self.app,)
+        for each, under in _mounted(routes, within):
             if isinstance(each, Starlette):
                 each.exception_handlers.setdefault(HTTPRefusedError, _refuse)
+            look_again(_router(each), under=under, whole=False)
             self.looks_again = True
-            look_again(each.router if isinstance(each, Starlette) else each)
-        engine.declare_routes(self.app, [*declared(routes), Unmatched(engine.refresh)])
+        if self.looks_again:
+            look_again(self.app.router, whole=True)
+        every_route = declared(routes, within=within)
+        engine.declare_routes(self.app, [*every_route, Unmatched(engine.refresh)])
         self._read[engine] = every
 
 
@@ -122,28 +126,33 @@ class Unmatched(DeclaredRoute):
         return False
 
 
-def _mounted(
-    routes: Sequence[BaseRoute], within: tuple[object, ...] = ()
-) -> Iterator[Starlette | Router]:
-    """Yield applications within the application that have middleware, or may be given some.
+def _router(app: Starlette | Router) -> Router:
+    return app.router if isinstance(app, Starlette) else app
 
-    They also handle errors themselves.
-    """
+
+def _mounted(
+    routes: Sequence[BaseRoute], within: tuple[object, ...]
+) -> Iterator[tuple[Starlette | Router, re.Pattern[str] | None]]:
+    """Yield applications within the application, and what matches the paths of their mounts."""
     for each in contexts(routes):
         original = getattr(each, "original_route", each)
-        if not isinstance(original, Mount | Host):
-            continue
-        for app in applications(original):
-            if any(app is one for one in within):
-                continue
-            if isinstance(app, Starlette) or app is not original.app:
-                yield app
-            yield from _mounted(app.routes, (*within, app))
+        if isinstance(original, Mount | Host):
+            for app in applications(original):
+                if not any(app is one for one in within):
+                    yield app, getattr(each, "path_regex", None)
+                    yield from _mounted(app.routes, (*within, app))
 
 
-def _every(routes: Sequence[BaseRoute]) -> Iterator[BaseRoute]:
+def _every(
+    routes: Sequence[BaseRoute], within: tuple[object, ...] = ()
+) -> Iterator[BaseRoute | Starlette | Router]:
     """Yield every route, those of included routers and mounted applications too."""
     for each in routes:
         yield each
-        included = getattr(each, "original_router", each)
-        yield from _every(getattr(included, "routes", None) or ())
+        included: list[Any] = [each.original_router] if hasattr(each, "original_router") else []
+        if isinstance(each, Mount | Host):
+            included = applications(each)
+        for inner in included:
+            if not any(inner is one for one in within):
+                yield inner
+                yield from _every(inner.routes, (*within, inner))

@@ -7,13 +7,16 @@ the router of the application itself and around those of applications that are m
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from copy import copy
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keybound.asgi import APIKeyMiddleware, below
 from keybound.context import GUARD
 from keybound.handshakes import HANDSHAKE
+from keybound.installing import nested
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Coroutine
 
     from starlette.routing import Router
@@ -24,20 +27,43 @@ if TYPE_CHECKING:
 
     Serve = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
 
-_CAME = "keybound.came"
+CAME = "keybound.came"
 """Where the scope holds what was decided on, and by whom."""
 
-_PATH = 2
-"""Which of the facts is the path."""
+_AT = "keybound.at"
+"""Where it holds what the router around this one saw."""
 
 _DECIDED = ("keybound", "user", "auth", GUARD, HANDSHAKE)
 """What the scope has of a decision."""
 
 
-def look_again(router: Router) -> None:
-    """Let a router be reached only by what was decided on; around it nobody can hide."""
-    if not isinstance(router.middleware_stack, _Again):
-        router.middleware_stack = _Again(router.middleware_stack)
+def look_again(router: Router, *, under: re.Pattern[str] | None = None, whole: bool) -> None:
+    """Let a router be reached only by what was decided on.
+
+    ``under`` is what a mount matches that it is in. ``whole``: it is that of a guarded application,
+    which nothing reaches in another way.
+    """
+    if isinstance(router.middleware_stack, _Again):
+        again = router.middleware_stack
+    else:
+        around = (each for each in nested(router.middleware_stack) if _holds(each, router))
+        holder: Any = next(around, None)  # of a router's own middleware, the innermost
+        again = _Again(router.app)
+        if holder is None:
+            again.app = router.middleware_stack
+            router.middleware_stack = again
+        elif isinstance(holder.app, _Again):
+            again = holder.app
+        else:
+            holder.app = again
+    again.whole = again.whole or whole
+    if under is not None and under not in again.mounts:
+        again.mounts = (*again.mounts, under)
+
+
+def _holds(middleware: object, router: Router) -> bool:
+    inner = getattr(middleware, "app", None)
+    return inner == router.app or (isinstance(inner, _Again) and inner.app == router.app)
 
 
 def keeping(serve: Serve, guard: AsyncGuard) -> Serve:
@@ -45,10 +71,35 @@ def keeping(serve: Serve, guard: AsyncGuard) -> Serve:
 
     def keep(scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         if scope["type"] != "lifespan":
-            scope[_CAME] = _Came(scope, guard)
+            scope[CAME] = _Came(scope, guard)
+            scope.pop(_AT, None)
         return serve(scope, receive, send)
 
     return keep
+
+
+class _Facts(NamedTuple):
+    """What the decision on a connection depends on, but for its credential.
+
+    The path is the one that routers see, with those of the mounts that they are in before it.
+    """
+
+    kind: str
+    method: str | None
+    client: object
+    path: str
+
+    @classmethod
+    def of(cls, scope: Scope, prefix: str, path: str) -> _Facts:
+        return cls(scope["type"], scope.get("method"), scope.get("client"), prefix + path)
+
+
+class _At(NamedTuple):
+    """What a router saw."""
+
+    root: str
+    prefix: str
+    path: str
 
 
 class _Came:
@@ -60,23 +111,23 @@ class _Came:
         """Hold what is decided on, and what the key is in: it may be hidden by then."""
         self.guard = guard
         self.root: str = scope.get("root_path", "")
-        self.facts = _facts(scope, self.root)
         self.path: str = scope["path"]
+        self.facts = _Facts.of(scope, "", below(self.root, self.path))
         self.raw_path: bytes | None = scope.get("raw_path")
         self.headers = scope["headers"]
         self.query: bytes | None = scope.get("query_string")
 
-    def changed(self, scope: Scope, facts: tuple[Any, ...]) -> Scope:
-        """Return it with what became of it; a path that is another was not sent by anybody."""
-        path = self.root + facts[_PATH]
-        return {
-            **scope,
-            "headers": self.headers,
-            "query_string": self.query,
-            "root_path": self.root,
-            "path": path,
-            "raw_path": self.raw_path if path == self.path else None,
-        }
+    def became(self, facts: _Facts) -> _Came:
+        """Return it after a decision on these."""
+        other = copy(self)
+        other.facts = facts
+        return other
+
+    def asked(self, scope: Scope, path: str | None) -> Scope:
+        """Return a connection as it is by now: where it came, or on a path that nobody sent."""
+        came = {"root_path": self.root, "path": self.path, "raw_path": self.raw_path}
+        where = came if path is None else {"root_path": "", "path": path, "raw_path": None}
+        return {**scope, **where, "headers": self.headers, "query_string": self.query}
 
 
 class _Again:
@@ -85,35 +136,56 @@ class _Again:
     def __init__(self, app: ASGIApp) -> None:
         """Stand around what a router does."""
         self.app = app
+        self.whole = False
+        self.mounts: tuple[re.Pattern[str], ...] = ()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        came: _Came | None = scope.get(_CAME)  # an application may be served elsewhere, unguarded
-        if came is None or came.facts == (facts := _facts(scope, came.root)):
+        came: _Came | None = scope.get(CAME)
+        if came is None:  # what is mounted may be served elsewhere, unguarded
+            if self.whole and scope["type"] != "lifespan":
+                msg = "this request did not pass keybound, or a middleware dropped what it says"
+                raise RuntimeError(msg)
+            await self.app(scope, receive, send)
+            return
+        root: str = scope.get("root_path", "")
+        at = _At(root, self._prefix(scope.get(_AT), root), below(root, scope["path"]))
+        facts = _Facts.of(scope, at.prefix, at.path)
+        if facts == came.facts:
+            scope[_AT] = at
             await self.app(scope, receive, send)
             return
         before: Identity | None = scope.get("keybound")
 
         async def serve(decided: Scope, receive: Receive, send: Send) -> None:
             # Where nobody is asked for, whoever came is held to what was asked for where they came.
-            forgotten = before is not None and decided["keybound"] is None
-            if forgotten and decided["path"] != came.path:
-                where = {"path": came.path, "raw_path": came.raw_path}
-                await middleware({**asked, **where}, receive, send)
+            if before is not None and decided["keybound"] is None and decided["path"] != came.path:
+                await second(came.asked(scope, None), receive, send)
                 return
             scope.update({name: decided[name] for name in _DECIDED if name in decided})
+            scope[CAME], scope[_AT] = came.became(facts), at
             await self.app(scope, receive, send)
 
         came.guard.decides_again(before)
-        middleware, asked = APIKeyMiddleware(serve, came.guard), came.changed(scope, facts)
-        await middleware(asked, receive, send)
+        second = _Second(serve, came.guard)
+        path = facts.path if facts.path != came.facts.path else None
+        await second(came.asked(scope, path), receive, send)
+
+    def _prefix(self, outer: _At | None, root: str) -> str:
+        """Return the paths of the mounts that lead here, as the router around this one saw it."""
+        if outer is None:
+            return ""
+        matched = [found for each in self.mounts if (found := each.match(outer.path)) is not None]
+        ends = [outer.path[: len(outer.path) - len(found["path"]) - 1] for found in matched]
+        meant = [end for end in ends if outer.root + end == root] or ends or [""]
+        return outer.prefix + meant[0]
 
 
-def _facts(scope: Scope, outer: str) -> tuple[Any, ...]:
-    """Return what the decision on a connection depends on, but for its credential.
+class _Second(APIKeyMiddleware):
+    """Decides, and says nothing at start."""
 
-    The path is that which routers see, mounts included, in an application at ``outer``.
-    """
-    root: str = scope.get("root_path", "")
-    path = root.removeprefix(outer) + below(root, scope["path"])
-    return scope["type"], scope.get("method"), path, scope.get("client")
+    def __init__(self, app: Serve, guard: AsyncGuard) -> None:
+        """Take what the first one has looked at already."""
+        super().__init__(app, guard)
+        self._looks = False
+        self._told_of_cors = True

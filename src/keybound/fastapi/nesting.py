@@ -7,6 +7,8 @@ FastAPI 0.115 keeps the routes of included routers flat; later ones nest them, a
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import chain
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, cast
 
 from fastapi import routing
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 
     from starlette.routing import BaseRoute, Host, Mount
 
-_ATTRIBUTES = ("app", "func", "__self__")
-"""Where objects without a dictionary keep it: those with slots, partial functions, methods."""
+_ATTRIBUTES = ("func", "args", "keywords", "__self__", "__defaults__", "__kwdefaults__")
+"""Where partial functions, methods and functions keep what is theirs."""
 
 _NESTED_MAX = 100
 """Objects that are looked through for applications within them."""
@@ -48,17 +50,31 @@ def applications(route: Mount | Host) -> list[Starlette | Router]:
 
 
 def _held(app: object) -> Iterator[object]:
-    """Yield what middleware may wrap: attributes of an object, and variables of a function."""
+    """Yield what middleware may wrap: what an object or a function can call by a name."""
     if isinstance(app, type):
         return
+    for held in _named(app):
+        if isinstance(held, dict):
+            yield from cast("dict[object, object]", held).values()
+        elif isinstance(held, list | tuple):
+            yield from cast("Sequence[object]", held)
+        else:
+            yield held
+
+
+def _named(app: object) -> Iterator[object]:
     attributes = _attribute(app, "__dict__")
     if isinstance(attributes, dict):
         yield from cast("dict[str, object]", attributes).values()
-    for name in _ATTRIBUTES:
+    slots = (getattr(each, "__slots__", ()) for each in type(app).__mro__)
+    names = [[each] if isinstance(each, str) else each for each in slots]
+    for name in chain(_ATTRIBUTES, *names):
         yield _attribute(app, name)
-    for cell in _attribute(app, "__closure__") or ():
-        with suppress(ValueError):  # nothing was assigned yet
-            yield cell.cell_contents
+    if isinstance(app, FunctionType):
+        for cell in app.__closure__ or ():
+            with suppress(ValueError):  # nothing was assigned yet
+                yield cell.cell_contents
+        yield from map(app.__globals__.get, app.__code__.co_names)
 
 
 def _attribute(app: object, name: str) -> Any:  # noqa: ANN401 - whatever it is

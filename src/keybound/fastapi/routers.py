@@ -18,14 +18,13 @@ from keybound.fastapi.nesting import applications, contexts
 from keybound.installing import nested
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from starlette.applications import Starlette
     from starlette.convertors import Convertor
     from starlette.routing import BaseRoute, Router
 
     from keybound.core.facts import Access
-    from keybound.core.routes import Auth
 
     Convertors = Mapping[str, Convertor[Any]]
 
@@ -59,8 +58,11 @@ def declared(
         original = getattr(each, "original_route", each)
         regex = getattr(each, "path_regex", None)
         if regex is None:
-            apps = applications(original) if isinstance(original, Host) else None
-            yield from _unread(apps, within)
+            if isinstance(original, Host):
+                fields = {*(around or ()), *original.param_convertors}
+                facts = _left(applications(original), fields, within)
+                if facts:
+                    yield UnreadRoute(facts, anywhere=True)
             continue
         inner = regex.pattern.removeprefix("^").removesuffix("$")
         path, whole = shown + each.path_format, re.compile(_joined(outer, inner))
@@ -69,17 +71,17 @@ def declared(
             prefix = shown + each.path
             found = [app for app in applications(each) if not any(app is one for one in within)]
             if len(found) == 1 and all(_sees_whole_path(app, prefix) for app in nested(each.app)):
-                fields = [own for name, own in each.param_convertors.items() if name != _REST_NAME]
+                own = [each for name, each in each.param_convertors.items() if name != _REST_NAME]
                 yield from declared(
                     found[0].routes,
                     outer=_joined(outer, inner.removesuffix(_REST)),
                     shown=prefix,
                     around=convertors,
-                    certain=certain and not any(map(_spans, fields)),
+                    certain=certain and not any(map(_spans, own)),
                     within=(*within, found[0]),
                 )
                 found = []
-            yield from _unread_under(path, whole, found, within)
+            yield from _unread_under(path, whole, _left(found, convertors, within))
         elif isinstance(original, WebSocketRoute):
             yield from _readings(path, whole, [WEBSOCKET], each, convertors, certain=certain)
         else:
@@ -110,53 +112,32 @@ def _by_path(route: object) -> bool:
     return matches is None or written_by in {"fastapi", "starlette"}
 
 
-def _unread(
-    apps: Sequence[Starlette | Router] | None, within: tuple[object, ...]
-) -> Iterator[DeclaredRoute]:
-    """Tell of applications, or of what cannot be looked into, that may serve any path."""
-    facts, asks = (set[str](), True) if apps is None else _about(apps, within)
-    if facts or asks:
-        yield UnreadRoute(facts, anywhere=True)
-
-
 def _unread_under(
-    path: str,
-    regex: re.Pattern[str],
-    apps: Sequence[Starlette | Router],
-    within: tuple[object, ...],
+    path: str, regex: re.Pattern[str], facts: Collection[str]
 ) -> Iterator[DeclaredRoute]:
-    """Yield what is known of requests to a mount that no route in it is for, as far as is known."""
-    facts, asks = _about(apps, within)
+    """Yield what is known of requests to a mount that no route in it is for."""
     if facts:
         yield UnreadRoute(facts, anywhere=False)
-    auth: Auth = "optional" if asks else "exempt"
     for methods in (None, [WEBSOCKET]):
-        yield DeclaredRoute(path, regex, methods, auth=auth, unresolved=facts)
+        yield DeclaredRoute(path, regex, methods, unresolved=facts)
 
 
-def _about(
-    apps: Iterable[Starlette | Router],
-    within: tuple[object, ...],
-    around: frozenset[str] = frozenset(),
-) -> tuple[set[str], bool]:
-    """Return the facts that applications leave to the table, and whether they ask for a key.
-
-    ``around`` are the fields of the mounts that they are in.
-    """
-    facts, asks = set[str](), False
+def _left(
+    apps: Iterable[Starlette | Router], around: Iterable[str], within: tuple[object, ...]
+) -> set[str]:
+    """Return the facts that applications leave to the table, in mounts with these fields."""
+    facts = set[str]()
     for app in apps:
         if any(app is one for one in within):
             continue
         for each in contexts(app.routes):
             original = getattr(each, "original_route", each)
-            fields = around.union(getattr(each, "param_convertors", ()))
+            fields = {*around, *getattr(each, "param_convertors", ())}
             if isinstance(original, Mount | Host):
-                inner = _about(applications(original), (*within, app), fields)
+                facts |= _left(applications(original), fields, (*within, app))
             else:
-                demand = _demand(each, getattr(each, "path", ""))
-                inner = _left_to_the_table(demand, fields), demand.auth != "exempt"
-            facts, asks = facts | inner[0], asks or inner[1]
-    return facts, asks
+                facts |= _left_to_the_table(_demand(each, getattr(each, "path", "")), fields)
+    return facts
 
 
 def _demand(route: object, path: str) -> Demand:

@@ -71,7 +71,7 @@ class Declarations:
                 f"{', '.join(table.protect)} and the views guard no rule of {self._app.name}",
                 fix="protect=['/*'] guards all; every request is refused until then",
             )
-        paths = [route.path for demands in router.demands for route in demands.routes]
+        paths = [route.path for route in router.routes]
         for route in engine.settings.routes:
             if not any(may_meet(route.path, path) for path in paths):
                 logger.warning("routes: %s matches no rule of %s", route.path, self._app.name)

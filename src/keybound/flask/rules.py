@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter, Map, RequestRedirect, Rule
 
-from keybound.core.declared import Arguments, DeclaredRoute, UnreadRoute, argument_text
+from keybound.core.declared import Arguments, DeclaredRoute, argument_text
 from keybound.core.demands import Demand, joined
 from keybound.core.facts import WEBSOCKET
 from keybound.core.table import View
@@ -123,10 +123,9 @@ class RuleRouter:
     ) -> None:
         """Copy the rules; without ``asked``, more than method and path decide, so find nothing."""
         self.demands = tuple(demands for _, demands in rules)
-        every = [route for demands in self.demands for route in demands.routes]
-        # What cannot be told of a request, its view looks at; a key is read for it.
-        unread = [] if asked else [UnreadRoute((), anywhere=True)]
-        self.routes: tuple[DeclaredRoute, ...] = (*every, *unread)
+        self.routes: tuple[DeclaredRoute, ...] = tuple(
+            route for demands in self.demands for route in demands.routes
+        )
         copied = Map(
             default_subdomain=url_map.default_subdomain,
             strict_slashes=url_map.strict_slashes,
