@@ -149,10 +149,9 @@ def _every(
     """Yield every route, those of included routers and mounted applications too."""
     for each in routes:
         yield each
-        included: list[Any] = [each.original_router] if hasattr(each, "original_router") else []
-        if isinstance(each, Mount | Host):
-            included = applications(each)
-        for inner in included:
+        router: Any = getattr(each, "original_router", None)  # of those that are included
+        inside: list[Any] = [] if router is None else [router]
+        for inner in applications(each) if isinstance(each, Mount | Host) else inside:
             if not any(inner is one for one in within):
                 yield inner
                 yield from _every(inner.routes, (*within, inner))
