@@ -75,6 +75,39 @@ def in_a_global(app: Any) -> Any:
     return serve
 
 
+async def call_app(self: Any, scope: Any, receive: Any, send: Any) -> None:
+    """Serve one connection by the application of an object."""
+    await self.app(scope, receive, send)
+
+
+class Private:
+    """Shows what it has by a property alone."""
+
+    __slots__ = ("__app",)
+
+    def __init__(self, app: Any) -> None:
+        """Stand around an application."""
+        self.__app = app
+
+    @property
+    def app(self) -> Any:
+        """Return it."""
+        return self.__app
+
+    __call__ = call_app
+
+
+class Crowded:
+    """Has many functions besides the application."""
+
+    def __init__(self, app: Any) -> None:
+        """Stand around an application."""
+        vars(self)["handlers"] = {number: partial(print, number) for number in range(200)}
+        self.app = app
+
+    __call__ = call_app
+
+
 class Slotted:
     """Has no dictionary."""
 
@@ -127,6 +160,9 @@ WRAPPERS: dict[str, Callable[[Any], Any]] = {
     "in a method": lambda app: Overriding(app).__call__,
     "in a default": lambda app: by_default(app),  # noqa: PLW0108 - it is below
     "in a global": lambda app: in_a_global(app),  # noqa: PLW0108 - the same
+    "in a class": lambda app: type("Gate", (), {"app": app, "__call__": call_app})(),
+    "in a property": lambda app: Private(app),  # noqa: PLW0108 - it is below
+    "beside much": lambda app: Crowded(app),  # noqa: PLW0108 - the same
     "in a slot": lambda app: Slotted(app),  # noqa: PLW0108 - the same
     "in a list": lambda app: Listing(app),  # noqa: PLW0108 - the same
 }
@@ -319,16 +355,26 @@ class Renaming(Overriding):
         await Overriding(self.app)(scope, receive, send)
 
 
+def in_a_function_of_its_own(app: Any) -> Any:
+    """Return a function that does the same."""
+
+    async def serve(scope: Any, receive: Any, send: Any) -> None:
+        await Overriding(app)(scope, receive, send)
+
+    return serve
+
+
+@pytest.mark.parametrize("kind", [Renaming, Overriding, in_a_function_of_its_own])
 @pytest.mark.parametrize("changed", [{"x-method": "DELETE"}, {"x-path": "/v1/in/b"}], ids=str)
 def test_middleware_of_a_router_is_looked_behind(
-    app: FastAPI, client: TestClient, key: Any, changed: dict[str, str]
+    app: FastAPI, client: TestClient, key: Any, kind: Any, changed: dict[str, str]
 ):
     """It stands between the mount and the routes, as that of an application does."""
     inner = FastAPI()
     inner.add_api_route("/a", nothing, methods=["POST"], dependencies=[requires(access="read")])
     inner.add_api_route("/a", nothing, methods=["DELETE"])
     inner.add_api_route("/b", nothing, methods=["POST"])
-    router = Router(inner.routes, middleware=[Middleware(GZipMiddleware), Middleware(Renaming)])
+    router = Router(inner.routes, middleware=[Middleware(GZipMiddleware), Middleware(kind)])
     app.mount("/v1/in", router)
     headers = key(read_only=True)
     assert client.post("/v1/in/a", headers=headers).status_code == 200
@@ -352,6 +398,53 @@ def test_guard_of_a_mounted_application_has_the_last_word(guard: Guard, key: Any
     issued = inner_guard.issue(name="inner", tenant="acme")
     headers = {**key(), "X-Inner": issued.secret.reveal(), "x-client": "192.0.2.1"}
     assert TestClient(app).get("/v1/in/who", headers=headers).json() == "inner"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"x-method": "DELETE"}, {"x-client": "192.0.2.1"}],
+    ids=lambda each: next(iter(each)),
+)
+def test_guard_around_a_guarded_application_is_asked_as_well(
+    guard: Guard, key: Any, changed: dict[str, str]
+):
+    """What middleware between the two changes is decided by both."""
+    inner_guard = Guard.from_settings(database="memory://", protect=["/key"])
+    app, inner = FastAPI(), FastAPI()
+    inner.add_api_route("/key", nothing)
+    inner.add_api_route("/pub", nothing, methods=["GET", "DELETE"])
+    init_app(inner, inner_guard.to_async())
+    inner.add_middleware(Overriding)
+    app.mount("/v1/in", inner)
+    init_app(app, guard.to_async())
+    client = TestClient(app, client=("203.0.113.9", 1))
+    limited = key(read_only=True, networks="203.0.113.0/24")
+    assert client.get("/v1/in/pub", headers=limited).status_code == 200
+    assert client.get("/v1/in/pub", headers={**limited, **changed}).status_code == 403
+    assert client.get("/v1/in/pub", headers={**key(), **changed}).status_code == 200
+
+
+def test_middleware_in_the_place_of_a_router_is_looked_behind(guard: Guard, key: Any):
+    """However it came there."""
+    app = FastAPI()
+    app.add_api_route("/v1/a", nothing, methods=["GET", "DELETE"])
+    app.router.middleware_stack = Overriding(app.router.middleware_stack)
+    init_app(app, guard.to_async())
+    client, limited = TestClient(app), key(read_only=True)
+    assert client.get("/v1/a", headers=limited).status_code == 200
+    assert client.get("/v1/a", headers={**limited, "x-method": "DELETE"}).status_code == 403
+
+
+def test_first_mount_may_join_while_requests_are_served(guard: Guard, key: Any):
+    """Those that came before it are served all the same."""
+    app = FastAPI()
+    app.add_api_route("/v1/a", nothing)
+    app.add_api_route("/v1/b", nothing)
+    init_app(app, guard.to_async())
+    client = TestClient(app)
+    assert client.get("/v1/a", headers=key()).status_code == 200
+    app.router.routes[-1] = Mount("/v1/in", FastAPI())
+    assert client.get("/v1/a", headers=key()).status_code == 200
 
 
 def test_application_that_is_mounted_in_itself_starts(app: FastAPI, client: TestClient, key: Any):

@@ -27,7 +27,7 @@ from keybound.asgi import APIKeyMiddleware
 from keybound.fastapi.declarations import Declarations
 from keybound.fastapi.demands import CurrentKey, OptionalKey, requires
 from keybound.fastapi.documents import Document
-from keybound.fastapi.inside import CAME, keeping, look_again
+from keybound.fastapi.inside import keeping, look_again
 from keybound.guard import AsyncGuard
 from keybound.handshakes import send_refusal
 from keybound.installing import refuse_twice, usable_guard
@@ -62,12 +62,11 @@ class DeclaredMiddleware(APIKeyMiddleware):
         super().__init__(app, declarations.guard)
         self._declarations = declarations
         self._seem_current = declarations.seem_current
-        # Bound once, since calls are what a request costs.
-        self._serve = super().__call__
-        self._serve_twice = keeping(self._serve, self.guard)
-        if not isinstance(app, ExceptionMiddleware):  # Starlette's own, which changes nothing
-            declarations.looks_again = True
-            look_again(declarations.app.router, whole=True)
+        self._serve = keeping(super().__call__, self.guard)
+        router = declarations.app.router
+        # Starlette's own changes nothing.
+        if not isinstance(app, ExceptionMiddleware) or router.middleware_stack != router.app:
+            look_again(router, whole=True)
 
     def __call__(  # pyright: ignore[reportIncompatibleMethodOverride] - it is awaited all the same
         self, scope: Scope, receive: Receive, send: Send
@@ -83,9 +82,7 @@ class DeclaredMiddleware(APIKeyMiddleware):
             except Exception as error:  # noqa: BLE001 - whatever fails, the answer is a denial
                 denied = self.guard.engine.refuser.failed(error)
                 return send_refusal(scope, send, self.guard.refuse(denied))
-        twice = self._declarations.looks_again or CAME in scope  # of a guard around this one
-        serve = self._serve_twice if twice else self._serve
-        return serve(scope, receive, send)
+        return self._serve(scope, receive, send)
 
     def check(self) -> None:
         """Read the routes; raises ``InputError`` where they cannot be read, or none is guarded."""

@@ -43,7 +43,6 @@ class Declarations:
         self._engine: Engine | None = None
         self._routes: Sequence[BaseRoute] = ()
         self._length = 0
-        self.looks_again = False
         self._read: WeakKeyDictionary[Engine, tuple[object, ...]] = WeakKeyDictionary()
         guard.engine.add_source(self._declare)
         app.exception_handlers[HTTPRefusedError] = _refuse
@@ -88,12 +87,12 @@ class Declarations:
         if read is not None and len(read) == len(every) and all(map(is_, read, every)):
             return
         within = (self.app,)
-        for each, under in _mounted(routes, within):
+        mounted = list(_mounted(routes, within))
+        for each, under in mounted:
             if isinstance(each, Starlette):
                 each.exception_handlers.setdefault(HTTPRefusedError, _refuse)
             look_again(_router(each), under=under, whole=False)
-            self.looks_again = True
-        if self.looks_again:
+        if mounted:  # they go by what the router around them saw
             look_again(self.app.router, whole=True)
         every_route = declared(routes, within=within)
         engine.declare_routes(self.app, [*every_route, Unmatched(engine.refresh)])

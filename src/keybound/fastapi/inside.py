@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keybound.asgi import APIKeyMiddleware, below
 from keybound.context import GUARD
+from keybound.fastapi.nesting import reached, replaced
 from keybound.handshakes import HANDSHAKE
-from keybound.installing import nested
 
 if TYPE_CHECKING:
     import re
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
     Serve = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
 
-CAME = "keybound.came"
-"""Where the scope holds what was decided on, and by whom."""
+_CAME = "keybound.came"
+"""Where the scope holds what was decided on, and by whom: of several guards, innermost first."""
 
 _AT = "keybound.at"
-"""Where it holds what the router around this one saw."""
+"""Where it holds what the router around this one saw, for each of them."""
 
 _DECIDED = ("keybound", "user", "auth", GUARD, HANDSHAKE)
 """What the scope has of a decision."""
@@ -43,27 +43,15 @@ def look_again(router: Router, *, under: re.Pattern[str] | None = None, whole: b
     ``under`` is what a mount matches that it is in. ``whole``: it is that of a guarded application,
     which nothing reaches in another way.
     """
-    if isinstance(router.middleware_stack, _Again):
-        again = router.middleware_stack
-    else:
-        around = (each for each in nested(router.middleware_stack) if _holds(each, router))
-        holder: Any = next(around, None)  # of a router's own middleware, the innermost
+    again = next((each for each in reached(router.middleware_stack) if type(each) is _Again), None)
+    if again is None:
         again = _Again(router.app)
-        if holder is None:
+        if not replaced(router.middleware_stack, router.app, again):  # the innermost: no middleware
             again.app = router.middleware_stack
             router.middleware_stack = again
-        elif isinstance(holder.app, _Again):
-            again = holder.app
-        else:
-            holder.app = again
     again.whole = again.whole or whole
     if under is not None and under not in again.mounts:
         again.mounts = (*again.mounts, under)
-
-
-def _holds(middleware: object, router: Router) -> bool:
-    inner = getattr(middleware, "app", None)
-    return inner == router.app or (isinstance(inner, _Again) and inner.app == router.app)
 
 
 def keeping(serve: Serve, guard: AsyncGuard) -> Serve:
@@ -71,8 +59,9 @@ def keeping(serve: Serve, guard: AsyncGuard) -> Serve:
 
     def keep(scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         if scope["type"] != "lifespan":
-            scope[CAME] = _Came(scope, guard)
-            scope.pop(_AT, None)
+            # Those of guards around this one stay: what is changed between them is theirs.
+            scope[_CAME] = (_Came(scope, guard), *scope.get(_CAME, ()))
+            scope[_AT] = (None, *scope.get(_AT, ()))
         return serve(scope, receive, send)
 
     return keep
@@ -141,30 +130,40 @@ class _Again:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        came: _Came | None = scope.get(CAME)
-        if came is None:  # what is mounted may be served elsewhere, unguarded
-            if self.whole and scope["type"] != "lifespan":
-                msg = "this request did not pass keybound, or a middleware dropped what it says"
-                raise RuntimeError(msg)
-            await self.app(scope, receive, send)
-            return
+        cames: tuple[_Came, ...] = scope.get(_CAME, ())
+        if not cames and self.whole and scope["type"] != "lifespan":
+            msg = "this request did not pass keybound, or a middleware dropped what it says"
+            raise RuntimeError(msg)
+        # What is mounted may be served elsewhere, unguarded.
         root: str = scope.get("root_path", "")
-        at = _At(root, self._prefix(scope.get(_AT), root), below(root, scope["path"]))
-        facts = _Facts.of(scope, at.prefix, at.path)
-        if facts == came.facts:
-            scope[_AT] = at
-            await self.app(scope, receive, send)
-            return
-        before: Identity | None = scope.get("keybound")
+        path = below(root, scope["path"]) if cames else ""
+        ats = [_At(root, self._prefix(outer, root), path) for outer in scope.get(_AT, ())]
+        facts = [_Facts.of(scope, at.prefix, path) for at in ats]
+        for number, came in enumerate(cames):
+            if came.facts != facts[number]:
+                await self._decide(number, facts[number], scope, receive, send)
+                return
+        if cames:
+            scope[_AT] = tuple(ats)
+        await self.app(scope, receive, send)
+
+    async def _decide(
+        self, number: int, facts: _Facts, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Decide again by one of the guards, the innermost of which says who is calling."""
+        cames: tuple[_Came, ...] = scope[_CAME]
+        came = cames[number]
+        before: Identity | None = scope.get("keybound") if number == 0 else None
 
         async def serve(decided: Scope, receive: Receive, send: Send) -> None:
             # Where nobody is asked for, whoever came is held to what was asked for where they came.
             if before is not None and decided["keybound"] is None and decided["path"] != came.path:
                 await second(came.asked(scope, None), receive, send)
                 return
-            scope.update({name: decided[name] for name in _DECIDED if name in decided})
-            scope[CAME], scope[_AT] = came.became(facts), at
-            await self.app(scope, receive, send)
+            if number == 0:
+                scope.update({name: decided[name] for name in _DECIDED if name in decided})
+            scope[_CAME] = (*cames[:number], came.became(facts), *cames[number + 1 :])
+            await self(scope, receive, send)
 
         came.guard.decides_again(before)
         second = _Second(serve, came.guard)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from itertools import chain
-from types import FunctionType
+from types import CellType, FunctionType
 from typing import TYPE_CHECKING, Any, cast
 
 from fastapi import routing
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _ATTRIBUTES = ("func", "args", "keywords", "__self__", "__defaults__", "__kwdefaults__")
 """Where partial functions, methods and functions keep what is theirs."""
 
-_NESTED_MAX = 100
+_NESTED_MAX = 300
 """Objects that are looked through for applications within them."""
 
 
@@ -36,16 +36,34 @@ def contexts(routes: Sequence[BaseRoute]) -> Iterator[Any]:
 
 def applications(route: Mount | Host) -> list[Starlette | Router]:
     """Return what has routes of its own within a mount or behind a host, whatever is around it."""
-    found: list[Starlette | Router] = []
-    seen, queue = {id(route.app)}, list[Any]([route.app])
-    for app in queue:
-        if issubclass(type(app), Starlette | Router):  # ``isinstance`` would ask a proxy
-            found.append(app)
+    return [app for app in reached(route.app) if issubclass(type(app), Starlette | Router)]
+
+
+def reached(app: object) -> Iterator[Any]:
+    """Yield an application and what it may call, down to what has routes of its own."""
+    seen, queue = {id(app)}, [app]
+    for each in queue:
+        yield each
+        if issubclass(type(each), Starlette | Router):  # ``isinstance`` would ask a proxy
             continue
-        for each in _held(app):
-            if callable(each) and id(each) not in seen and len(queue) < _NESTED_MAX:
-                seen.add(id(each))
-                queue.append(each)
+        for held in _held(each):
+            if callable(held) and id(held) not in seen and len(queue) < _NESTED_MAX:
+                seen.add(id(held))
+                queue.append(held)
+
+
+def replaced(app: object, inner: object, other: object) -> bool:
+    """Put ``other`` where middleware holds ``inner``; return whether there was any."""
+    found = False
+    for each in list(reached(app)):
+        attributes = _attribute(each, "__dict__")
+        names = [name for name in attributes or () if attributes[name] == inner]
+        cells = [cell for cell in _cells(each) if cell.cell_contents == inner]
+        for name in names:
+            setattr(each, name, other)
+        for cell in cells:
+            cell.cell_contents = other
+        found = found or bool(names or cells)
     return found
 
 
@@ -63,6 +81,7 @@ def _held(app: object) -> Iterator[object]:
 
 
 def _named(app: object) -> Iterator[object]:
+    yield _attribute(app, "app")
     attributes = _attribute(app, "__dict__")
     if isinstance(attributes, dict):
         yield from cast("dict[str, object]", attributes).values()
@@ -70,11 +89,23 @@ def _named(app: object) -> Iterator[object]:
     names = [[each] if isinstance(each, str) else each for each in slots]
     for name in chain(_ATTRIBUTES, *names):
         yield _attribute(app, name)
-    if isinstance(app, FunctionType):
-        for cell in app.__closure__ or ():
-            with suppress(ValueError):  # nothing was assigned yet
-                yield cell.cell_contents
-        yield from map(app.__globals__.get, app.__code__.co_names)
+    yield from (cell.cell_contents for cell in _cells(app))
+    for called in (app, _attribute(type(app), "__call__")):
+        if isinstance(called, FunctionType):
+            yield from map(called.__globals__.get, called.__code__.co_names)
+
+
+def _cells(app: object) -> list[CellType]:
+    """Return those of the variables around a function that something was assigned to."""
+    every = (app.__closure__ or ()) if isinstance(app, FunctionType) else ()
+    return [cell for cell in every if _is_filled(cell)]
+
+
+def _is_filled(cell: CellType) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:
+        return False
 
 
 def _attribute(app: object, name: str) -> Any:  # noqa: ANN401 - whatever it is
