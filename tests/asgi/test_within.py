@@ -343,15 +343,27 @@ def test_host_that_names_a_tenant_names_none_in_advance(app: FastAPI, client: Te
     assert answer.json()["reason"] == "tenant_unresolved"
 
 
+class Incomparable:
+    """Is equal to nothing, and cannot even be asked."""
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        """Raise."""
+        raise ValueError(other)
+
+
 class Renaming(Overriding):
     """The same, and one can see what it is around."""
 
     def __init__(self, app: Any) -> None:
         """Stand around ``app``."""
+        self.table = Incomparable()
         self.app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one connection."""
+        assert self.table is not None
         await Overriding(self.app)(scope, receive, send)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from itertools import chain
-from types import CellType, FunctionType
+from types import CellType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, cast
 
 from fastapi import routing
@@ -53,18 +53,22 @@ def reached(app: object) -> Iterator[Any]:
 
 
 def replaced(app: object, inner: object, other: object) -> bool:
-    """Put ``other`` where middleware holds ``inner``; return whether there was any."""
+    """Put ``other`` where middleware holds a method; return whether there was any."""
     found = False
     for each in list(reached(app)):
         attributes = _attribute(each, "__dict__")
-        names = [name for name in attributes or () if attributes[name] == inner]
-        cells = [cell for cell in _cells(each) if cell.cell_contents == inner]
+        names = [name for name in attributes or () if _is_method(attributes[name], inner)]
+        cells = [cell for cell in _cells(each) if _is_method(cell.cell_contents, inner)]
         for name in names:
             setattr(each, name, other)
         for cell in cells:
             cell.cell_contents = other
         found = found or bool(names or cells)
     return found
+
+
+def _is_method(held: object, method: object) -> bool:
+    return type(held) is MethodType and held == method  # what else there is may not be comparable
 
 
 def _held(app: object) -> Iterator[object]:
