@@ -158,13 +158,13 @@ WRAPPERS: dict[str, Callable[[Any], Any]] = {
     "in a partial": partial,
     "in a partial's arguments": lambda app: partial(serve, app),
     "in a method": lambda app: Overriding(app).__call__,
-    "in a default": lambda app: by_default(app),  # noqa: PLW0108 - it is below
-    "in a global": lambda app: in_a_global(app),  # noqa: PLW0108 - the same
+    "in a default": by_default,
+    "in a global": in_a_global,
     "in a class": lambda app: type("Gate", (), {"app": app, "__call__": call_app})(),
-    "in a property": lambda app: Private(app),  # noqa: PLW0108 - it is below
-    "beside much": lambda app: Crowded(app),  # noqa: PLW0108 - the same
-    "in a slot": lambda app: Slotted(app),  # noqa: PLW0108 - the same
-    "in a list": lambda app: Listing(app),  # noqa: PLW0108 - the same
+    "in a property": Private,
+    "beside much": Crowded,
+    "in a slot": Slotted,
+    "in a list": Listing,
 }
 
 
@@ -394,22 +394,29 @@ def test_middleware_of_a_router_is_looked_behind(
     assert refused.json()["reason"] == "method_not_allowed"
 
 
-def test_guard_of_a_mounted_application_has_the_last_word(guard: Guard, key: Any):
+@pytest.mark.parametrize("around", [False, True], ids=["within it", "around it"])
+def test_guard_of_a_mounted_application_has_the_last_word(
+    guard: Guard,
+    key: Any,
+    around: bool,  # noqa: FBT001 - a parameter of the test
+):
     """What its own middleware changes is decided by it, and the identity is its."""
     inner_guard = Guard.from_settings(database="memory://", credentials=["header(X-Inner)"])
     app, inner = FastAPI(), FastAPI()
-    inner.add_middleware(Overriding)
+    if not around:
+        inner.add_middleware(Overriding)
     init_app(inner, inner_guard.to_async())
-    app.mount("/v1/in", inner)
+    app.mount("/v1/in", Overriding(inner) if around else inner)
     init_app(app, guard.to_async())
 
     @inner.get("/who")
-    async def who(key: CurrentKey) -> str:
-        return key.name
+    async def who(key: CurrentKey) -> list[str]:
+        current = keybound.current_key()
+        return [key.name, current.name if current else "nobody"]
 
     issued = inner_guard.issue(name="inner", tenant="acme")
     headers = {**key(), "X-Inner": issued.secret.reveal(), "x-client": "192.0.2.1"}
-    assert TestClient(app).get("/v1/in/who", headers=headers).json() == "inner"
+    assert TestClient(app).get("/v1/in/who", headers=headers).json() == ["inner", "inner"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from starlette.routing import Host, Mount
 
 from keybound.core.declared import DeclaredRoute, UnreadRoute
 from keybound.fastapi.inside import look_again
-from keybound.fastapi.nesting import applications, contexts
+from keybound.fastapi.nesting import among, applications, contexts
 from keybound.fastapi.routers import declared
 from keybound.installing import refuse_open
 from keybound.starlette import HTTPRefusedError, RefusedResponse
@@ -137,7 +137,7 @@ def _mounted(
         original = getattr(each, "original_route", each)
         if isinstance(original, Mount | Host):
             for app in applications(original):
-                if not any(app is one for one in within):
+                if not among(app, within):
                     yield app, getattr(each, "path_regex", None)
                     yield from _mounted(app.routes, (*within, app))
 
@@ -151,6 +151,6 @@ def _every(
         router: Any = getattr(each, "original_router", None)  # of those that are included
         inside: list[Any] = [] if router is None else [router]
         for inner in applications(each) if isinstance(each, Mount | Host) else inside:
-            if not any(inner is one for one in within):
+            if not among(inner, within):
                 yield inner
                 yield from _every(inner.routes, (*within, inner))

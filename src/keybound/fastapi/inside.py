@@ -11,7 +11,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keybound.asgi import APIKeyMiddleware, below
-from keybound.context import GUARD
+from keybound.context import GUARD, NO_KEY, reset_current, set_current
 from keybound.fastapi.nesting import reached, replaced
 from keybound.handshakes import HANDSHAKE
 
@@ -160,10 +160,16 @@ class _Again:
             if before is not None and decided["keybound"] is None and decided["path"] != came.path:
                 await second(came.asked(scope, None), receive, send)
                 return
+            scope[_CAME] = (*cames[:number], came.became(facts), *cames[number + 1 :])
             if number == 0:
                 scope.update({name: decided[name] for name in _DECIDED if name in decided})
-            scope[_CAME] = (*cames[:number], came.became(facts), *cames[number + 1 :])
-            await self(scope, receive, send)
+                await self(scope, receive, send)
+                return
+            token = set_current(scope["keybound"] or NO_KEY)  # not whom the outer guard let in
+            try:
+                await self(scope, receive, send)
+            finally:
+                reset_current(token)
 
         came.guard.decides_again(before)
         second = _Second(serve, came.guard)

@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.routing import Router
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from starlette.routing import BaseRoute, Host, Mount
 
@@ -37,6 +37,11 @@ def contexts(routes: Sequence[BaseRoute]) -> Iterator[Any]:
 def applications(route: Mount | Host) -> list[Starlette | Router]:
     """Return what has routes of its own within a mount or behind a host, whatever is around it."""
     return [app for app in reached(route.app) if issubclass(type(app), Starlette | Router)]
+
+
+def among(app: object, others: Iterable[object]) -> bool:
+    """Return whether it is one of these itself, and not merely equal to one."""
+    return any(app is each for each in others)
 
 
 def reached(app: object) -> Iterator[Any]:

@@ -14,7 +14,7 @@ from keybound.core.demands import Demand, joined
 from keybound.core.facts import WEBSOCKET
 from keybound.core.patterns import template_fields
 from keybound.fastapi.demands import demands_of
-from keybound.fastapi.nesting import applications, contexts
+from keybound.fastapi.nesting import among, applications, contexts
 from keybound.installing import nested
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def declared(
         convertors = {**(around or {}), **each.param_convertors}
         if isinstance(original, Mount):
             prefix = shown + each.path
-            found = [app for app in applications(each) if not any(app is one for one in within)]
+            found = [app for app in applications(each) if not among(app, within)]
             if len(found) == 1 and all(_sees_whole_path(app, prefix) for app in nested(each.app)):
                 own = [each for name, each in each.param_convertors.items() if name != _REST_NAME]
                 yield from declared(
@@ -128,7 +128,7 @@ def _left(
     """Return the facts that applications leave to the table, in mounts with these fields."""
     facts = set[str]()
     for app in apps:
-        if any(app is one for one in within):
+        if among(app, within):
             continue
         for each in contexts(app.routes):
             original = getattr(each, "original_route", each)
